@@ -1,0 +1,62 @@
+/**
+ * What the rest of the store knows of a command: its code, its keys, and how it is run. The table itself is
+ * table.ts; the gateway routes by it, the state machine executes by it.
+ */
+import type { Hlc } from '../brands.ts';
+import type { Args } from './args.ts';
+import type { ReplySink } from './reply.ts';
+import type { OrderedStore, ValueRef } from './store.ts';
+
+/** All that running a command may touch. One object per state machine, filled anew for each command. */
+export interface CommandContext {
+  args: Args;
+  store: OrderedStore;
+  reply: ReplySink;
+  /** The command's own version: unique in its range, increasing. Reads have the newest version applied. */
+  version: Hlc;
+  /** Unix milliseconds: the batch's clock for writes, the wall clock for reads. Keys with expiry ≤ nowMs are absent. */
+  nowMs: number;
+  /** Limit on a value that a command builds (APPEND, SETRANGE, SETBIT …). */
+  valueBytesMax: number;
+  /** Scratch for one value in place. */
+  readonly value: ValueRef;
+}
+
+/**
+ * How a command behaves when its keys lie in more than one range:
+ * - `one`    has one key, or none that matters: cannot happen
+ * - `refuse` answers CROSSRANGE (MSET, RENAME …)
+ * - `gather` is run once per range on that range's keys; replies are put together as `gather` says
+ */
+export type AcrossRanges = 'one' | 'refuse' | 'gather';
+
+/** How the replies of a gathered command become one. `all`: the command has no keys and goes to every range. */
+export type Gather =
+  | 'sum' // DEL, EXISTS, DBSIZE: integers are added
+  | 'perKey' // MGET: arrays, put back into the order of the keys
+  | 'concat' // KEYS: arrays, in key order
+  | 'ok' // FLUSHALL: OK when all say OK
+  | 'walk'; // SCAN, RANDOMKEY: the gateway walks the ranges itself
+
+export interface CommandSpec {
+  /** Upper case. */
+  readonly name: string;
+  /** On disk and on the wire: never changes, never is given to another command. */
+  readonly op: number;
+  /** As Redis counts it, the name included; negative = at least. */
+  readonly arity: number;
+  /** Whether it may change the store: then it is a Raft entry. */
+  readonly write: boolean;
+  /** Redis's own flags, for COMMAND. */
+  readonly flags: readonly string[];
+  /** Redis's ACL categories without the @, for COMMAND. */
+  readonly categories: readonly string[];
+  /** Positions of keys as Redis counts them (the name is 0; last < 0 counts from the end; first 0 = no keys). */
+  readonly firstKey: number;
+  readonly lastKey: number;
+  readonly keyStep: number;
+  readonly acrossRanges: AcrossRanges;
+  readonly gather?: Gather;
+  /** Runs it. Sends exactly one reply (aggregates count as one). Changes nothing when it replies with an error. */
+  readonly run: (context: CommandContext) => void;
+}

@@ -1,0 +1,44 @@
+/**
+ * Every limit of the store in one place, with the inequalities between them asserted when this file loads.
+ * What a user may change is a default here and a setting in src/server/config.ts.
+ */
+import { assert } from './assert.ts';
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+
+export const limits = {
+  /** A user key. The engine keeps whole keys in pages, so this must stay well below a page. */
+  keyBytesMax: 1024,
+  /** The largest value that any configuration can allow (Redis's own bound). */
+  valueBytesCeiling: 512 * MiB,
+  /** The default of --max-value. */
+  valueBytesDefault: 64 * MiB,
+  /** Arguments of one command. */
+  argsMax: 1024 * KiB,
+  /** Payload of one WAL entry; longer Raft entries are split into fragments. */
+  walFragmentBytesMax: 1 * MiB,
+  walSegmentBytes: 64 * MiB,
+  /** Writes are whole blocks of this size. */
+  walBlockBytes: 4 * KiB,
+  /** Ring from a shard worker to its WAL writer. */
+  walRingBytes: 8 * MiB,
+  /** Ring between two shard workers, each way. */
+  forwardRingBytes: 4 * MiB,
+  /** Raft entry in the making: when a range's pending batch reaches this, it is proposed at once. */
+  batchBytesMax: 1 * MiB,
+  batchCommandsMax: 16 * KiB,
+  /** Bytes of replies that one connection may leave unread before its socket is no longer read from. */
+  connectionOutputPauseBytes: 1 * MiB,
+  /** Bytes of replies that one connection may leave unread before it is closed. */
+  connectionOutputMaxBytes: 64 * MiB,
+  /** Inline commands and protocol lines. */
+  protocolLineBytesMax: 64 * KiB,
+  connectionsMax: 20_000,
+} as const;
+
+assert(limits.walFragmentBytesMax * 4 <= limits.walRingBytes, 'a ring holds several fragments');
+assert(limits.walRingBytes < limits.walSegmentBytes, 'one drained ring fits into a segment');
+assert(limits.walSegmentBytes % limits.walBlockBytes === 0, 'segments are whole blocks');
+assert(limits.valueBytesDefault <= limits.valueBytesCeiling, 'defaults keep to the ceiling');
+assert(limits.batchBytesMax < limits.walRingBytes, 'a batch fits into the ring');
