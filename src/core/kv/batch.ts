@@ -5,7 +5,10 @@
  *     1   u8[3]            0
  *     4   u32  count       commands
  *     8   u64  version     HLC of the first command; command i has version + i
- *    16   commands, one after another:
+ *    16   u32  rangeVersion  the range's epoch version when the batch was made: after a split it no longer matches,
+ *                            and the batch is not applied (its keys may lie in the other half)
+ *    20   u32              0
+ *    24   commands, one after another:
  *           u32  length    of what follows, without these four bytes
  *           u16  op        code from the command table; never given to another command
  *           u8   flags     1 = a request id follows   others are 0
@@ -20,7 +23,7 @@ import type { Hlc } from '../brands.ts';
 import type { Args } from './args.ts';
 
 export const BATCH_KIND = 1;
-export const BATCH_HEADER_BYTES = 16;
+export const BATCH_HEADER_BYTES = 24;
 export const COMMAND_HEADER_BYTES = 8;
 export const REQUEST_ID_BYTES = 24;
 
@@ -65,10 +68,16 @@ export function batchVersion(batch: Buffer): Hlc {
   return readU64(batch, 8) as Hlc;
 }
 
-export function writeBatchHeader(target: Buffer, count: number, version: Hlc): void {
+export function batchRangeVersion(batch: Buffer): number {
+  return batch.readUInt32LE(16);
+}
+
+export function writeBatchHeader(target: Buffer, count: number, version: Hlc, rangeVersion: number): void {
   target.writeUInt32LE(BATCH_KIND, 0);
   target.writeUInt32LE(count, 4);
   writeU64(target, version, 8);
+  target.writeUInt32LE(rangeVersion, 16);
+  target.writeUInt32LE(0, 20);
 }
 
 /** Bytes that writeCommand needs for these arguments. */

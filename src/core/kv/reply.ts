@@ -23,6 +23,27 @@ export interface ReplySink {
   set(length: number): void;
 }
 
+/**
+ * Whoever waits for replies: a client's connection, a gatherer of several ranges' replies, another worker. A slot is the
+ * target's own number for one command; replies may come in any order of slots.
+ */
+export interface ReplyTarget {
+  /** The sink for the whole reply of `slot`; finish(slot) follows in the same synchronous run. */
+  begin(slot: number): ReplySink;
+  finish(slot: number): void;
+  /** The whole reply of `slot`, already encoded in `protocol` by another worker. Copied before the call returns. */
+  raw(slot: number, source: Buffer, start: number, end: number): void;
+  /** How replies made on another thread are encoded: RESP2, RESP3 or the native protocol's msgpack. */
+  readonly protocol: ReplyProtocol;
+  /** Writes handed to the router and not yet answered: reads are then ordered behind them (read-your-writes). */
+  readonly writesInFlight: number;
+  /** False once the client is gone: replies may be dropped. */
+  readonly open: boolean;
+}
+
+/** 2 = RESP2, 3 = RESP3, 4 = native (msgpack). */
+export type ReplyProtocol = 2 | 3 | 4;
+
 const nothing = (): void => undefined;
 
 /** For replay and for replicas that answer nobody. */
