@@ -1,0 +1,214 @@
+/**
+ * The table of everything that is counted. Each row is one fixed slot in every thread's metrics area (counters.ts), so
+ * that counting is one addition at a known place and no name is ever looked up on a hot path.
+ *
+ * A family is what Prometheus sees: one name, one type, one help text, samples that differ in their labels. Its scope
+ * says which threads have it: shard workers (`worker="0"`), WAL writers (`wal="0"`) or the main thread (no label).
+ */
+import type { ErrorCode } from '../core/errors.ts';
+
+export type MetricScope = 'worker' | 'wal' | 'node';
+
+export interface MetricFamily {
+  readonly name: string;
+  readonly type: 'counter' | 'gauge' | 'histogram';
+  readonly help: string;
+  readonly scope: MetricScope;
+}
+
+export interface ScalarMetric {
+  readonly family: MetricFamily;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+export interface HistogramMetric {
+  readonly family: MetricFamily;
+  readonly labels: Readonly<Record<string, string>>;
+  /** What one recorded unit is in the family's base unit: 1e-6 for microseconds shown as seconds, 1 for bytes. */
+  readonly unit: number;
+}
+
+type MakeScalar = (labels?: Readonly<Record<string, string>>) => ScalarMetric;
+
+function scalar(type: 'counter' | 'gauge', scope: MetricScope, name: string, help: string): MakeScalar {
+  const family: MetricFamily = { name, type, help, scope };
+  return (labels = {}) => ({ family, labels });
+}
+
+function histogram(scope: MetricScope, name: string, help: string, unit: number): HistogramMetric {
+  return { family: { name, type: 'histogram', help, scope }, labels: {}, unit };
+}
+
+const MICROSECONDS = 1e-6;
+const ONE = 1;
+
+const commands = scalar('counter', 'worker', 'skerry_commands_total', 'Commands answered to clients, by kind.');
+const errors = scalar('counter', 'worker', 'skerry_errors_total', 'Requests answered with an error, by its code.');
+const closed = scalar('counter', 'worker', 'skerry_connections_closed_total', 'Client connections closed, by reason.');
+const ringFill = scalar(
+  'gauge',
+  'worker',
+  'skerry_ring_fill_ratio',
+  'Share of a ring in use when it was last written to: of the ring to the WAL writer, and of the fullest ring to another worker.',
+);
+const ringFull = scalar('counter', 'worker', 'skerry_ring_full_total', 'Times that a ring had no room for a record.');
+
+/** Counters and gauges, in the order of their slots. */
+export const scalarMetrics = {
+  commandsRead: commands({ kind: 'read' }),
+  commandsWrite: commands({ kind: 'write' }),
+  commandsOther: commands({ kind: 'other' }),
+  commandsForwarded: scalar(
+    'counter',
+    'worker',
+    'skerry_commands_forwarded_total',
+    'Commands handed to another worker, because their range lives there.',
+  )(),
+
+  connectionsAccepted: scalar(
+    'counter',
+    'worker',
+    'skerry_connections_accepted_total',
+    'Client connections accepted.',
+  )(),
+  connectionsOpen: scalar('gauge', 'worker', 'skerry_connections_open', 'Client connections that are open now.')(),
+  connectionsClosedByClient: closed({ reason: 'client' }),
+  connectionsClosedIdle: closed({ reason: 'idle' }),
+  connectionsClosedLimit: closed({ reason: 'limit' }),
+  connectionsClosedProtocol: closed({ reason: 'protocol' }),
+  connectionsClosedOutput: closed({ reason: 'output' }),
+  connectionsClosedNetwork: closed({ reason: 'network' }),
+  connectionsClosedShutdown: closed({ reason: 'shutdown' }),
+  bytesIn: scalar('counter', 'worker', 'skerry_network_receive_bytes_total', 'Bytes read from client sockets.')(),
+  bytesOut: scalar('counter', 'worker', 'skerry_network_transmit_bytes_total', 'Bytes written to client sockets.')(),
+  messagesIn: scalar('counter', 'worker', 'skerry_network_receive_messages_total', 'Requests read from clients.')(),
+  messagesOut: scalar('counter', 'worker', 'skerry_network_transmit_messages_total', 'Replies written to clients.')(),
+
+  proposals: scalar('counter', 'worker', 'skerry_raft_proposals_total', 'Raft entries proposed.')(),
+  entriesApplied: scalar(
+    'counter',
+    'worker',
+    'skerry_raft_applied_entries_total',
+    'Raft entries applied: by how much the applied indexes of all ranges have grown.',
+  )(),
+  ranges: scalar('gauge', 'worker', 'skerry_ranges', 'Ranges that live in this worker.')(),
+  keys: scalar('gauge', 'worker', 'skerry_keys', 'Keys stored, expired ones not yet removed included.')(),
+  keysExpired: scalar('counter', 'worker', 'skerry_keys_expired_total', 'Keys removed because their time was over.')(),
+  memoryUsedBytes: scalar('gauge', 'worker', 'skerry_memory_used_bytes', 'Bytes of the store in use.')(),
+  memoryReservedBytes: scalar(
+    'gauge',
+    'worker',
+    'skerry_memory_reserved_bytes',
+    'Bytes of shared memory that the store has taken from the system.',
+  )(),
+
+  walRingFill: ringFill({ ring: 'wal' }),
+  forwardRingFill: ringFill({ ring: 'forward' }),
+  walRingFull: ringFull({ ring: 'wal' }),
+  forwardRingFull: ringFull({ ring: 'forward' }),
+
+  checkpoints: scalar('counter', 'worker', 'skerry_checkpoints_total', 'Checkpoints completed.')(),
+  checkpointBytes: scalar('counter', 'worker', 'skerry_checkpoint_bytes_total', 'Bytes of checkpoints written.')(),
+  checkpointsFailed: scalar(
+    'counter',
+    'worker',
+    'skerry_checkpoint_failures_total',
+    'Checkpoints given up; the log behind them stays.',
+  )(),
+  recoverySeconds: scalar(
+    'gauge',
+    'worker',
+    'skerry_recovery_seconds',
+    'How long this worker took to load its checkpoints and replay its log at the last start.',
+  )(),
+  recoveryRecords: scalar('gauge', 'worker', 'skerry_recovery_records', 'Log records replayed at the last start.')(),
+  eventLoopStallMaxSeconds: scalar(
+    'gauge',
+    'worker',
+    'skerry_event_loop_stall_max_seconds',
+    'The longest time in the last ten seconds or so that the event loop of this worker did not turn.',
+  )(),
+
+  errorNotLeader: errors({ code: 'KV_NOT_LEADER' }),
+  errorRangeMoved: errors({ code: 'KV_RANGE_MOVED' }),
+  errorCrossRange: errors({ code: 'KV_CROSS_RANGE' }),
+  errorConflict: errors({ code: 'KV_CONFLICT' }),
+  errorTimeout: errors({ code: 'KV_TIMEOUT' }),
+  errorUnknownResult: errors({ code: 'KV_UNKNOWN_RESULT' }),
+  errorOverloaded: errors({ code: 'KV_OVERLOADED' }),
+  errorDiskFull: errors({ code: 'KV_DISK_FULL' }),
+  errorOutOfMemory: errors({ code: 'KV_OUT_OF_MEMORY' }),
+  errorTooLarge: errors({ code: 'KV_TOO_LARGE' }),
+  errorInvalid: errors({ code: 'KV_INVALID' }),
+  errorNetwork: errors({ code: 'KV_NETWORK' }),
+  errorPartition: errors({ code: 'KV_PARTITION' }),
+  errorConsensus: errors({ code: 'KV_CONSENSUS' }),
+  errorState: errors({ code: 'KV_STATE' }),
+  errorCorrupt: errors({ code: 'KV_CORRUPT' }),
+  errorAborted: errors({ code: 'KV_ABORTED' }),
+  errorReply: errors({ code: 'KV_REPLY' }),
+
+  walBytes: scalar('counter', 'wal', 'skerry_wal_written_bytes_total', 'Bytes written to the log, padding included.')(),
+  walRecords: scalar('counter', 'wal', 'skerry_wal_records_total', 'Records written to the log.')(),
+  walFsyncs: scalar('counter', 'wal', 'skerry_wal_fsyncs_total', 'Times that the log was synced to the disk.')(),
+  walSegments: scalar('gauge', 'wal', 'skerry_wal_segments', 'Segment files that hold records some range needs.')(),
+  walDiskFull: scalar('gauge', 'wal', 'skerry_wal_disk_full', '1 while writes are refused for want of disk space.')(),
+} as const satisfies Record<string, ScalarMetric>;
+
+/** Latencies and sizes. */
+export const histogramMetrics = {
+  commandLatency: histogram(
+    'worker',
+    'skerry_command_duration_seconds',
+    'From a request read off its socket to its reply handed back.',
+    MICROSECONDS,
+  ),
+  batchCommands: histogram('worker', 'skerry_raft_batch_commands', 'Commands in one Raft entry.', ONE),
+  checkpointDuration: histogram(
+    'worker',
+    'skerry_checkpoint_duration_seconds',
+    'Time from the start of a checkpoint until it was durable.',
+    MICROSECONDS,
+  ),
+  walFsync: histogram(
+    'wal',
+    'skerry_wal_fsync_duration_seconds',
+    'Time of one write and sync of the log.',
+    MICROSECONDS,
+  ),
+  walBatchRecords: histogram('wal', 'skerry_wal_batch_records', 'Records made durable by one sync.', ONE),
+  walBatchBytes: histogram('wal', 'skerry_wal_batch_bytes', 'Bytes made durable by one sync, padding included.', ONE),
+} as const satisfies Record<string, HistogramMetric>;
+
+export type ScalarName = keyof typeof scalarMetrics;
+export type HistogramName = keyof typeof histogramMetrics;
+
+export const scalarNames = Object.keys(scalarMetrics) as ScalarName[];
+export const histogramNames = Object.keys(histogramMetrics) as HistogramName[];
+
+/** Where each counter and gauge lies: an index into a metrics area. */
+export const slots = Object.freeze(Object.fromEntries(scalarNames.map((name, index) => [name, index]))) as Readonly<
+  Record<ScalarName, number>
+>;
+
+/** The slot that counts errors of a code. */
+export const errorSlots: Readonly<Record<ErrorCode, number>> = Object.freeze({
+  KV_NOT_LEADER: slots.errorNotLeader,
+  KV_RANGE_MOVED: slots.errorRangeMoved,
+  KV_CROSS_RANGE: slots.errorCrossRange,
+  KV_CONFLICT: slots.errorConflict,
+  KV_TIMEOUT: slots.errorTimeout,
+  KV_UNKNOWN_RESULT: slots.errorUnknownResult,
+  KV_OVERLOADED: slots.errorOverloaded,
+  KV_DISK_FULL: slots.errorDiskFull,
+  KV_OUT_OF_MEMORY: slots.errorOutOfMemory,
+  KV_TOO_LARGE: slots.errorTooLarge,
+  KV_INVALID: slots.errorInvalid,
+  KV_NETWORK: slots.errorNetwork,
+  KV_PARTITION: slots.errorPartition,
+  KV_CONSENSUS: slots.errorConsensus,
+  KV_STATE: slots.errorState,
+  KV_CORRUPT: slots.errorCorrupt,
+  KV_ABORTED: slots.errorAborted,
+  KV_REPLY: slots.errorReply,
+});
