@@ -25,6 +25,10 @@ export const limits = {
   walRingBytes: 8 * MiB,
   /** Ring between two shard workers, each way. */
   forwardRingBytes: 4 * MiB,
+  /** Longer frames between workers go through a message port. */
+  forwardInlineBytesMax: 256 * KiB,
+  /** Frames that wait for room in the ring to another worker; beyond, requests are refused. */
+  forwardBacklogBytesMax: 64 * MiB,
   /** Raft entry in the making: when a range's pending batch reaches this, it is proposed at once. */
   batchBytesMax: 1 * MiB,
   batchCommandsMax: 16 * KiB,
@@ -39,6 +43,7 @@ export const limits = {
 
 assert(limits.walFragmentBytesMax * 4 <= limits.walRingBytes, 'a ring holds several fragments');
 assert(limits.walRingBytes < limits.walSegmentBytes, 'one drained ring fits into a segment');
+assert(limits.forwardInlineBytesMax * 4 <= limits.forwardRingBytes, 'a ring holds several frames');
 assert(limits.walSegmentBytes % limits.walBlockBytes === 0, 'segments are whole blocks');
 assert(limits.valueBytesDefault <= limits.valueBytesCeiling, 'defaults keep to the ceiling');
 assert(limits.batchBytesMax < limits.walRingBytes, 'a batch fits into the ring');

@@ -33,3 +33,23 @@ export function argLength(args: Args, i: number): number {
 export function argCopy(args: Args, i: number): Buffer {
   return Buffer.from(args.buffer.subarray(args.start[i], args.end[i]));
 }
+
+/** All arguments in bytes of their own, for a command that must wait. */
+export function copyArgs(args: Args): Args {
+  const { count } = args;
+  const start = args.start.slice(0, count);
+  const end = args.end.slice(0, count);
+  let first = Infinity;
+  let last = 0;
+  for (let i = 0; i < count; i++) {
+    first = Math.min(first, start[i] as number);
+    last = Math.max(last, end[i] as number);
+  }
+  if (count === 0) first = 0;
+  return {
+    buffer: Buffer.from(args.buffer.subarray(first, last)),
+    count,
+    start: start.map((offset) => offset - first),
+    end: end.map((offset) => offset - first),
+  };
+}

@@ -1,0 +1,45 @@
+/**
+ * Raft entries that change the range itself, and what a checkpoint says of its range. Both are rare, so both are msgpack
+ * objects; the first byte of an entry's data tells it from a batch of commands (core/kv/batch.ts, kind 1).
+ *
+ *     u8 kind = 2   split: { newRangeId, splitKey, rangeVersion }
+ */
+import { pack, unpack } from 'msgpackr';
+import type { ConfState } from '../src/core/raft/types.ts';
+import type { RangeId } from '../src/core/brands.ts';
+import type { RangeDescriptor } from '../src/core/range.ts';
+
+export const SPLIT_KIND = 2;
+
+export interface SplitEntry {
+  /** Id of the right half. */
+  readonly newRangeId: RangeId;
+  /** First key of the right half. */
+  readonly splitKey: Buffer;
+  /** Epoch version that the proposer saw; the split does nothing when it no longer holds. */
+  readonly rangeVersion: number;
+}
+
+export function encodeSplit(split: SplitEntry): Buffer {
+  return Buffer.concat([Buffer.of(SPLIT_KIND), pack(split)]);
+}
+
+export function decodeSplit(data: Buffer): SplitEntry {
+  return unpack(data.subarray(1)) as SplitEntry;
+}
+
+/** The opaque part of a checkpoint: all of a range's state that is not keys and values. */
+export interface RangeMeta {
+  readonly descriptor: RangeDescriptor;
+  readonly confState: ConfState;
+  /** Request ids and their recorded replies (core/kv/sessions.ts). */
+  readonly sessions: Buffer;
+}
+
+export function encodeRangeMeta(meta: RangeMeta): Buffer {
+  return pack(meta);
+}
+
+export function decodeRangeMeta(bytes: Buffer): RangeMeta {
+  return unpack(bytes) as RangeMeta;
+}

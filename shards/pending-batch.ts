@@ -1,0 +1,65 @@
+/**
+ * Commands that are to become one Raft entry, with who waits for each reply.
+ *
+ *     buffer   [ header ][ command 0 ][ command 1 ][ command 2 ] …      grows by doubling
+ *     targets              ^ target 0   ^ target 1   ^ target 2
+ *     reads                            ^ a read behind command 0        (read-your-writes inside a connection)
+ */
+import type { Hlc, LogIndex, Term } from '../src/core/brands.ts';
+import type { Args } from '../src/core/kv/args.ts';
+import { copyArgs } from '../src/core/kv/args.ts';
+import type { RequestId } from '../src/core/kv/batch.ts';
+import { BATCH_HEADER_BYTES, commandBytes, writeBatchHeader, writeCommand } from '../src/core/kv/batch.ts';
+import type { ReplyTarget } from '../src/core/kv/reply.ts';
+import type { CommandSpec } from '../src/core/kv/spec.ts';
+
+const INITIAL_BYTES = 4096;
+
+export interface WaitingRead {
+  /** The read sees the effects of the batch's first `after` commands and of no later one. */
+  readonly after: number;
+  readonly spec: CommandSpec;
+  readonly args: Args;
+  readonly target: ReplyTarget;
+  readonly slot: number;
+}
+
+export class PendingBatch {
+  #buffer: Buffer = Buffer.allocUnsafeSlow(INITIAL_BYTES);
+  bytes = BATCH_HEADER_BYTES;
+  count = 0;
+  readonly targets: (ReplyTarget | null)[] = [];
+  readonly slots: number[] = [];
+  readonly reads: WaitingRead[] = [];
+  /** Where it stands in the log, once proposed. */
+  index = 0 as LogIndex;
+  term = 0 as Term;
+
+  /** `target` is null for commands that the store gives itself. */
+  addWrite(op: number, args: Args, target: ReplyTarget | null, slot: number, requestId: RequestId | null): void {
+    const needed = this.bytes + commandBytes(args, requestId !== null);
+    if (needed > this.#buffer.length) this.#grow(needed);
+    this.bytes = writeCommand(this.#buffer, this.bytes, op, args, requestId);
+    this.targets.push(target);
+    this.slots.push(slot);
+    this.count++;
+  }
+
+  addRead(spec: CommandSpec, args: Args, target: ReplyTarget, slot: number): void {
+    this.reads.push({ after: this.count, spec, args: copyArgs(args), target, slot });
+  }
+
+  /** The entry's data. Nothing may be added afterwards. */
+  seal(version: Hlc, rangeVersion: number): Buffer {
+    writeBatchHeader(this.#buffer, this.count, version, rangeVersion);
+    return this.#buffer.subarray(0, this.bytes);
+  }
+
+  #grow(needed: number): void {
+    let size = this.#buffer.length;
+    while (size < needed) size *= 2;
+    const grown = Buffer.allocUnsafeSlow(size);
+    this.#buffer.copy(grown, 0, 0, this.bytes);
+    this.#buffer = grown;
+  }
+}

@@ -1,0 +1,53 @@
+/**
+ * A range: one slice of the key space and who holds it. Descriptors live in the ranges themselves and change only by
+ * Raft entries of that range; every other copy (routers, clients) is a guess that the epoch proves or refutes.
+ */
+import type { NodeId, RangeId } from './brands.ts';
+
+export interface RangeEpoch {
+  /** Counts membership changes. */
+  readonly confVersion: number;
+  /** Counts changes of the boundaries: splits and merges. */
+  readonly version: number;
+}
+
+export interface RangeReplica {
+  readonly nodeId: NodeId;
+  readonly role: 'voter' | 'learner';
+}
+
+export interface RangeDescriptor {
+  readonly rangeId: RangeId;
+  /** First key of the range; empty = the beginning of the key space. */
+  readonly startKey: Buffer;
+  /** First key behind the range; null = the end of the key space. */
+  readonly endKey: Buffer | null;
+  readonly epoch: RangeEpoch;
+  readonly replicas: readonly RangeReplica[];
+}
+
+/** Compares left[leftStart, leftEnd) with right as unsigned bytes, shorter first: < 0, 0 or > 0. */
+export function compareBytes(
+  left: Buffer,
+  leftStart: number,
+  leftEnd: number,
+  right: Buffer,
+  rightStart: number,
+  rightEnd: number,
+): number {
+  const leftLength = leftEnd - leftStart;
+  const rightLength = rightEnd - rightStart;
+  const shared = leftLength < rightLength ? leftLength : rightLength;
+  for (let i = 0; i < shared; i++) {
+    const difference = (left[leftStart + i] as number) - (right[rightStart + i] as number);
+    if (difference !== 0) return difference;
+  }
+  return leftLength - rightLength;
+}
+
+/** Whether key[start, end) belongs to the range. */
+export function rangeContains(range: RangeDescriptor, key: Buffer, start: number, end: number): boolean {
+  const { startKey, endKey } = range;
+  if (startKey.length > 0 && compareBytes(key, start, end, startKey, 0, startKey.length) < 0) return false;
+  return endKey === null || compareBytes(key, start, end, endKey, 0, endKey.length) < 0;
+}
