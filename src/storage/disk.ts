@@ -1,0 +1,173 @@
+/**
+ * The port to the disk. Everything below src/storage goes through it, so that tests can run the real code on a disk
+ * that loses un-synced writes, tears blocks, fills up or fails (test/support/faulty-disk.ts).
+ *
+ * All calls are synchronous, on purpose: the asynchronous `fs` API runs on libuv's one pool of four threads for the
+ * whole process, where a slow fsync would stand behind somebody's file read. Callers run on I/O threads of their own.
+ */
+import fs from 'node:fs';
+import path from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { SkerryError } from '../core/errors.ts';
+
+/** `r`: must exist · `r+`: must exist, read and write · `w+`: created or emptied · `wx+`: must not exist, created. */
+export type OpenFlags = 'r' | 'r+' | 'w+' | 'wx+';
+
+export interface DiskFile {
+  /** Reads up to `length` bytes at `position` into buffer[offset, …). Returns the bytes read; fewer only at the file's end. */
+  read(buffer: Buffer, offset: number, length: number, position: number): number;
+  /** Writes all of buffer[offset, offset + length) at `position`. */
+  write(buffer: Buffer, offset: number, length: number, position: number): void;
+  /** Writes all views, one behind another, from `position` on. */
+  writev(views: readonly Buffer[], position: number): void;
+  /** Makes the written data durable, with as much metadata as is needed to read it (fdatasync). */
+  datasync(): void;
+  /** Makes data and metadata durable (fsync). */
+  sync(): void;
+  truncate(size: number): void;
+  size(): number;
+  close(): void;
+}
+
+export interface DiskLock {
+  release(): void;
+}
+
+export interface Disk {
+  openFile(file: string, flags: OpenFlags): DiskFile;
+  /** Names in the folder, sorted. */
+  list(dir: string): string[];
+  /** Atomic; replaces `to`. Durable after syncDir() of the folder. */
+  rename(from: string, to: string): void;
+  unlink(file: string): void;
+  /** Makes the folder and the missing ones above it. */
+  mkdir(dir: string): void;
+  exists(file: string): boolean;
+  /** Makes creations, renames and removals in the folder durable. */
+  syncDir(dir: string): void;
+  /** Bytes that an unprivileged process may still allocate on the folder's file system. */
+  freeBytes(dir: string): number;
+  /**
+   * Takes the file as a lock that no other process, and no other caller in this process, holds; the kernel drops it when
+   * the process dies. Throws KV_STATE with the owner's pid when somebody has it.
+   */
+  lockFile(file: string): DiskLock;
+}
+
+class NodeFile implements DiskFile {
+  readonly #fd: number;
+
+  constructor(fd: number) {
+    this.#fd = fd;
+  }
+
+  read(buffer: Buffer, offset: number, length: number, position: number): number {
+    let done = 0;
+    while (done < length) {
+      const bytes = fs.readSync(this.#fd, buffer, offset + done, length - done, position + done);
+      if (bytes === 0) break;
+      done += bytes;
+    }
+    return done;
+  }
+
+  write(buffer: Buffer, offset: number, length: number, position: number): void {
+    let done = 0;
+    while (done < length) {
+      done += fs.writeSync(this.#fd, buffer, offset + done, length - done, position + done);
+    }
+  }
+
+  writev(views: readonly Buffer[], position: number): void {
+    let remaining = views;
+    for (;;) {
+      let written = fs.writevSync(this.#fd, remaining, position);
+      position += written;
+      // A short write (a file system that is filling up): go on behind what was taken, so that the next call says why.
+      let first = 0;
+      while (first < remaining.length && written >= (remaining[first] as Buffer).length) {
+        written -= (remaining[first] as Buffer).length;
+        first += 1;
+      }
+      if (first === remaining.length) return;
+      remaining = [(remaining[first] as Buffer).subarray(written), ...remaining.slice(first + 1)];
+    }
+  }
+
+  datasync(): void {
+    fs.fdatasyncSync(this.#fd);
+  }
+
+  sync(): void {
+    fs.fsyncSync(this.#fd);
+  }
+
+  truncate(size: number): void {
+    fs.ftruncateSync(this.#fd, size);
+  }
+
+  size(): number {
+    return fs.fstatSync(this.#fd).size;
+  }
+
+  close(): void {
+    fs.closeSync(this.#fd);
+  }
+}
+
+/** The real disk. Errors are Node's own, with `code` ENOSPC, EIO, ENOENT, … */
+export const nodeDisk: Disk = {
+  openFile: (file, flags) => new NodeFile(fs.openSync(file, flags)),
+  list: (dir) => fs.readdirSync(dir).sort(),
+  rename: (from, to) => fs.renameSync(from, to),
+  unlink: (file) => fs.unlinkSync(file),
+  mkdir: (dir) => {
+    fs.mkdirSync(dir, { recursive: true });
+  },
+  exists: (file) => fs.existsSync(file),
+  syncDir(dir) {
+    const fd = fs.openSync(dir, 'r');
+    try {
+      fs.fsyncSync(fd);
+    } finally {
+      fs.closeSync(fd);
+    }
+  },
+  freeBytes(dir) {
+    const { bavail, bsize } = fs.statfsSync(dir);
+    return bavail * bsize;
+  },
+  lockFile: lockWithKernel,
+};
+
+/**
+ * Node has no flock(); SQLite, which Node brings along, takes kernel locks on its database file. An exclusive
+ * transaction on an empty database that is never written is such a lock: no stale pid file after a kill, no race to take
+ * one over, and it holds between containers that share a volume. The owner's pid stands beside it, for the message only.
+ */
+function lockWithKernel(file: string): DiskLock {
+  const ownerFile = `${file}.pid`;
+  const database = new DatabaseSync(file);
+  try {
+    database.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE');
+  } catch (cause) {
+    database.close();
+    const owner = readOwner(ownerFile);
+    throw new SkerryError(
+      'KV_STATE',
+      `${path.dirname(file)} is in use by process ${owner}: stop that process first, or choose another directory.`,
+      { cause, hint: { file, pid: owner } },
+    );
+  }
+  fs.writeFileSync(ownerFile, `${process.pid}\n`);
+  return { release: () => database.close() };
+}
+
+function readOwner(file: string): string {
+  try {
+    return fs.readFileSync(file, 'latin1').trim();
+  } catch {
+    // The owner holds the lock and has not written its pid yet.
+    return 'unknown';
+  }
+}
