@@ -7,21 +7,17 @@
  */
 import type { Hlc, LogIndex, Term } from '../src/core/brands.ts';
 import type { Args } from '../src/core/kv/args.ts';
-import { copyArgs } from '../src/core/kv/args.ts';
 import type { RequestId } from '../src/core/kv/batch.ts';
 import { BATCH_HEADER_BYTES, commandBytes, writeBatchHeader, writeCommand } from '../src/core/kv/batch.ts';
 import type { ReplyTarget } from '../src/core/kv/reply.ts';
-import type { CommandSpec } from '../src/core/kv/spec.ts';
+import type { ParkedRead } from './parked-reads.ts';
 
 const INITIAL_BYTES = 4096;
 
 export interface WaitingRead {
   /** The read sees the effects of the batch's first `after` commands and of no later one. */
   readonly after: number;
-  readonly spec: CommandSpec;
-  readonly args: Args;
-  readonly target: ReplyTarget;
-  readonly slot: number;
+  readonly read: ParkedRead;
 }
 
 export class PendingBatch {
@@ -45,8 +41,8 @@ export class PendingBatch {
     this.count++;
   }
 
-  addRead(spec: CommandSpec, args: Args, target: ReplyTarget, slot: number): void {
-    this.reads.push({ after: this.count, spec, args: copyArgs(args), target, slot });
+  addRead(read: ParkedRead): void {
+    this.reads.push({ after: this.count, read });
   }
 
   /** The entry's data. Nothing may be added afterwards. */
