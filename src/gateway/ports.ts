@@ -1,0 +1,33 @@
+/**
+ * What the servers that clients talk to (RESP, native) need of the rest of the store. The router implements it; tests
+ * put a state machine of one thread in its place.
+ *
+ *     session ── submit(spec, args, target, slot) ──▶ router ──▶ a range of this worker, or another worker
+ *     target  ◀── begin(slot) … finish(slot), or raw(slot, …) ──┘
+ */
+import type { Args } from '../core/kv/args.ts';
+import type { ReplyTarget } from '../core/kv/reply.ts';
+import type { CommandSpec } from '../core/kv/spec.ts';
+
+export type { ReplyProtocol, ReplySink, ReplyTarget } from '../core/kv/reply.ts';
+
+/** What an atomic command touches, to find out whether one range holds all of it. */
+export interface KeySet {
+  /** Keys in place, in any order, repeated or not. */
+  readonly keys: Args;
+  /** It also touches every key there is (FLUSHALL, DBSIZE, KEYS …): only a store of one range holds that. */
+  readonly everything: boolean;
+}
+
+export interface CommandRouter {
+  /**
+   * Runs a command whose arity has been checked. Exactly one reply arrives at target's `slot`: during the call, or later.
+   * `args` are valid only during the call.
+   */
+  submit(spec: CommandSpec, args: Args, target: ReplyTarget, slot: number): void;
+  /**
+   * As submit, for a command (EXEC) whose keys the table cannot tell. Answers CROSSRANGE when no single range holds
+   * `touched`; with no keys at all any range will do.
+   */
+  submitAtomic(spec: CommandSpec, args: Args, touched: KeySet, target: ReplyTarget, slot: number): void;
+}
