@@ -214,8 +214,7 @@ export class Replica {
   ): void {
     const filling = this.#filling;
     const isFull =
-      filling.count === limits.batchCommandsMax ||
-      (filling.count > 0 && filling.bytes + bytes > limits.batchBytesMax);
+      filling.count === limits.batchCommandsMax || (filling.count > 0 && filling.bytes + bytes > limits.batchBytesMax);
     if (isFull) {
       this.#queued.push(filling);
       this.#filling = new PendingBatch();

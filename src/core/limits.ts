@@ -31,6 +31,8 @@ export const limits = {
   forwardBacklogBytesMax: 64 * MiB,
   /** Raft entry in the making: when a range's pending batch reaches this, it is proposed at once. */
   batchBytesMax: 1 * MiB,
+  /** Commands of one worker that are taken and not yet applied; beyond, writes are refused. One always goes. */
+  pendingBytesMax: 256 * MiB,
   batchCommandsMax: 16 * KiB,
   /** Bytes of replies that one connection may leave unread before its socket is no longer read from. */
   connectionOutputPauseBytes: 1 * MiB,

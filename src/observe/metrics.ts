@@ -24,8 +24,10 @@ export interface ScalarMetric {
 export interface HistogramMetric {
   readonly family: MetricFamily;
   readonly labels: Readonly<Record<string, string>>;
-  /** What one recorded unit is in the family's base unit: 1e-6 for microseconds shown as seconds, 1 for bytes. */
-  readonly unit: number;
+  /** Recorded units in one of the family's base unit: 1e6 for microseconds shown as seconds, 1 for bytes. */
+  readonly unitsPerBase: number;
+  /** Prometheus sees the buckets that end at 2^first, 2^(first + 1) … 2^last recorded units. */
+  readonly exponents: readonly [first: number, last: number];
 }
 
 type MakeScalar = (labels?: Readonly<Record<string, string>>) => ScalarMetric;
@@ -35,11 +37,17 @@ function scalar(type: 'counter' | 'gauge', scope: MetricScope, name: string, hel
   return (labels = {}) => ({ family, labels });
 }
 
-function histogram(scope: MetricScope, name: string, help: string, unit: number): HistogramMetric {
-  return { family: { name, type: 'histogram', help, scope }, labels: {}, unit };
+function histogram(
+  scope: MetricScope,
+  name: string,
+  help: string,
+  unitsPerBase: number,
+  exponents: readonly [number, number],
+): HistogramMetric {
+  return { family: { name, type: 'histogram', help, scope }, labels: {}, unitsPerBase, exponents };
 }
 
-const MICROSECONDS = 1e-6;
+const MICROSECONDS = 1e6;
 const ONE = 1;
 
 const commands = scalar('counter', 'worker', 'skerry_commands_total', 'Commands answered to clients, by kind.');
@@ -126,7 +134,7 @@ export const scalarMetrics = {
     'gauge',
     'worker',
     'skerry_event_loop_stall_max_seconds',
-    'The longest time in the last ten seconds or so that the event loop of this worker did not turn.',
+    'The longest time in the last half minute that the event loop of this worker did not turn.',
   )(),
 
   errorNotLeader: errors({ code: 'KV_NOT_LEADER' }),
@@ -162,22 +170,31 @@ export const histogramMetrics = {
     'skerry_command_duration_seconds',
     'From a request read off its socket to its reply handed back.',
     MICROSECONDS,
+    [4, 24],
   ),
-  batchCommands: histogram('worker', 'skerry_raft_batch_commands', 'Commands in one Raft entry.', ONE),
+  batchCommands: histogram('worker', 'skerry_raft_batch_commands', 'Commands in one Raft entry.', ONE, [0, 14]),
   checkpointDuration: histogram(
     'worker',
     'skerry_checkpoint_duration_seconds',
     'Time from the start of a checkpoint until it was durable.',
     MICROSECONDS,
+    [10, 28],
   ),
   walFsync: histogram(
     'wal',
     'skerry_wal_fsync_duration_seconds',
     'Time of one write and sync of the log.',
     MICROSECONDS,
+    [5, 24],
   ),
-  walBatchRecords: histogram('wal', 'skerry_wal_batch_records', 'Records made durable by one sync.', ONE),
-  walBatchBytes: histogram('wal', 'skerry_wal_batch_bytes', 'Bytes made durable by one sync, padding included.', ONE),
+  walBatchRecords: histogram('wal', 'skerry_wal_batch_records', 'Records made durable by one sync.', ONE, [0, 14]),
+  walBatchBytes: histogram(
+    'wal',
+    'skerry_wal_batch_bytes',
+    'Bytes made durable by one sync, padding included.',
+    ONE,
+    [12, 26],
+  ),
 } as const satisfies Record<string, HistogramMetric>;
 
 export type ScalarName = keyof typeof scalarMetrics;

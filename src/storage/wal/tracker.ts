@@ -1,0 +1,209 @@
+/**
+ * Which segment holds what of which range, and so which segments can be used again. A pure data structure: no disk, no clock.
+ *
+ *     segment     12          13          14 (open)
+ *     range 1     5–9  ·····  10–14 ····  15–15       checkpoint through 11  →  12 is free of range 1, 13 is not
+ *     range 2     1–3                                 hard state in 12       →  12 is held by range 2 until it is checkpointed
+ *                                                                              and its hard state is written again
+ *
+ * Segments go in order: one can be used again when it and all older ones are free.
+ */
+import { assert } from '../../core/assert.ts';
+
+/** What one segment holds of one range. Indexes are 0 while it holds hard states only. */
+export interface SegmentShare {
+  firstIndex: number;
+  lastIndex: number;
+  bytes: number;
+}
+
+interface TrackedRange {
+  /** Durable checkpoint through this index; 0 = none. */
+  checkpointIndex: number;
+  /** Last index of the range's log. */
+  lastIndex: number;
+  /** Segment with the range's newest hard state; 0 = none in the log. */
+  hardStateSegment: number;
+  /** The share of the open segment, and that segment's id, so that the common case needs no second look-up. */
+  share: SegmentShare | null;
+  shareSegment: number;
+}
+
+export interface TrackedSegment {
+  readonly segmentId: number;
+  readonly ranges: Map<number, SegmentShare>;
+}
+
+/** A range that holds back the oldest segment, and what would free it. */
+export interface Laggard {
+  readonly rangeId: number;
+  /** A checkpoint through this index is needed; 0 = none. */
+  readonly checkpointIndex: number;
+  /** The hard state must be written again. */
+  readonly needsHardState: boolean;
+}
+
+/** A tracker's contents, fit for structured cloning. */
+export interface TrackerSnapshot {
+  readonly segments: readonly TrackedSegment[];
+  readonly ranges: ReadonlyMap<
+    number,
+    { readonly checkpointIndex: number; readonly lastIndex: number; readonly hardStateSegment: number }
+  >;
+}
+
+export class WalTracker {
+  #segments: TrackedSegment[] = [];
+  readonly #ranges = new Map<number, TrackedRange>();
+  readonly #removed = new Set<number>();
+
+  /** Goes on from another tracker's contents. */
+  constructor(snapshot?: TrackerSnapshot) {
+    if (snapshot === undefined) return;
+    for (const { segmentId, ranges } of snapshot.segments) {
+      const copy = [...ranges].map(([id, share]) => [id, { ...share }] as const);
+      this.#segments.push({ segmentId, ranges: new Map(copy) });
+    }
+    for (const [id, range] of snapshot.ranges) this.#ranges.set(id, { ...range, share: null, shareSegment: 0 });
+  }
+
+  snapshot(): TrackerSnapshot {
+    const ranges = [...this.#ranges].map(([id, { checkpointIndex, lastIndex, hardStateSegment }]) => {
+      return [id, { checkpointIndex, lastIndex, hardStateSegment }] as const;
+    });
+    return { segments: this.#segments, ranges: new Map(ranges) };
+  }
+
+  /** Records from now on lie in this segment. */
+  opened(segmentId: number): void {
+    assert(segmentId > (this.#segments.at(-1)?.segmentId ?? 0), 'wal tracker: segments are opened in order');
+    this.#segments.push({ segmentId, ranges: new Map() });
+  }
+
+  /** An entry, or a piece of one, was appended. */
+  entry(rangeId: number, index: number, bytes: number): void {
+    if (this.#removed.has(rangeId)) return;
+    const range = this.#range(rangeId);
+    if (index < range.lastIndex) this.#truncated(rangeId, index);
+    range.lastIndex = index;
+    const share = this.#share(rangeId, range);
+    if (share.firstIndex === 0 || index < share.firstIndex) share.firstIndex = index;
+    if (index > share.lastIndex) share.lastIndex = index;
+    share.bytes += bytes;
+  }
+
+  hardState(rangeId: number, bytes: number): void {
+    if (this.#removed.has(rangeId)) return;
+    const range = this.#range(rangeId);
+    this.#share(rangeId, range).bytes += bytes;
+    range.hardStateSegment = range.shareSegment;
+  }
+
+  /** The range has a durable checkpoint through `index`: no entry up to there is needed. */
+  checkpointed(rangeId: number, index: number): void {
+    if (this.#removed.has(rangeId)) return;
+    const range = this.#range(rangeId);
+    if (index > range.checkpointIndex) range.checkpointIndex = index;
+  }
+
+  /** Nothing of the range is needed, now or later: its id is never used again. */
+  removed(rangeId: number): void {
+    this.#removed.add(rangeId);
+    this.#ranges.delete(rangeId);
+    for (const segment of this.#segments) segment.ranges.delete(rangeId);
+  }
+
+  /** Segments that can be used again, oldest first; never the newest one. */
+  reusable(): number[] {
+    const ids: number[] = [];
+    for (let i = 0; i < this.#segments.length - 1; i++) {
+      const segment = this.#segments[i] as TrackedSegment;
+      if (this.#holders(segment).length > 0) break;
+      ids.push(segment.segmentId);
+    }
+    return ids;
+  }
+
+  /** Forgets segments up to and including this one: they were used again. */
+  dropThrough(segmentId: number): void {
+    this.#segments = this.#segments.filter((segment) => segment.segmentId > segmentId);
+  }
+
+  /** The ranges that hold back the oldest segment; none when it is the only one. */
+  laggards(): Laggard[] {
+    const oldest = this.#segments[0];
+    return oldest === undefined || this.#segments.length === 1 ? [] : this.#holders(oldest);
+  }
+
+  /**
+   * Bytes of the log that replaying the range from its checkpoint takes. Segments that the checkpoint cuts through count
+   * by the share of their indexes behind it.
+   */
+  bytesBehind(rangeId: number): number {
+    const range = this.#ranges.get(rangeId);
+    if (range === undefined) return 0;
+    let bytes = 0;
+    for (const segment of this.#segments) {
+      const share = segment.ranges.get(rangeId);
+      if (share === undefined || share.lastIndex <= range.checkpointIndex) continue;
+      const first = Math.max(share.firstIndex, range.checkpointIndex + 1);
+      bytes += (share.bytes * (share.lastIndex - first + 1)) / (share.lastIndex - share.firstIndex + 1);
+    }
+    return Math.ceil(bytes);
+  }
+
+  get rangeIds(): number[] {
+    return [...this.#ranges.keys()];
+  }
+
+  /** Ids of all segments that are still needed or open, oldest first. */
+  get segmentIds(): number[] {
+    return this.#segments.map((segment) => segment.segmentId);
+  }
+
+  #holders({ segmentId, ranges }: TrackedSegment): Laggard[] {
+    const holders: Laggard[] = [];
+    for (const [rangeId, share] of ranges) {
+      const range = this.#range(rangeId);
+      const needsHardState = range.hardStateSegment === segmentId;
+      const behind = share.lastIndex > range.checkpointIndex;
+      if (!behind && !needsHardState) continue;
+      holders.push({ rangeId, checkpointIndex: behind ? share.lastIndex : 0, needsHardState });
+    }
+    return holders;
+  }
+
+  #range(rangeId: number): TrackedRange {
+    let range = this.#ranges.get(rangeId);
+    if (range === undefined) {
+      range = { checkpointIndex: 0, lastIndex: 0, hardStateSegment: 0, share: null, shareSegment: 0 };
+      this.#ranges.set(rangeId, range);
+    }
+    return range;
+  }
+
+  #share(rangeId: number, range: TrackedRange): SegmentShare {
+    const open = this.#segments.at(-1);
+    assert(open !== undefined, 'wal tracker: a segment is open');
+    if (range.share !== null && range.shareSegment === open.segmentId) return range.share;
+    const share = open.ranges.get(rangeId) ?? { firstIndex: 0, lastIndex: 0, bytes: 0 };
+    open.ranges.set(rangeId, share);
+    range.share = share;
+    range.shareSegment = open.segmentId;
+    return share;
+  }
+
+  /**
+   * The log of the range goes on from `index` again: what older segments hold from there on is void. Without this, an
+   * idle range could never be checkpointed far enough to free them.
+   */
+  #truncated(rangeId: number, index: number): void {
+    for (const { ranges } of this.#segments) {
+      const share = ranges.get(rangeId);
+      if (share === undefined || share.lastIndex < index) continue;
+      share.lastIndex = index - 1;
+      if (share.firstIndex >= index) share.firstIndex = 0;
+      if (share.firstIndex === 0) share.lastIndex = 0;
+    }
+  }
+}
