@@ -65,7 +65,7 @@ function textLine(line: string): string {
 
 function errorText(value: unknown): string {
   if (typeof value !== 'object' || value === null) return `err=${quoted(value)}`;
-  const { stack, type, message, ...rest } = value as Record<string, unknown>;
+  const { stack, type, name: _name, message, ...rest } = value as Record<string, unknown>;
   const details = Object.entries(rest).map(([name, detail]) => `${name}=${quoted(detail)}`);
   const frames = String(stack)
     .split('\n')

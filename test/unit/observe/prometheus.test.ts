@@ -9,6 +9,8 @@ import { parsePrometheus } from './prometheus-parser.ts';
 
 const gauge = { name: 'skerry_test', type: 'gauge', help: 'For a test.' } as const;
 
+const page = (lines: string[]): string => `# HELP h h\n# TYPE h histogram\n${lines.join('\n')}\n`;
+
 test('the page is written exactly as the format asks', (t) => {
   const histogram = new Histogram();
   for (const microseconds of [90, 128, 129, 100_000]) histogram.record(microseconds);
@@ -63,7 +65,7 @@ test('every metric of every thread is on the page, under its thread and nowhere 
   first?.add(slots.commandsWrite, 5);
   second?.add(slots.commandsWrite, 6);
   wal?.histograms.walFsync.record(200);
-  const page = renderPrometheus([
+  const rendered = renderPrometheus([
     ...samplesOf([
       { scope: 'worker', labels: { worker: '0' }, reader: new MetricsReader(areas[0]) },
       { scope: 'worker', labels: { worker: '1' }, reader: new MetricsReader(areas[1]) },
@@ -71,7 +73,7 @@ test('every metric of every thread is on the page, under its thread and nowhere 
     ]),
     ...processSamples('1.2.3', 1_700_000_000_000),
   ]);
-  const families = parsePrometheus(page);
+  const families = parsePrometheus(rendered);
   const writes = families
     .get('skerry_commands_total')
     ?.samples.filter((sample) => sample.labels['kind'] === 'write')
@@ -90,7 +92,6 @@ test('every metric of every thread is on the page, under its thread and nowhere 
 });
 
 test('a page that breaks the format would be noticed by the parser', (t) => {
-  const page = (lines: string[]): string => `# HELP h h\n# TYPE h histogram\n${lines.join('\n')}\n`;
   const good = ['h_bucket{le="1"} 1', 'h_bucket{le="+Inf"} 2', 'h_sum 3', 'h_count 2'];
   t.notThrows(() => parsePrometheus(page(good)));
   t.throws(() => parsePrometheus(page(good.with(0, 'h_bucket{le="1"} 3'))), { message: /cumulative/ });

@@ -61,7 +61,7 @@ test('HEAD answers like GET without a body', async (t) => {
 
 test('an unknown path says what there is; names of Object.prototype are unknown paths too', async (t) => {
   const url = await start(t);
-  for (const path of ['/', '/metrics/', '/constructor', '/__proto__', '//status', '/%2e%2e/status']) {
+  for (const path of ['/', '/metrics/', '/constructor', '/__proto__', '//status', '/%2e%2e%2fstatus']) {
     const response = await fetch(url + path);
     t.is(response.status, 404, path);
     const { error } = (await response.json()) as { error: { code: string; message: string } };
