@@ -37,7 +37,7 @@ export class ByteWriter {
       let at = this.length;
       for (let i = 0; i < bytes; i++) buffer[at++] = text.charCodeAt(i);
     } else {
-      buffer.latin1Write(text, this.length, bytes);
+      buffer.write(text, this.length, bytes, 'latin1');
     }
     this.length += bytes;
   }
@@ -46,7 +46,7 @@ export class ByteWriter {
   appendUtf8(text: string): void {
     const bytes = Buffer.byteLength(text);
     this.reserve(bytes);
-    this.buffer.utf8Write(text, this.length, bytes);
+    this.buffer.write(text, this.length, bytes, 'utf8');
     this.length += bytes;
   }
 

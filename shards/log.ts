@@ -1,0 +1,83 @@
+/**
+ * From a range's Ready to records of the WAL. One Ready is hard state first, then its entries; what the ring has no room
+ * for now is continued by the next call, so the order within a worker is never changed.
+ */
+import type { LogIndex, NodeId, RangeId, Term } from '../src/core/brands.ts';
+import { unreachable } from '../src/core/assert.ts';
+import type { Entry, HardState, Ready } from '../src/core/raft/types.ts';
+import { ENTRY_CONFIG, ENTRY_DATA, ENTRY_NOOP } from '../src/core/raft/types.ts';
+import { TYPE_CHECKPOINT, TYPE_CONFIG, TYPE_DATA, TYPE_NOOP } from '../src/storage/wal/format.ts';
+import type { RecordType } from '../src/storage/wal/format.ts';
+import type { WalAppender } from '../src/storage/wal/record.ts';
+
+const NOTHING = Buffer.alloc(0);
+
+export class RangeLog {
+  readonly #appender: WalAppender;
+  /** How many records of the Ready at hand are taken. */
+  #taken = 0;
+
+  constructor(appender: WalAppender) {
+    this.#appender = appender;
+  }
+
+  /** Takes the Ready's records. False: the ring is full; call again, with the same Ready, when the writer has moved on. */
+  append(rangeId: RangeId, ready: Ready): boolean {
+    const appender = this.#appender;
+    const { hardState, entries, commit } = ready;
+    const first = hardState === null ? 0 : 1;
+    while (this.#taken < first + entries.length) {
+      if (appender.isPending && !appender.pump()) return false;
+      const took =
+        hardState !== null && this.#taken === 0
+          ? appender.hardState(rangeId, hardState.term, hardState.vote, commit)
+          : this.#entry(rangeId, entries[this.#taken - first] as Entry);
+      if (!took) return false;
+      this.#taken++;
+    }
+    if (appender.isPending && !appender.pump()) return false;
+    this.#taken = 0;
+    return true;
+  }
+
+  /**
+   * Says in the log that the range has a durable checkpoint, and repeats its hard state, so that segments before this
+   * point are of no more use to the range. False: no room now, nothing was written.
+   */
+  checkpointed(rangeId: RangeId, index: LogIndex, term: Term, hardState: HardState): boolean {
+    const appender = this.#appender;
+    if (this.#taken > 0 || appender.isPending) return false;
+    if (!appender.append(TYPE_CHECKPOINT, 0, term, rangeId, index, NOTHING, 0, 0)) return false;
+    return appender.hardState(rangeId, hardState.term, hardState.vote as NodeId, hardState.commit);
+  }
+
+  publish(): void {
+    this.#appender.publish();
+  }
+
+  get position(): number {
+    return this.#appender.position;
+  }
+
+  durable(): number {
+    return this.#appender.durable;
+  }
+
+  #entry(rangeId: RangeId, entry: Entry): boolean {
+    const data = entry.data as Buffer;
+    return this.#appender.append(recordType(entry), 0, entry.term, rangeId, entry.index, data, 0, data.length);
+  }
+}
+
+function recordType(entry: Entry): RecordType {
+  switch (entry.type) {
+    case ENTRY_DATA:
+      return TYPE_DATA;
+    case ENTRY_CONFIG:
+      return TYPE_CONFIG;
+    case ENTRY_NOOP:
+      return TYPE_NOOP;
+    default:
+      return unreachable(entry.type);
+  }
+}

@@ -1,0 +1,354 @@
+/**
+ * Gets calls to the store and their replies back: routing, retries, deadlines, the identity of writes.
+ *
+ *     call() ─▶ waiting ── a link is up and has room ─▶ pending (by request id) ── reply ─▶ settled
+ *                  ▲                                        │
+ *                  └── link lost, or a retryable error ─────┘   until `retries` or the deadline is used up
+ *
+ * Everything is bounded: calls not settled by `pendingMax`, attempts of a call by `retries`, its time by its deadline.
+ *
+ * Invariant: a write keeps its sequence over all attempts, and the floor that is sent never passes a write that may still
+ * be sent again. So the store applies it once.
+ */
+import {
+  RESPONSE_HEADER_BYTES,
+  requestBytesMax,
+  STATUS_OK,
+  STATUS_STORE_ERROR,
+  STATUS_TOPOLOGY,
+  writeRequest,
+} from '../codec/native/frame.ts';
+import type { HelloReply, Topology } from '../codec/native/messages.ts';
+import { unpackMessage } from '../codec/native/messages.ts';
+import { readU64 } from '../core/kv/batch.ts';
+import { SkerryError } from '../core/errors.ts';
+import type { Request } from './call.ts';
+import { Call, CALL_READ, CALL_WRITE } from './call.ts';
+import type { CallOptions, ClientSettings } from './options.ts';
+import { RETRY_DELAY_MAX_MS } from './options.ts';
+import { PendingTable } from './pending-table.ts';
+import type { Decode } from './replies.ts';
+import { decodeError } from './replies.ts';
+import { RequestWindow } from './request-window.ts';
+import { Routing } from './routing.ts';
+import type { Link, Transport, TransportEvents } from './transport.ts';
+
+/** A link that said nothing for so long, while a call on it ran out of time, is given up. */
+const SILENCE_MS = 5000;
+/** Writes are held back while the oldest open one lies this far behind, which bounds what the store has to remember. */
+const WINDOW_MAX = 65_536;
+
+export class Dispatcher implements TransportEvents {
+  readonly routing = new Routing();
+  readonly #transport: Transport;
+  readonly #settings: ClientSettings;
+  readonly #random: () => number;
+  readonly #pending = new PendingTable<Call>();
+  readonly #waiting = new Set<Call>();
+  readonly #window = new RequestWindow();
+  readonly #identity = { clientId: 0, sequence: 0, floor: 0 };
+  #linksUp = 0;
+  #connectFailures = 0;
+  #wakeMs = Infinity;
+  #timer: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  constructor(transport: Transport, settings: ClientSettings, clientId: number, random: () => number) {
+    this.#transport = transport;
+    this.#settings = settings;
+    this.#identity.clientId = clientId;
+    this.#random = random;
+  }
+
+  async open(): Promise<void> {
+    await this.#transport.open(this);
+  }
+
+  /** Calls not yet settled. */
+  get size(): number {
+    return this.#pending.size + this.#waiting.size;
+  }
+
+  /** Resolves with the decoded reply, or rejects with SkerryError. */
+  call<Result>(request: Request, decode: Decode<Result>, options: CallOptions | undefined): Promise<Result> {
+    return new Promise<Result>((resolve, reject) => {
+      const refused = this.#refusal(options);
+      if (refused !== null) {
+        reject(refused);
+        return;
+      }
+      const deadlineMs = performance.now() + (options?.timeoutMs ?? this.#settings.timeoutMs);
+      const call = new Call(request, decode, deadlineMs, resolve as (value: unknown) => void, reject);
+      const signal = options?.signal;
+      if (signal !== undefined) {
+        const aborted = (): void => this.#abort(call, signal.reason);
+        signal.addEventListener('abort', aborted, { once: true });
+        call.release = () => signal.removeEventListener('abort', aborted);
+      }
+      this.#wakeAt(deadlineMs);
+      // Those who wait go first.
+      if (this.#waiting.size > 0 || !this.#send(call)) this.#wait(call);
+    });
+  }
+
+  /** Fails what is under way and ends the transport. */
+  async close(): Promise<void> {
+    if (!this.#closed) {
+      this.#closed = true;
+      clearTimeout(this.#timer);
+      const error = new SkerryError('KV_STATE', 'the client was closed before this call had its reply');
+      for (const call of [...this.#pending.all(), ...this.#waiting]) this.#fail(call, error);
+    }
+    await this.#transport.close();
+  }
+
+  frame(source: Buffer, start: number, end: number): void {
+    const requestId = readU64(source, start + 4);
+    const status = source[start + 12] as number;
+    const body = start + RESPONSE_HEADER_BYTES;
+    if (requestId === 0) {
+      this.#notice(status, source, body, end);
+      return;
+    }
+    const call = this.#pending.take(requestId);
+    // Whoever asked has given up meanwhile.
+    if (call === null) return;
+    call.link = null;
+    if (status !== STATUS_OK) {
+      this.#failed(call, decodeError(status, source, body, end));
+      return;
+    }
+    let value: unknown;
+    try {
+      value = call.decode(source, body, end);
+    } catch (error) {
+      this.#fail(call, error instanceof SkerryError ? error : new SkerryError('KV_INVALID', String(error), { cause: error }));
+      return;
+    }
+    this.#settle(call);
+    call.resolve(value);
+    if (this.#waiting.size > 0) this.#sendWaiting();
+  }
+
+  up(_link: Link, hello: HelloReply): void {
+    this.#connectFailures = 0;
+    if (this.#linksUp++ === 0) this.routing.replace(hello.topology);
+    else this.routing.learn(hello.topology);
+    this.#sendWaiting();
+  }
+
+  down(link: Link, error: SkerryError): void {
+    this.#linksUp--;
+    for (const call of this.#pending.all()) {
+      if (call.link !== link) continue;
+      this.#pending.take(call.requestId);
+      this.#unanswered(call);
+      this.#failed(call, error);
+    }
+  }
+
+  room(): void {
+    this.#sendWaiting();
+  }
+
+  unreachable(error: SkerryError): void {
+    this.#connectFailures++;
+    for (const call of this.#waiting) this.#countFailure(call, error);
+    if (this.#waiting.size > 0) this.#transport.connect(this.#delayMs(this.#connectFailures));
+  }
+
+  #refusal(options: CallOptions | undefined): SkerryError | null {
+    if (this.#closed) return new SkerryError('KV_STATE', 'the client is closed');
+    if (options?.signal?.aborted === true) return abortedError(options.signal.reason, false);
+    const { pendingMax } = this.#settings;
+    if (this.size < pendingMax) return null;
+    return new SkerryError(
+      'KV_OVERLOADED',
+      `${pendingMax} calls wait for their replies already; await some of them before making more (option pendingMax)`,
+      { retryable: true },
+    );
+  }
+
+  /** False when the call has to wait. */
+  #send(call: Call): boolean {
+    const { request } = call;
+    const { key, binding, kind } = request;
+    const route = binding ?? (key === null ? null : this.routing.find(key));
+    const link = this.#transport.route(route === null ? 0 : route.workerIndex);
+    if (link === null) {
+      this.#transport.connect(this.#connectFailures === 0 ? 0 : this.#delayMs(this.#connectFailures));
+      return false;
+    }
+    if (kind === CALL_WRITE && call.sequence === 0) {
+      if (this.#window.width >= WINDOW_MAX) return false;
+    }
+    if (!link.reserve(requestBytesMax(request.args))) return false;
+    const identity = kind === CALL_WRITE ? this.#identity : null;
+    if (identity !== null) {
+      if (call.sequence === 0) call.sequence = this.#window.take();
+      identity.sequence = call.sequence;
+      identity.floor = this.#window.floor;
+    }
+    this.#pending.add(call);
+    call.link = link;
+    call.sentMs = performance.now();
+    const epoch = route === null ? 0 : typeof route.epoch === 'number' ? route.epoch : route.epoch.version;
+    const end = writeRequest(
+      link.buffer,
+      link.offset,
+      call.requestId,
+      route === null ? 0 : route.rangeId,
+      epoch,
+      request.op,
+      request.consistency,
+      identity,
+      request.args,
+    );
+    link.commit(end - link.offset);
+    return true;
+  }
+
+  #wait(call: Call): void {
+    this.#waiting.add(call);
+  }
+
+  #sendWaiting(): void {
+    const nowMs = performance.now();
+    for (const call of this.#waiting) {
+      if (call.notBeforeMs > nowMs) continue;
+      if (!this.#send(call)) return;
+      this.#waiting.delete(call);
+    }
+  }
+
+  /** An attempt was sent and has no answer. */
+  #unanswered(call: Call): void {
+    call.link = null;
+    if (call.request.kind !== CALL_READ) call.mayHaveHappened = true;
+  }
+
+  /** An attempt failed: again, if that may help and cannot harm. */
+  #failed(call: Call, error: SkerryError): void {
+    if (error.code === 'KV_UNKNOWN_RESULT') this.#unanswered(call);
+    const { kind } = call.request;
+    const isSafe = kind === CALL_READ || kind === CALL_WRITE || !call.mayHaveHappened;
+    if (!isSafe || !error.retryable || call.request.binding !== null || this.#closed) {
+      this.#fail(call, error);
+      return;
+    }
+    if (!this.#countFailure(call, error)) return;
+    const delayMs = this.#delayMs(call.failures);
+    call.notBeforeMs = performance.now() + delayMs;
+    this.#waiting.add(call);
+    this.#wakeAt(call.notBeforeMs);
+  }
+
+  /** False when that was the last one: then the call has failed. */
+  #countFailure(call: Call, error: SkerryError): boolean {
+    call.lastError = error;
+    call.failures++;
+    if (call.failures <= this.#settings.retries) return true;
+    this.#fail(call, error);
+    return false;
+  }
+
+  /** Exponential, with half of it random, so that clients that failed together do not come back together. */
+  #delayMs(failures: number): number {
+    const fullMs = Math.min(this.#settings.retryDelayMs * 2 ** Math.min(failures - 1, 20), RETRY_DELAY_MAX_MS);
+    return fullMs * (0.5 + this.#random() / 2);
+  }
+
+  #settle(call: Call): void {
+    call.settled = true;
+    call.release?.();
+    if (call.sequence !== 0) this.#window.settle(call.sequence);
+  }
+
+  #fail(call: Call, error: SkerryError): void {
+    if (call.settled) return;
+    if (call.link !== null) {
+      this.#pending.take(call.requestId);
+      this.#unanswered(call);
+    }
+    this.#waiting.delete(call);
+    this.#settle(call);
+    // An answer of the command itself is certain: the store remembers it. Any other error says only why nobody knows.
+    const isUnknown = call.mayHaveHappened && error.code !== 'KV_REPLY' && error.code !== 'KV_ABORTED';
+    call.reject(isUnknown ? unknownResult(error) : error);
+  }
+
+  #abort(call: Call, reason: unknown): void {
+    const isSent = call.link !== null && call.request.kind !== CALL_READ;
+    this.#fail(call, abortedError(reason, isSent || call.mayHaveHappened));
+  }
+
+  #notice(status: number, source: Buffer, start: number, end: number): void {
+    if (status === STATUS_TOPOLOGY) {
+      const topology = unpackMessage(source, start, end) as Topology;
+      if (this.routing.learn(topology)) this.#transport.learn(topology);
+    } else if (status === STATUS_STORE_ERROR) {
+      // The connection is closed next, and says so by events.down; here is why.
+      const error = decodeError(status, source, start, end);
+      for (const call of this.#waiting) call.lastError = error;
+    }
+  }
+
+  #wakeAt(ms: number): void {
+    if (ms >= this.#wakeMs || ms === Infinity) return;
+    this.#wakeMs = ms;
+    clearTimeout(this.#timer);
+    // A timer may fire up to a millisecond early.
+    this.#timer = setTimeout(() => this.#wake(), Math.min(Math.max(0, ms - performance.now()) + 1, 2 ** 31 - 1));
+  }
+
+  /** Fails the calls that are out of time, sends those whose delay is over, and finds out when to look again. */
+  #wake(): void {
+    const nowMs = performance.now();
+    this.#wakeMs = Infinity;
+    let nextMs = Infinity;
+    const silent = new Map<Link, SkerryError>();
+    const calls = [...this.#pending.all(), ...this.#waiting];
+    for (const call of calls) {
+      if (call.deadlineMs > nowMs) {
+        nextMs = Math.min(nextMs, call.deadlineMs, call.notBeforeMs > nowMs ? call.notBeforeMs : Infinity);
+        continue;
+      }
+      const { link } = call;
+      const error = timeoutError(call);
+      if (link !== null && nowMs - Math.max(link.lastReceivedMs, call.sentMs) >= SILENCE_MS) silent.set(link, error);
+      this.#fail(call, error);
+    }
+    for (const [link, cause] of silent) {
+      this.#transport.fail(
+        link,
+        new SkerryError('KV_NETWORK', `nothing came from the store for ${SILENCE_MS} ms`, { retryable: true, cause }),
+      );
+    }
+    this.#wakeAt(nextMs);
+    if (this.#waiting.size > 0) this.#sendWaiting();
+  }
+}
+
+function timeoutError(call: Call): SkerryError {
+  const details = { retryable: true, ...(call.lastError === null ? {} : { cause: call.lastError }) };
+  if (call.link !== null) return new SkerryError('KV_TIMEOUT', 'the store did not answer in time', details);
+  const because = call.lastError === null ? 'no connection had room for it' : call.lastError.message;
+  return new SkerryError('KV_TIMEOUT', `the request could not be sent in time: ${because}`, details);
+}
+
+function unknownResult(cause: SkerryError): SkerryError {
+  return new SkerryError(
+    'KV_UNKNOWN_RESULT',
+    `the write was sent and not confirmed (${cause.message}); it may or may not have happened: read to find out`,
+    { cause },
+  );
+}
+
+/** `mayHaveHappened`: a write was sent already. */
+function abortedError(reason: unknown, mayHaveHappened: boolean): SkerryError {
+  const note = mayHaveHappened ? '; the write was sent already and may or may not have happened' : '';
+  return new SkerryError('KV_ABORTED', `the call was aborted by its signal${note}`, {
+    cause: reason,
+    hint: { mayHaveHappened },
+  });
+}

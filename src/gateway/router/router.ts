@@ -1,0 +1,166 @@
+/**
+ * From a command to the range that runs it: on this worker by a plain call, on another one over a ring, or on several.
+ *
+ *     session ─▶ submit ─▶ table.find(key) ─┬─▶ a range of this worker
+ *                                           ├─▶ link to the worker that has it
+ *                                           └─▶ gather / walk: one command per range, one reply
+ */
+import type { RangeId } from '../../core/brands.ts';
+import type { Args } from '../../core/kv/args.ts';
+import type { RequestId } from '../../core/kv/batch.ts';
+import type { ReplyTarget } from '../../core/kv/reply.ts';
+import type { CommandSpec } from '../../core/kv/spec.ts';
+import type { CommandRouter, KeySet } from '../ports.ts';
+import type { RangeScope, RequestFrame } from './forward-frame.ts';
+import { gather } from './gather.ts';
+import type { Route, RouteTable } from './route-table.ts';
+
+/** A range of this worker. */
+export interface LocalRange {
+  submit(
+    spec: CommandSpec,
+    args: Args,
+    target: ReplyTarget,
+    slot: number,
+    requestId: RequestId | null,
+    scopeVersion: number,
+  ): void;
+}
+
+/** The way to another worker. */
+export interface RemoteWorker {
+  readonly overloaded: boolean;
+  request(
+    spec: CommandSpec,
+    args: Args,
+    target: ReplyTarget,
+    slot: number,
+    requestId: RequestId | null,
+    scope: RangeScope | null,
+  ): void;
+}
+
+export interface RouterOptions {
+  readonly table: RouteTable;
+  readonly localRange: (rangeId: RangeId) => LocalRange | undefined;
+  /** By worker index; nothing at this worker's own. */
+  readonly remotes: readonly (RemoteWorker | null)[];
+  /** Runs a walking command (SCAN …), which visits the ranges one after another. */
+  readonly walk: (router: Router, spec: CommandSpec, args: Args, target: ReplyTarget, slot: number) => void;
+  readonly commandByOp: (op: number) => CommandSpec | undefined;
+  /** Counts a command that is handed to another worker. */
+  readonly onForward: () => void;
+}
+
+const CROSS_RANGE =
+  'CROSSRANGE the keys of this command lie in different ranges; it is atomic only within one (see `skerry range list`)';
+const OVERLOADED = 'OVERLOADED too many commands wait for another worker; nothing was done, try again';
+
+export class Router implements CommandRouter {
+  readonly table: RouteTable;
+  readonly #options: RouterOptions;
+  readonly #send = this.send.bind(this);
+
+  constructor(options: RouterOptions) {
+    this.table = options.table;
+    this.#options = options;
+  }
+
+  submit(spec: CommandSpec, args: Args, target: ReplyTarget, slot: number, requestId: RequestId | null = null): void {
+    const { table } = this;
+    const { firstKey } = spec;
+    if (spec.gather === 'walk') {
+      this.#options.walk(this, spec, args, target, slot);
+      return;
+    }
+    if (firstKey === 0) {
+      if (spec.acrossRanges === 'gather') gather(table, this.#send, spec, args, target, slot, requestId);
+      else this.send(table.routes[0] as Route, spec, args, target, slot, requestId, null);
+      return;
+    }
+    const route = table.find(args.buffer, args.start[firstKey - 1] as number, args.end[firstKey - 1] as number);
+    if (spec.acrossRanges === 'one' || table.routes.length === 1 || this.#holdsAll(route, spec, args)) {
+      this.send(route, spec, args, target, slot, requestId, null);
+    } else if (spec.acrossRanges === 'gather') {
+      gather(table, this.#send, spec, args, target, slot, requestId);
+    } else {
+      replyError(target, slot, CROSS_RANGE);
+    }
+  }
+
+  submitAtomic(spec: CommandSpec, args: Args, touched: KeySet, target: ReplyTarget, slot: number): void {
+    const { keys, everything } = touched;
+    const { routes } = this.table;
+    let route = routes[0] as Route;
+    if (routes.length > 1) {
+      for (let i = 0; i < keys.count; i++) {
+        const found = this.table.find(keys.buffer, keys.start[i] as number, keys.end[i] as number);
+        if (everything || (i > 0 && found !== route)) {
+          replyError(target, slot, CROSS_RANGE);
+          return;
+        }
+        route = found;
+      }
+      if (everything) {
+        replyError(target, slot, CROSS_RANGE);
+        return;
+      }
+    }
+    // With its keys checked, it belongs to this range as it is now: the scope makes a split meanwhile refuse it.
+    const { rangeId, epoch } = route.range;
+    this.send(route, spec, args, target, slot, null, { rangeId, version: epoch.version });
+  }
+
+  /** Runs a command on one range. Without a scope, the owner looks up the first key again. */
+  send(
+    route: Route,
+    spec: CommandSpec,
+    args: Args,
+    target: ReplyTarget,
+    slot: number,
+    requestId: RequestId | null,
+    scope: RangeScope | null,
+  ): void {
+    const { localRange, remotes, onForward } = this.#options;
+    const remote = remotes[route.workerIndex];
+    if (remote === null || remote === undefined) {
+      const local = localRange(route.range.rangeId);
+      if (local === undefined) replyError(target, slot, RANGE_MOVED);
+      else local.submit(spec, args, target, slot, requestId, scope?.version ?? 0);
+    } else if (remote.overloaded) {
+      replyError(target, slot, OVERLOADED);
+    } else {
+      onForward();
+      remote.request(spec, args, target, slot, requestId, scope);
+    }
+  }
+
+  /** Runs a request that another worker sent here. */
+  execute(frame: RequestFrame, target: ReplyTarget): void {
+    const spec = this.#options.commandByOp(frame.op);
+    if (spec === undefined) {
+      replyError(target, frame.slot, 'ERR unknown command code');
+    } else if (frame.scope === null) {
+      this.submit(spec, frame.args, target, frame.slot, frame.requestId);
+    } else {
+      const local = this.#options.localRange(frame.scope.rangeId);
+      if (local === undefined) replyError(target, frame.slot, RANGE_MOVED);
+      else local.submit(spec, frame.args, target, frame.slot, frame.requestId, frame.scope.version);
+    }
+  }
+
+  #holdsAll(route: Route, spec: CommandSpec, args: Args): boolean {
+    const last = spec.lastKey < 0 ? args.count + spec.lastKey : spec.lastKey - 1;
+    for (let i = spec.firstKey - 1 + spec.keyStep; i <= last; i += spec.keyStep) {
+      if (this.table.find(args.buffer, args.start[i] as number, args.end[i] as number) !== route) return false;
+    }
+    return true;
+  }
+}
+
+const RANGE_MOVED = 'RANGEMOVED the boundaries of the range have changed; try again';
+
+function replyError(target: ReplyTarget, slot: number, text: string): void {
+  target.begin(slot).error(text);
+  target.finish(slot);
+}

@@ -1,0 +1,171 @@
+/**
+ * From records to what they mean: fragments become whole entries or nothing, and each range's records become the state of
+ * its log: first and last index, term and vote, checkpoint.
+ */
+import { SkerryError } from '../../core/errors.ts';
+import { readU64 } from '../../core/kv/batch.ts';
+import {
+  FLAG_HARD_STATE,
+  FLAG_IDLE_MARK,
+  FRAGMENT_FIRST,
+  FRAGMENT_LAST,
+  FRAGMENT_MASK,
+  FRAGMENT_TOTAL_BYTES,
+  FRAGMENT_WHOLE,
+  TYPE_CHECKPOINT,
+} from './format.ts';
+import type { RecordType } from './format.ts';
+import type { RecordView } from './reader.ts';
+
+/**
+ * Gets one whole record of a range: an entry (DATA, CONFIG, NOOP), a hard state (NOOP with FLAG_HARD_STATE: `index` is the
+ * commit index, read the vote with readVote), or a checkpoint. `buffer[start, end)` is valid during the call only.
+ * `sequence` is the global number of its last record.
+ */
+export type OnRecord = (
+  type: RecordType,
+  flags: number,
+  term: number,
+  rangeId: number,
+  index: number,
+  buffer: Buffer,
+  start: number,
+  end: number,
+  sequence: number,
+) => void;
+
+/** The vote of a hard-state record; 0 = nobody. */
+export function readVote(buffer: Buffer, start: number): number {
+  return readU64(buffer, start);
+}
+
+interface PartialEntry {
+  readonly type: number;
+  readonly term: number;
+  readonly index: number;
+  readonly totalBytes: number;
+  /** Null when the data is not asked for. */
+  readonly data: Buffer | null;
+  bytes: number;
+}
+
+/**
+ * Puts entries together. Fragments of one range follow one another (other ranges' records may lie between); an entry
+ * whose last fragment is missing was never acknowledged, and ends with the next record of its range.
+ */
+export class EntryAssembler {
+  readonly #partial = new Map<number, PartialEntry>();
+  readonly #emit: OnRecord;
+  readonly #keepsData: boolean;
+
+  /** Without `keepsData` the entries are emitted with no bytes if they came in fragments. */
+  constructor(emit: OnRecord, keepsData: boolean) {
+    this.#emit = emit;
+    this.#keepsData = keepsData;
+  }
+
+  push(record: RecordView, buffer: Buffer): void {
+    if ((record.flags & FLAG_IDLE_MARK) !== 0) return;
+    const piece = record.flags & FRAGMENT_MASK;
+    if (piece === FRAGMENT_WHOLE) {
+      if (this.#partial.size > 0) this.#partial.delete(record.rangeId);
+      this.#send(record, buffer, record.dataStart, record.dataEnd);
+      return;
+    }
+    let { dataStart } = record;
+    if (piece === FRAGMENT_FIRST) {
+      const totalBytes = readU64(buffer, dataStart);
+      dataStart += FRAGMENT_TOTAL_BYTES;
+      const { type, term, index } = record;
+      const data = this.#keepsData ? Buffer.allocUnsafe(totalBytes) : null;
+      this.#partial.set(record.rangeId, { type, term, index, totalBytes, data, bytes: 0 });
+    }
+    const partial = this.#partial.get(record.rangeId);
+    // The beginning lies before what is still kept of the log, or was cut off: nothing of the entry is wanted.
+    if (partial === undefined) return;
+    const bytes = record.dataEnd - dataStart;
+    const fits =
+      partial.type === record.type &&
+      partial.term === record.term &&
+      partial.index === record.index &&
+      partial.bytes + bytes <= partial.totalBytes;
+    if (!fits) {
+      this.#partial.delete(record.rangeId);
+      return;
+    }
+    if (partial.data !== null) buffer.copy(partial.data, partial.bytes, dataStart, record.dataEnd);
+    partial.bytes += bytes;
+    if (piece !== FRAGMENT_LAST) return;
+    this.#partial.delete(record.rangeId);
+    if (partial.bytes !== partial.totalBytes) return;
+    const data = partial.data ?? buffer;
+    this.#send(record, data, 0, partial.data === null ? 0 : partial.totalBytes);
+  }
+
+  #send(record: RecordView, buffer: Buffer, start: number, end: number): void {
+    const flags = record.flags & FLAG_HARD_STATE;
+    const { type, term, rangeId, index, sequence } = record;
+    this.#emit(type as RecordType, flags, term, rangeId, index, buffer, start, end, sequence);
+  }
+}
+
+export interface RangeLog {
+  /** First and last entry in the log; 0 and 0 when there are none. Entries up to the checkpoint may be among them. */
+  firstIndex: number;
+  lastIndex: number;
+  /** Term of the last entry. */
+  lastTerm: number;
+  /** The newest term, vote (0 = nobody) and a commit index; null when the log holds none. */
+  hardState: { readonly term: number; readonly vote: number; readonly commit: number } | null;
+  /** The newest durable checkpoint that the log tells of; null when it tells of none. */
+  checkpoint: { readonly index: number; readonly term: number } | null;
+}
+
+/** Follows what the records say of each range. */
+export class RangeLogs {
+  readonly ranges = new Map<number, RangeLog>();
+
+  /** Shape of OnRecord. Throws KV_CORRUPT when an index is missing: each record is valid, but one was never written. */
+  record(
+    type: RecordType,
+    flags: number,
+    term: number,
+    rangeId: number,
+    index: number,
+    buffer: Buffer,
+    start: number,
+    sequence: number,
+  ): void {
+    let log = this.ranges.get(rangeId);
+    if (log === undefined) {
+      log = { firstIndex: 0, lastIndex: 0, lastTerm: 0, hardState: null, checkpoint: null };
+      this.ranges.set(rangeId, log);
+    }
+    if ((flags & FLAG_HARD_STATE) !== 0) {
+      log.hardState = { term, vote: readVote(buffer, start), commit: index };
+      return;
+    }
+    if (type === TYPE_CHECKPOINT) {
+      log.checkpoint = { index, term };
+      if (index > log.lastIndex) {
+        // A snapshot took the place of the log: it goes on behind it.
+        log.firstIndex = 0;
+        log.lastIndex = 0;
+        log.lastTerm = 0;
+      }
+      return;
+    }
+    const previous = log.lastIndex === 0 ? (log.checkpoint?.index ?? 0) : log.lastIndex;
+    if (previous > 0 && index > previous + 1) {
+      throw new SkerryError(
+        'KV_CORRUPT',
+        `The write-ahead log of range ${rangeId} jumps from index ${previous} to ${index} (record ${sequence}): ` +
+          'entries between them are missing. Run "skerry wal verify" and restore the range from a peer or a backup.',
+        { hint: { rangeId, index, sequence } },
+      );
+    }
+    if (log.firstIndex === 0 || index < log.firstIndex) log.firstIndex = index;
+    log.lastIndex = index;
+    log.lastTerm = term;
+  }
+}

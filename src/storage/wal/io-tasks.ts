@@ -1,0 +1,64 @@
+/** What an I/O thread can be asked to do for a log. */
+import type { MessagePort } from 'node:worker_threads';
+import { unreachable } from '../../core/assert.ts';
+import { nodeDisk } from '../disk.ts';
+import type { Disk } from '../disk.ts';
+import { deleteSegment, prepareSegment, recycleIntoSpare, runWalWriter } from './run.ts';
+import type { WalTaskOptions } from './run.ts';
+import type { WalControl } from './messages.ts';
+import type { WalMetrics } from './writer.ts';
+
+/** Names modules instead of carrying their exports: functions do not cross threads. */
+export interface IoPorts {
+  /** URL of a module that exports `disk`; the real disk when absent. For tests that need a disk with faults. */
+  readonly diskModule?: string;
+  /** URL of a module that exports `walMetrics(shared)`; it gets `metricsShared`. */
+  readonly metricsModule?: string;
+  readonly metricsShared?: SharedArrayBuffer;
+}
+
+export type IoTask = IoPorts &
+  (
+    | { readonly kind: 'wal-writer'; readonly options: WalTaskOptions; readonly port: MessagePort }
+    | { readonly kind: 'prepare'; readonly dir: string; readonly number: number; readonly segmentBytes: number }
+    | {
+        readonly kind: 'recycle';
+        readonly dir: string;
+        readonly segmentId: number;
+        readonly number: number;
+        readonly segmentBytes: number;
+      }
+    | { readonly kind: 'delete'; readonly dir: string; readonly segmentId: number }
+  );
+
+/** Runs one task to its end. Returns what to tell the writer, if anything. */
+export async function runIoTask(task: IoTask): Promise<WalControl | null> {
+  const disk = await diskOf(task);
+  switch (task.kind) {
+    case 'wal-writer':
+      runWalWriter(task.options, task.port, disk, await metricsOf(task));
+      task.port.close();
+      return null;
+    case 'prepare':
+      return prepareSegment(disk, task.dir, task.number, task.segmentBytes);
+    case 'recycle':
+      return recycleIntoSpare(disk, task.dir, task.segmentId, task.number, task.segmentBytes);
+    case 'delete':
+      deleteSegment(disk, task.dir, task.segmentId);
+      return null;
+    default:
+      return unreachable(task);
+  }
+}
+
+async function diskOf({ diskModule }: IoPorts): Promise<Disk> {
+  if (diskModule === undefined) return nodeDisk;
+  const { disk } = (await import(diskModule)) as { disk: Disk };
+  return disk;
+}
+
+async function metricsOf({ metricsModule, metricsShared }: IoPorts): Promise<WalMetrics | null> {
+  if (metricsModule === undefined || metricsShared === undefined) return null;
+  const { walMetrics } = (await import(metricsModule)) as { walMetrics: (shared: SharedArrayBuffer) => WalMetrics };
+  return walMetrics(metricsShared);
+}
