@@ -128,7 +128,10 @@ export class Batch {
     let at = start;
     while (at < end) {
       const payloadBytes = buffer.readUInt32LE(at + LENGTH_AT);
-      assert(payloadBytes >= RECORD_PREFIX_BYTES && payloadBytes <= PAYLOAD_BYTES_MAX, 'wal: a record of impossible size');
+      assert(
+        payloadBytes >= RECORD_PREFIX_BYTES && payloadBytes <= PAYLOAD_BYTES_MAX,
+        'wal: a record of impossible size',
+      );
       const bytes = recordBytes(payloadBytes);
       assert(at + bytes <= end, 'wal: a record is published in parts');
       if (this.bytes + bytes > this.#roomBytes) break;

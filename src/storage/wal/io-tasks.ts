@@ -8,18 +8,20 @@ import type { WalTaskOptions } from './run.ts';
 import type { WalControl } from './messages.ts';
 import type { WalMetrics } from './writer.ts';
 
-/** Names modules instead of carrying their exports: functions do not cross threads. */
 export interface IoPorts {
   /** URL of a module that exports `disk`; the real disk when absent. For tests that need a disk with faults. */
   readonly diskModule?: string;
-  /** URL of a module that exports `walMetrics(shared)`; it gets `metricsShared`. */
-  readonly metricsModule?: string;
-  readonly metricsShared?: SharedArrayBuffer;
 }
 
 export type IoTask = IoPorts &
   (
-    | { readonly kind: 'wal-writer'; readonly options: WalTaskOptions; readonly port: MessagePort }
+    | {
+        readonly kind: 'wal-writer';
+        readonly options: WalTaskOptions;
+        readonly port: MessagePort;
+        /** Area of the writer's metrics; see observe/counters.ts. */
+        readonly metricsArea?: SharedArrayBuffer;
+      }
     | { readonly kind: 'prepare'; readonly dir: string; readonly number: number; readonly segmentBytes: number }
     | {
         readonly kind: 'recycle';
@@ -31,12 +33,12 @@ export type IoTask = IoPorts &
     | { readonly kind: 'delete'; readonly dir: string; readonly segmentId: number }
   );
 
-/** Runs one task to its end. Returns what to tell the writer, if anything. */
-export async function runIoTask(task: IoTask): Promise<WalControl | null> {
+/** Runs one task to its end. Returns what to tell the writer, if anything. `metrics`: where a writer counts. */
+export async function runIoTask(task: IoTask, metrics: WalMetrics | null): Promise<WalControl | null> {
   const disk = await diskOf(task);
   switch (task.kind) {
     case 'wal-writer':
-      runWalWriter(task.options, task.port, disk, await metricsOf(task));
+      runWalWriter(task.options, task.port, disk, metrics);
       task.port.close();
       return null;
     case 'prepare':
@@ -55,10 +57,4 @@ async function diskOf({ diskModule }: IoPorts): Promise<Disk> {
   if (diskModule === undefined) return nodeDisk;
   const { disk } = (await import(diskModule)) as { disk: Disk };
   return disk;
-}
-
-async function metricsOf({ metricsModule, metricsShared }: IoPorts): Promise<WalMetrics | null> {
-  if (metricsModule === undefined || metricsShared === undefined) return null;
-  const { walMetrics } = (await import(metricsModule)) as { walMetrics: (shared: SharedArrayBuffer) => WalMetrics };
-  return walMetrics(metricsShared);
 }

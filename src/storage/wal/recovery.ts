@@ -84,7 +84,10 @@ export function corrupt(file: string, offset: number, what: string): SkerryError
 }
 
 /** The manifest and the segments that it wants. Throws KV_CORRUPT when one is missing or the manifest is damaged. */
-export function readLayout(disk: Disk, dir: string): { manifest: Manifest | null; live: number[]; leftovers: number[] } {
+export function readLayout(
+  disk: Disk,
+  dir: string,
+): { manifest: Manifest | null; live: number[]; leftovers: number[] } {
   const manifest = disk.exists(dir) ? readManifest(disk, dir) : undefined;
   const ids = disk.exists(dir) ? listSegments(disk, dir) : [];
   if (manifest === undefined && ids.length === 0) return { manifest: null, live: [], leftovers: [] };
@@ -94,7 +97,8 @@ export function readLayout(disk: Disk, dir: string): { manifest: Manifest | null
   const live = ids.filter((id) => id >= manifest.firstSegment);
   const last = Math.max(live.at(-1) ?? 0, manifest.openedSegment);
   for (let id = manifest.firstSegment; id <= last; id++) {
-    if (live[id - manifest.firstSegment] !== id) throw corrupt(path.join(dir, segmentName(id)), 0, 'the file is missing');
+    if (live[id - manifest.firstSegment] !== id)
+      throw corrupt(path.join(dir, segmentName(id)), 0, 'the file is missing');
   }
   return { manifest, live, leftovers: ids.filter((id) => id < manifest.firstSegment) };
 }
@@ -241,7 +245,7 @@ function checkEnd(name: string, walk: Walk, nextSequence: number): void {
 function judgeTail(name: string, reader: SegmentReader, walk: Walk): TornTail | null {
   if (walk.reason === null) return null;
   let isTorn = false;
-  for (let from = walk.position; reader.find(from, walk.sequence); ) {
+  for (let from = walk.position; reader.find(from, walk.sequence);) {
     const { batch, position, sequence, bytes } = reader.record;
     if (batch !== walk.batch) {
       const behind = `a later valid record (${sequence}, at offset ${position}) proves that it was complete once`;
@@ -315,7 +319,8 @@ export function replayWal(
         if (wants(record.rangeId)) assembler.push(record, window);
       };
       walkSegment(reader, walk, segment.dataEnd, visit, true);
-      if (walk.sequence !== segment.endSequence + 1) throw corrupt(name, walk.position, 'it changed since it was scanned');
+      if (walk.sequence !== segment.endSequence + 1)
+        throw corrupt(name, walk.position, 'it changed since it was scanned');
     } finally {
       file.close();
     }
