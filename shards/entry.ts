@@ -6,8 +6,9 @@
  */
 import { pack, unpack } from 'msgpackr';
 import type { ConfState } from '../src/core/raft/types.ts';
-import type { RangeId } from '../src/core/brands.ts';
+import type { LogIndex, RangeId, Term } from '../src/core/brands.ts';
 import type { RangeDescriptor } from '../src/core/range.ts';
+import { rangeContains } from '../src/core/range.ts';
 
 export const SPLIT_KIND = 2;
 
@@ -28,10 +29,29 @@ export function decodeSplit(data: Buffer): SplitEntry {
   return unpack(data.subarray(1)) as SplitEntry;
 }
 
+/** Where the log of a new range begins: as if an entry 1 of term 1 had made its first state. */
+export const FIRST_INDEX = 1 as LogIndex;
+export const FIRST_TERM = 1 as Term;
+
+/** The two halves' descriptors, or null when the range has changed since the split was asked for: then it does nothing. */
+export function applySplitTo(
+  descriptor: RangeDescriptor,
+  { newRangeId, splitKey, rangeVersion }: SplitEntry,
+): { left: RangeDescriptor; right: RangeDescriptor } | null {
+  const isInside =
+    rangeContains(descriptor, splitKey, 0, splitKey.length) && Buffer.compare(splitKey, descriptor.startKey) > 0;
+  if (rangeVersion !== descriptor.epoch.version || !isInside) return null;
+  const epoch = { ...descriptor.epoch, version: descriptor.epoch.version + 1 };
+  return {
+    left: { ...descriptor, endKey: splitKey, epoch },
+    right: { ...descriptor, rangeId: newRangeId, startKey: splitKey, epoch },
+  };
+}
+
 /** The opaque part of a checkpoint: all of a range's state that is not keys and values. */
 export interface RangeMeta {
   readonly descriptor: RangeDescriptor;
-  readonly confState: ConfState;
+  readonly conf: ConfState;
   /** Request ids and their recorded replies (core/kv/sessions.ts). */
   readonly sessions: Buffer;
 }

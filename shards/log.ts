@@ -2,9 +2,9 @@
  * From a range's Ready to records of the WAL. One Ready is hard state first, then its entries; what the ring has no room
  * for now is continued by the next call, so the order within a worker is never changed.
  */
-import type { LogIndex, NodeId, RangeId, Term } from '../src/core/brands.ts';
+import type { LogIndex, RangeId, Term } from '../src/core/brands.ts';
 import { unreachable } from '../src/core/assert.ts';
-import type { Entry, HardState, Ready } from '../src/core/raft/types.ts';
+import type { Entry, Ready } from '../src/core/raft/types.ts';
 import { ENTRY_CONFIG, ENTRY_DATA, ENTRY_NOOP } from '../src/core/raft/types.ts';
 import { TYPE_CHECKPOINT, TYPE_CONFIG, TYPE_DATA, TYPE_NOOP } from '../src/storage/wal/format.ts';
 import type { RecordType } from '../src/storage/wal/format.ts';
@@ -40,15 +40,10 @@ export class RangeLog {
     return true;
   }
 
-  /**
-   * Says in the log that the range has a durable checkpoint, and repeats its hard state, so that segments before this
-   * point are of no more use to the range. False: no room now, nothing was written.
-   */
-  checkpointed(rangeId: RangeId, index: LogIndex, term: Term, hardState: HardState): boolean {
-    const appender = this.#appender;
-    if (this.#taken > 0 || appender.isPending) return false;
-    if (!appender.append(TYPE_CHECKPOINT, 0, term, rangeId, index, NOTHING, 0, 0)) return false;
-    return appender.hardState(rangeId, hardState.term, hardState.vote as NodeId, hardState.commit);
+  /** Says in the log that the range has a durable checkpoint. False: no room now, nothing was written. */
+  checkpointed(rangeId: RangeId, index: LogIndex, term: Term): boolean {
+    if (this.#taken > 0 || this.#appender.isPending) return false;
+    return this.#appender.append(TYPE_CHECKPOINT, 0, term, rangeId, index, NOTHING, 0, 0);
   }
 
   publish(): void {

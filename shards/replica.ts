@@ -37,7 +37,7 @@ import { rangeContains } from '../src/core/range.ts';
 import type { Entry, RaftGroup } from '../src/core/raft/types.ts';
 import { ENTRY_DATA, ROLE_LEADER } from '../src/core/raft/types.ts';
 import type { Engine } from '../src/engine/engine.ts';
-import { decodeSplit, encodeSplit, SPLIT_KIND } from './entry.ts';
+import { applySplitTo, decodeSplit, encodeSplit, SPLIT_KIND } from './entry.ts';
 import type { SplitEntry } from './entry.ts';
 import { ParkedReads } from './parked-reads.ts';
 import type { ParkedRead } from './parked-reads.ts';
@@ -325,20 +325,15 @@ export class Replica {
   #applySplit(data: Buffer): void {
     const mine = this.#splitting !== null && this.#splitting.inLog ? this.#splitting : null;
     this.#splitting = null;
-    const { newRangeId, splitKey, rangeVersion } = decodeSplit(data);
-    const { descriptor } = this;
-    const isInside =
-      rangeContains(descriptor, splitKey, 0, splitKey.length) && Buffer.compare(splitKey, descriptor.startKey) > 0;
-    if (rangeVersion !== descriptor.epoch.version || !isInside) {
+    const split = decodeSplit(data);
+    const halves = applySplitTo(this.descriptor, split);
+    if (halves === null) {
       mine?.done('ERR the range has changed since the split was asked for; look at the ranges and try again');
       return;
     }
-    const epoch = { ...descriptor.epoch, version: descriptor.epoch.version + 1 };
-    this.descriptor = { ...descriptor, endKey: splitKey, epoch };
-    this.#host.splitApplied(this, {
-      descriptor: { ...descriptor, rangeId: newRangeId, startKey: splitKey, epoch },
-      store: this.store.splitAt(splitKey, 0, splitKey.length),
-    });
+    this.descriptor = halves.left;
+    const store = this.store.splitAt(split.splitKey, 0, split.splitKey.length);
+    this.#host.splitApplied(this, { descriptor: halves.right, store });
     const waiting = [...this.#queued, this.#filling];
     this.#queued = [];
     this.#filling = new PendingBatch();

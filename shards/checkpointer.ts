@@ -1,0 +1,136 @@
+/**
+ * When a worker's ranges are checkpointed: so often that a restart stays within its promise, and one at a time.
+ *
+ *     replay cost of a range ≈ bytes behind its checkpoint / REPLAY_BYTES_PER_SECOND
+ *                            + commands behind it / REPLAY_COMMANDS_PER_SECOND
+ *
+ * When the sum over the worker's ranges passes its share of `maxRecoverySeconds`, the range with the largest cost is
+ * written down. A range that alone holds back old log segments comes first (laggards).
+ *
+ * Invariant: a range is not checkpointed past a split before the other half has a checkpoint of its own; until then the
+ * log is all that the other half has (recovery.ts).
+ */
+import type { LogIndex, RangeId, Term } from '../src/core/brands.ts';
+import type { FrozenStore } from '../src/engine/engine.ts';
+import type { CheckpointInfo } from '../src/storage/checkpoint/index.ts';
+import { encodeRangeMeta } from './entry.ts';
+import type { Replica } from './replica.ts';
+
+/** Careful guesses, well below what was measured (bench/README.md). */
+const REPLAY_BYTES_PER_SECOND = 150e6;
+const REPLAY_COMMANDS_PER_SECOND = 400_000;
+/** The rest of the promise is for loading checkpoints and for one more checkpoint's time. */
+const REPLAY_SHARE = 0.4;
+
+export interface CheckpointerOptions {
+  readonly maxRecoverySeconds: number;
+  readonly replicas: ReadonlyMap<RangeId, Replica>;
+  /** Writes a checkpoint on another thread; resolves when it is durable under its final name. */
+  readonly write: (frozen: FrozenStore, info: CheckpointInfo) => Promise<void>;
+  /** Says in the log that the range has a durable checkpoint; false when the log has no room now. */
+  readonly logCheckpoint: (rangeId: RangeId, index: LogIndex, term: Term) => boolean;
+  /** Asks for a turn of the loop, after a checkpoint has ended. */
+  readonly schedule: () => void;
+  readonly onError: (rangeId: RangeId, error: unknown) => void;
+}
+
+export class Checkpointer {
+  readonly #options: CheckpointerOptions;
+  /** Halves without a checkpoint, by the range that they were cut from. */
+  readonly #owed = new Map<RangeId, Set<RangeId>>();
+  readonly #laggards = new Set<RangeId>();
+  #isRunning = false;
+  /** A failed checkpoint is tried again only when this much more has come. */
+  #costAtFailure = 0;
+  readonly #toLog: { readonly rangeId: RangeId; readonly index: LogIndex; readonly term: Term }[] = [];
+
+  constructor(options: CheckpointerOptions) {
+    this.#options = options;
+  }
+
+  /** `right` came out of a split of `left`. */
+  split(left: RangeId, right: RangeId): void {
+    const owed = this.#owed.get(left) ?? new Set();
+    owed.add(right);
+    this.#owed.set(left, owed);
+    this.#laggards.add(right);
+  }
+
+  /** These ranges hold back log segments that could be used again. */
+  holdBack(rangeIds: Iterable<RangeId>): void {
+    for (const rangeId of rangeIds) if (this.#options.replicas.has(rangeId)) this.#laggards.add(rangeId);
+  }
+
+  /** Starts a checkpoint when one is due. */
+  turn(): void {
+    while (this.#toLog[0] !== undefined) {
+      const { rangeId, index, term } = this.#toLog[0];
+      if (!this.#options.logCheckpoint(rangeId, index, term)) break;
+      this.#toLog.shift();
+    }
+    if (this.#isRunning) return;
+    const due = this.#due();
+    if (due !== null) void this.#run(this.#firstOwed(due));
+  }
+
+  #due(): Replica | null {
+    const { replicas, maxRecoverySeconds } = this.#options;
+    for (const rangeId of this.#laggards) {
+      const replica = replicas.get(rangeId);
+      if (replica !== undefined && this.#costAtFailure === 0) return replica;
+    }
+    let sum = 0;
+    let largest: Replica | null = null;
+    for (const replica of replicas.values()) {
+      sum += replayCost(replica);
+      if (largest === null || replayCost(replica) > replayCost(largest)) largest = replica;
+    }
+    return sum > maxRecoverySeconds * REPLAY_SHARE + this.#costAtFailure ? largest : null;
+  }
+
+  #firstOwed(replica: Replica): Replica {
+    const { replicas } = this.#options;
+    for (const rangeId of this.#owed.get(replica.descriptor.rangeId) ?? []) {
+      const owed = replicas.get(rangeId);
+      if (owed !== undefined) return this.#firstOwed(owed);
+    }
+    return replica;
+  }
+
+  async #run(replica: Replica): Promise<void> {
+    const { write, schedule, onError } = this.#options;
+    const { descriptor, store, machine, raft, appliedTerm } = replica;
+    const { rangeId } = descriptor;
+    const { appliedIndex } = raft;
+    this.#isRunning = true;
+    const { bytesSinceCheckpoint, commandsSinceCheckpoint } = replica;
+    const frozen = store.freeze();
+    try {
+      await write(frozen, {
+        rangeId,
+        appliedIndex,
+        appliedTerm,
+        latestVersion: machine.latestVersion,
+        meta: encodeRangeMeta({ descriptor, conf: raft.status().conf, sessions: machine.encodeSessions() }),
+      });
+      replica.bytesSinceCheckpoint -= bytesSinceCheckpoint;
+      replica.commandsSinceCheckpoint -= commandsSinceCheckpoint;
+      this.#laggards.delete(rangeId);
+      for (const owed of this.#owed.values()) owed.delete(rangeId);
+      this.#toLog.push({ rangeId, index: appliedIndex, term: appliedTerm });
+      this.#costAtFailure = 0;
+    } catch (error) {
+      // The old checkpoint and the log behind it are still there: nothing is lost but time.
+      this.#costAtFailure = Math.max(0.5, this.#costAtFailure * 2);
+      onError(rangeId, error);
+    } finally {
+      store.release(frozen);
+      this.#isRunning = false;
+      schedule();
+    }
+  }
+}
+
+function replayCost({ bytesSinceCheckpoint, commandsSinceCheckpoint }: Replica): number {
+  return bytesSinceCheckpoint / REPLAY_BYTES_PER_SECOND + commandsSinceCheckpoint / REPLAY_COMMANDS_PER_SECOND;
+}
