@@ -207,7 +207,8 @@ class Handle extends EventEmitter<WalHandleEvents> implements WalHandle {
   }
 
   #post(message: WalControl): void {
-    this.#port.postMessage(message);
+    const port = this.#port;
+    port.postMessage(message);
     this.#words.countControl();
     this.#bell.ring();
   }
@@ -247,17 +248,20 @@ class Handle extends EventEmitter<WalHandleEvents> implements WalHandle {
   }
 
   #besideWriter(task: IoTask): void {
-    const done = this.#options.pool.run({ ...task, ...this.#diskModule }).then(
-      (answer: WalControl | null) => {
-        if (answer !== null) this.#post(answer);
-      },
-      (error: unknown) => {
-        const message = `The write-ahead log in ${this.dir} cannot prepare its segments: ${String(error)}. Check the disk.`;
-        this.#onFatal({ code: 'KV_STATE', message, hint: { dir: this.dir } });
-      },
-    );
+    const done = this.#runBeside(task);
     this.#beside.add(done);
-    void done.then(() => this.#beside.delete(done));
+    void done.finally(() => this.#beside.delete(done));
+  }
+
+  /** Never rejects. */
+  async #runBeside(task: IoTask): Promise<void> {
+    try {
+      const answer = (await this.#options.pool.run({ ...task, ...this.#diskModule })) as WalControl | null;
+      if (answer !== null) this.#post(answer);
+    } catch (error) {
+      const message = `The write-ahead log in ${this.dir} cannot prepare its segments: ${String(error)}. Check the disk.`;
+      this.#onFatal({ code: 'KV_STATE', message, hint: { dir: this.dir } });
+    }
   }
 
   #onFatal(failure: WalFailure): void {

@@ -1,0 +1,165 @@
+/**
+ * A whole log in one thread: rings, appenders, the writer, and the tasks beside it, on any disk. Every step happens when
+ * the test says so.
+ */
+import type { LogIndex, NodeId, RangeId, Term } from '../../src/core/brands.ts';
+import { createDoorbell, createRing, RingProducer } from '../../src/sharedarraybuffer-ring/index.ts';
+import type { Disk } from '../../src/storage/disk.ts';
+import { SEGMENT_BYTES_MIN, TYPE_CHECKPOINT, TYPE_DATA } from '../../src/storage/wal/format.ts';
+import type { WalControl, WalEvent } from '../../src/storage/wal/messages.ts';
+import { WalAppender } from '../../src/storage/wal/record.ts';
+import type { OnRecord } from '../../src/storage/wal/entries.ts';
+import { scanWal } from '../../src/storage/wal/recovery.ts';
+import type { WalScan } from '../../src/storage/wal/recovery.ts';
+import { deleteSegment, openWal, prepareSegment, recycleIntoSpare } from '../../src/storage/wal/run.ts';
+import { createWalStatus, WalStatusWords } from '../../src/storage/wal/status.ts';
+import { WalWriter } from '../../src/storage/wal/writer.ts';
+import type { WalWriterOptions } from '../../src/storage/wal/writer.ts';
+
+export const WAL_DIR = '/wal';
+const EMPTY = Buffer.alloc(0);
+
+export interface LogRecord {
+  readonly type: number;
+  readonly flags: number;
+  readonly term: number;
+  readonly rangeId: number;
+  readonly index: number;
+  readonly data: Buffer;
+  readonly sequence: number;
+}
+
+export interface HarnessOptions {
+  readonly workers?: number;
+  readonly ringBytes?: number;
+  readonly dir?: string;
+  readonly wal?: Partial<WalWriterOptions>;
+}
+
+export class WalHarness {
+  readonly disk: Disk;
+  readonly dir: string;
+  readonly events: WalEvent[] = [];
+  readonly appenders: WalAppender[];
+  readonly status: WalStatusWords;
+  readonly writer: WalWriter;
+  readonly recovery: WalScan;
+  readonly segmentBytes: number;
+  /** While set, tasks beside the writer wait. */
+  holdTasks = false;
+  readonly #answers: WalControl[] = [];
+  #tasks: WalEvent[] = [];
+
+  /** Opens the log, as a start of the process does. */
+  constructor(disk: Disk, options: HarnessOptions = {}) {
+    this.disk = disk;
+    this.dir = options.dir ?? WAL_DIR;
+    const count = options.workers ?? 1;
+    const rings = Array.from({ length: count }, () => createRing({ capacityBytes: options.ringBytes ?? 256 * 1024 }));
+    const shared = createWalStatus();
+    this.status = new WalStatusWords(shared);
+    this.appenders = rings.map(
+      (ring) =>
+        new WalAppender(new RingProducer(ring, null), { status: this.status, nowUs: () => 1_700_000_000_000_000 }),
+    );
+    this.segmentBytes = options.wal?.segmentBytes ?? SEGMENT_BYTES_MIN;
+    const { scan, tail } = openWal(disk, this.dir, this.segmentBytes);
+    this.recovery = scan;
+    const writerOptions: WalWriterOptions = {
+      dir: this.dir,
+      segmentBytes: this.segmentBytes,
+      spareCount: 1,
+      idleMarkMs: Infinity,
+      retryMs: 0,
+      workers: rings.map((ring) => ({ ring, doorbell: createDoorbell() })),
+      ...options.wal,
+    };
+    const send = (event: WalEvent): void => this.#onEvent(event);
+    this.writer = new WalWriter(writerOptions, { disk, status: this.status, send, metrics: null }, tail);
+    this.runTasks();
+    this.writer.control({ type: 'replayed' });
+  }
+
+  #onEvent(event: WalEvent): void {
+    this.events.push(event);
+    if (event.type === 'prepare' || event.type === 'recycle' || event.type === 'delete') this.#tasks.push(event);
+  }
+
+  /** Does what the other I/O threads would do, and tells the writer. */
+  runTasks(): void {
+    const { disk, dir, segmentBytes } = this;
+    const tasks = this.#tasks;
+    this.#tasks = [];
+    for (const task of tasks) {
+      if (task.type === 'prepare') this.#answers.push(prepareSegment(disk, dir, task.number, segmentBytes));
+      if (task.type === 'recycle') {
+        this.#answers.push(recycleIntoSpare(disk, dir, task.segmentId, task.number, segmentBytes));
+      }
+      if (task.type === 'delete') deleteSegment(disk, dir, task.segmentId);
+    }
+    for (const answer of this.#answers.splice(0)) if (answer.type !== 'stop') this.writer.control(answer);
+  }
+
+  /** Puts an entry into a worker's ring. Returns false when it finds no room. */
+  append(
+    rangeId: number,
+    index: number,
+    data: Buffer | string,
+    { worker = 0, term = 1, type = TYPE_DATA } = {},
+  ): boolean {
+    const bytes = typeof data === 'string' ? Buffer.from(data) : data;
+    const appender = this.appenders[worker] as WalAppender;
+    const [t, r, i] = [term as Term, rangeId as RangeId, index as LogIndex];
+    const done = appender.append(type as 1, 0, t, r, i, bytes, 0, bytes.length);
+    appender.publish();
+    return done;
+  }
+
+  hardState(rangeId: number, term: number, vote: number, commit: number, worker = 0): boolean {
+    const appender = this.appenders[worker] as WalAppender;
+    const done = appender.hardState(rangeId as RangeId, term as Term, vote as NodeId, commit as LogIndex);
+    appender.publish();
+    return done;
+  }
+
+  checkpoint(rangeId: number, index: number, { worker = 0, term = 1 } = {}): boolean {
+    return this.append(rangeId, index, EMPTY, { worker, term, type: TYPE_CHECKPOINT });
+  }
+
+  /** One turn of the writer, and then of the tasks that it asked for. */
+  turn(): boolean {
+    const worked = this.writer.turn();
+    if (!this.holdTasks) this.runTasks();
+    return worked;
+  }
+
+  /** Turns until nothing is left to do; long entries included. */
+  flush(): void {
+    for (;;) {
+      for (const appender of this.appenders) {
+        appender.pump();
+        appender.publish();
+      }
+      const worked = this.turn();
+      if (!worked && !this.writer.isReady) return;
+    }
+  }
+
+  /** Has everything that was appended become durable? */
+  get isDurable(): boolean {
+    return this.appenders.every((appender) => !appender.isPending && appender.durable === appender.position);
+  }
+}
+
+/** Collects copies of what a scan or a replay reads. */
+export function collectRecords(into: LogRecord[]): OnRecord {
+  return (type, flags, term, rangeId, index, buffer, start, end, sequence) => {
+    into.push({ type, flags, term, rangeId, index, data: Buffer.from(buffer.subarray(start, end)), sequence });
+  };
+}
+
+export function readLog(disk: Disk, dir: string = WAL_DIR): { scan: WalScan; records: LogRecord[] } {
+  const records: LogRecord[] = [];
+  const scan = scanWal(disk, dir, collectRecords(records));
+  return { scan, records };
+}
