@@ -1,0 +1,157 @@
+/** BITFIELD: integers of any width inside a string, with wrapping, saturating or failing overflow. */
+import type { Args } from '../args.ts';
+import { argText } from '../args.ts';
+import type { CommandContext, CommandSpec } from '../spec.ts';
+import {
+  argIs,
+  command,
+  find,
+  integerArg,
+  narrow,
+  NOT_AN_INTEGER,
+  putString,
+  scratchBytes,
+  SYNTAX_ERROR,
+} from './shared.ts';
+
+type Overflow = 'WRAP' | 'SAT' | 'FAIL';
+
+interface Step {
+  readonly kind: 'GET' | 'SET' | 'INCRBY';
+  readonly isSigned: boolean;
+  readonly bits: number;
+  readonly offset: number;
+  /** SET's value, INCRBY's increment. */
+  readonly operand: bigint;
+  readonly overflow: Overflow;
+}
+
+const BAD_TYPE = 'ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.';
+const BAD_OFFSET = 'ERR bit offset is not an integer or out of range';
+
+/** Reads the steps, or returns the error's text. */
+function parseSteps(args: Args, valueBytesMax: number): Step[] | string {
+  const steps: Step[] = [];
+  let overflow: Overflow = 'WRAP';
+  for (let i = 1; i < args.count;) {
+    if (argIs(args, i, 'OVERFLOW') && i + 1 < args.count) {
+      const word = argText(args, i + 1).toUpperCase();
+      if (word !== 'WRAP' && word !== 'SAT' && word !== 'FAIL') return 'ERR Invalid OVERFLOW type specified';
+      overflow = word;
+      i += 2;
+      continue;
+    }
+    const kind = argText(args, i).toUpperCase();
+    const wanted = kind === 'GET' ? 2 : kind === 'SET' || kind === 'INCRBY' ? 3 : 0;
+    if (wanted === 0 || i + wanted >= args.count) return SYNTAX_ERROR;
+    const type = /^([iu])([1-9]\d?)$/.exec(argText(args, i + 1));
+    const bits = Number(type?.[2]);
+    const isSigned = type?.[1] === 'i';
+    if (type === null || bits > (isSigned ? 64 : 63)) return BAD_TYPE;
+    const offset = parseOffset(args, i + 2, bits);
+    if (offset === null || Math.floor((offset + bits - 1) / 8) >= valueBytesMax) return BAD_OFFSET;
+    const operand = wanted === 3 ? integerArg(args, i + 3) : 0;
+    if (operand === null) return NOT_AN_INTEGER;
+    steps.push({ kind: kind as Step['kind'], isSigned, bits, offset, operand: BigInt(operand), overflow });
+    i += wanted + 1;
+  }
+  return steps;
+}
+
+/** A bit offset; with a leading '#', in units of the type's width. */
+function parseOffset(args: Args, i: number, bits: number): number | null {
+  const text = argText(args, i);
+  const digits = text.startsWith('#') ? text.slice(1) : text;
+  if (!/^(?:0|[1-9]\d{0,14})$/.test(digits)) return null;
+  return Number(digits) * (text.startsWith('#') ? bits : 1);
+}
+
+function readField(bytes: Buffer, length: number, { offset, bits, isSigned }: Step): bigint {
+  let value = 0n;
+  for (let at = offset; at < offset + bits; at++) {
+    const byte = Math.floor(at / 8);
+    const bit = byte < length ? ((bytes[byte] as number) >>> (7 - (at % 8))) & 1 : 0;
+    value = (value << 1n) | BigInt(bit);
+  }
+  return isSigned ? BigInt.asIntN(bits, value) : value;
+}
+
+function writeField(bytes: Buffer, { offset, bits }: Step, value: bigint): void {
+  let rest = BigInt.asUintN(bits, value);
+  for (let at = offset + bits - 1; at >= offset; at--) {
+    const byte = Math.floor(at / 8);
+    const mask = 0x80 >>> (at % 8);
+    const old = bytes[byte] as number;
+    bytes[byte] = (rest & 1n) === 1n ? old | mask : old & ~mask;
+    rest >>= 1n;
+  }
+}
+
+/** The value as the type can hold it, or null when FAIL forbids. */
+function fit({ isSigned, bits, overflow }: Step, value: bigint): bigint | null {
+  const low = isSigned ? -(1n << BigInt(bits - 1)) : 0n;
+  const high = isSigned ? (1n << BigInt(bits - 1)) - 1n : (1n << BigInt(bits)) - 1n;
+  if (value >= low && value <= high) return value;
+  if (overflow === 'FAIL') return null;
+  if (overflow === 'SAT') return value < low ? low : high;
+  return isSigned ? BigInt.asIntN(bits, value) : BigInt.asUintN(bits, value);
+}
+
+function bitfield(isReadOnly: boolean): (context: CommandContext) => void {
+  return (context) => {
+    const { args, reply, value, valueBytesMax } = context;
+    const steps = parseSteps(args, valueBytesMax);
+    if (typeof steps === 'string') {
+      reply.error(steps);
+      return;
+    }
+    const writes = steps.filter(({ kind }) => kind !== 'GET');
+    if (isReadOnly && writes.length > 0) {
+      reply.error('ERR BITFIELD_RO only supports the GET subcommand');
+      return;
+    }
+    const isPresent = find(context, 0);
+    const oldBytes = isPresent ? value.end - value.start : 0;
+    const bytes = Math.max(oldBytes, ...writes.map(({ offset, bits }) => Math.floor((offset + bits - 1) / 8) + 1));
+    const whole = scratchBytes(bytes);
+    if (isPresent) value.buffer.copy(whole, 0, value.start, value.end);
+    whole.fill(0, oldBytes, bytes);
+    reply.array(steps.length);
+    for (const step of steps) {
+      const old = readField(whole, bytes, step);
+      if (step.kind === 'GET') {
+        reply.integer(narrow(old));
+        continue;
+      }
+      const fitted = fit(step, step.kind === 'SET' ? step.operand : old + step.operand);
+      if (fitted === null) {
+        reply.null();
+        continue;
+      }
+      writeField(whole, step, fitted);
+      reply.integer(narrow(step.kind === 'SET' ? old : fitted));
+    }
+    if (writes.length > 0) putString(context, 0, whole, 0, bytes, isPresent ? value.expiresAtMs : 0);
+  };
+}
+
+export const bitfieldCommands: readonly CommandSpec[] = [
+  command({
+    name: 'BITFIELD',
+    op: 85,
+    arity: -2,
+    write: true,
+    flags: ['write', 'denyoom'],
+    categories: ['write', 'bitmap', 'slow'],
+    run: bitfield(false),
+  }),
+  command({
+    name: 'BITFIELD_RO',
+    op: 86,
+    arity: -2,
+    write: false,
+    flags: ['readonly', 'fast'],
+    categories: ['read', 'bitmap', 'fast'],
+    run: bitfield(true),
+  }),
+];

@@ -1,0 +1,139 @@
+/** Commands of the native protocol, and what the gateway needs for WATCH. No Redis client reaches them. */
+import { argText } from '../args.ts';
+import type { CommandContext, CommandSpec } from '../spec.ts';
+import { argIs, command, deleteKey, expiryTime, find, putString, safeIntegerArg } from './shared.ts';
+
+/** Bytes of keys and values after which LIST ends its page. */
+const LIST_BYTES_MAX = 1024 * 1024;
+
+/**
+ * LIST start end limit flags: keys from `start` on, below `end` (empty = no end), at most `limit`. Flags: R = from the end
+ * backwards, K = keys only, A = `start` itself is not wanted. Replies [next, key, value, key, value …]; `next` is null
+ * when the range has nothing more between the bounds, else the last key sent: go on behind (R: before) it.
+ */
+function list(context: CommandContext): void {
+  const { args, reply, store, nowMs } = context;
+  const limit = safeIntegerArg(args, 2);
+  if (limit === null || limit < 1) {
+    reply.error('ERR the limit of LIST is not a positive integer');
+    return;
+  }
+  const flags = argText(args, 3);
+  const isReverse = flags.includes('R');
+  const keysOnly = flags.includes('K');
+  const { buffer } = args;
+  const [start, startEnd] = [args.start[0] as number, args.end[0] as number];
+  const [end, endEnd] = [args.start[1] as number, args.end[1] as number];
+  const hasEnd = endEnd > end;
+  const cursor = store.cursor();
+  const isInside = (): boolean => {
+    const { keyBuffer, keyStart, keyEnd } = cursor;
+    if (!isReverse) return !hasEnd || keyBuffer.compare(buffer, end, endEnd, keyStart, keyEnd) < 0;
+    const order = keyBuffer.compare(buffer, start, startEnd, keyStart, keyEnd);
+    return flags.includes('A') ? order > 0 : order >= 0;
+  };
+  let more = isReverse
+    ? hasEnd
+      ? cursor.seekBefore(buffer, end, endEnd)
+      : cursor.last()
+    : cursor.seek(buffer, start, startEnd, flags.includes('A'));
+  const found: Buffer[] = [];
+  let bytes = 0;
+  let count = 0;
+  let isCut = false;
+  for (; more && isInside(); more = isReverse ? cursor.previous() : cursor.next()) {
+    const { value, keyBuffer, keyStart, keyEnd } = cursor;
+    if (value.expiresAtMs !== 0 && value.expiresAtMs <= nowMs) continue;
+    if (count === limit || bytes >= LIST_BYTES_MAX) {
+      isCut = true;
+      break;
+    }
+    found.push(Buffer.from(keyBuffer.subarray(keyStart, keyEnd)));
+    if (!keysOnly) found.push(Buffer.from(value.buffer.subarray(value.start, value.end)));
+    bytes += keyEnd - keyStart + (keysOnly ? 0 : value.end - value.start);
+    count++;
+  }
+  reply.array(found.length + 1);
+  const last = found.at(keysOnly ? -1 : -2);
+  if (isCut && last !== undefined) reply.bulk(last, 0, last.length);
+  else reply.null();
+  for (const item of found) reply.bulk(item, 0, item.length);
+}
+
+/**
+ * BATCH key type value …: all or nothing, in the order given. Type P = put, D = delete (the value is ignored). A type
+ * P followed by digits puts with an expiry of so many milliseconds.
+ */
+function batch(context: CommandContext): void {
+  const { args, reply, nowMs } = context;
+  if (args.count % 3 !== 0) {
+    reply.error('ERR BATCH takes key, type and value for each change');
+    return;
+  }
+  const expiries: number[] = [];
+  for (let i = 0; i < args.count; i += 3) {
+    const kind = argText(args, i + 1);
+    const ttl = kind.length > 1 && kind.startsWith('P') ? Number(kind.slice(1)) : 0;
+    const dueMs = ttl === 0 ? 0 : expiryTime(ttl, 1, nowMs);
+    if (!/^(?:D|P\d*)$/.test(kind) || dueMs === null) {
+      reply.error('ERR a change of BATCH is neither P (put) nor D (delete)');
+      return;
+    }
+    expiries.push(dueMs);
+  }
+  for (let i = 0; i < args.count; i += 3) {
+    if (argIs(args, i + 1, 'D')) deleteKey(context, i);
+    else {
+      const valueStart = args.start[i + 2] as number;
+      putString(context, i, args.buffer, valueStart, args.end[i + 2] as number, expiries[i / 3] as number);
+    }
+  }
+  reply.simple('OK');
+}
+
+/** VERSIONS key …: the versions of the values, 0 for absent keys. */
+function versions(context: CommandContext): void {
+  const { args, reply } = context;
+  reply.array(args.count);
+  for (let i = 0; i < args.count; i++) reply.integer(find(context, i) ? context.value.version : 0);
+}
+
+export const nativeCommands: readonly CommandSpec[] = [
+  command({
+    name: 'LIST',
+    op: 120,
+    arity: 5,
+    write: false,
+    flags: ['readonly', 'native'],
+    categories: ['read'],
+    firstKey: 0,
+    lastKey: 0,
+    keyStep: 0,
+    gather: 'walk',
+    run: list,
+  }),
+  command({
+    name: 'BATCH',
+    op: 121,
+    arity: -4,
+    write: true,
+    flags: ['write', 'denyoom', 'native'],
+    categories: ['write'],
+    lastKey: -1,
+    keyStep: 3,
+    acrossRanges: 'refuse',
+    run: batch,
+  }),
+  command({
+    name: 'VERSIONS',
+    op: 122,
+    arity: -2,
+    write: false,
+    flags: ['readonly', 'internal'],
+    categories: ['read'],
+    lastKey: -1,
+    acrossRanges: 'gather',
+    gather: 'perKey',
+    run: versions,
+  }),
+];

@@ -1,0 +1,302 @@
+/** Whole strings: SET and its relatives, GET and its relatives. Options and error texts are those of Redis 7. */
+import { argLength } from '../args.ts';
+import type { CommandContext, CommandSpec } from '../spec.ts';
+import {
+  argIs,
+  command,
+  deleteKey,
+  expiryOption,
+  expiryTime,
+  find,
+  integerArg,
+  invalidExpiry,
+  NOT_AN_INTEGER,
+  putString,
+  safeIntegerArg,
+  scratchBytes,
+  SYNTAX_ERROR,
+  TOO_LONG,
+} from './shared.ts';
+
+function replyValue({ reply, value }: CommandContext): void {
+  reply.bulk(value.buffer, value.start, value.end);
+}
+
+function get(context: CommandContext): void {
+  if (find(context, 0)) replyValue(context);
+  else context.reply.null();
+}
+
+/** Stores argument `valueIndex` at key argument `keyIndex`. */
+function putArg(context: CommandContext, keyIndex: number, valueIndex: number, expiresAtMs: number): void {
+  const { args } = context;
+  const start = args.start[valueIndex] as number;
+  putString(context, keyIndex, args.buffer, start, args.end[valueIndex] as number, expiresAtMs);
+}
+
+function set(context: CommandContext): void {
+  const { args, reply } = context;
+  if (args.count === 2) {
+    putArg(context, 0, 1, 0);
+    reply.simple('OK');
+    return;
+  }
+  let condition: 'always' | 'ifAbsent' | 'ifPresent' = 'always';
+  let wantsOld = false;
+  let keepsTtl = false;
+  let expiresAtMs = 0;
+  for (let i = 2; i < args.count; i++) {
+    if (argIs(args, i, 'NX') && condition !== 'ifPresent') condition = 'ifAbsent';
+    else if (argIs(args, i, 'XX') && condition !== 'ifAbsent') condition = 'ifPresent';
+    else if (argIs(args, i, 'GET')) wantsOld = true;
+    else if (argIs(args, i, 'KEEPTTL') && expiresAtMs === 0) keepsTtl = true;
+    else {
+      const dueMs = keepsTtl || expiresAtMs !== 0 ? -1 : expiryOption(context, i, 'set');
+      if (dueMs === null) return;
+      if (dueMs === -1) {
+        reply.error(SYNTAX_ERROR);
+        return;
+      }
+      expiresAtMs = dueMs;
+      i++;
+    }
+  }
+  const isPresent = condition === 'always' && !wantsOld && !keepsTtl ? false : find(context, 0);
+  const oldExpiresAtMs = isPresent ? context.value.expiresAtMs : 0;
+  const isWanted = condition === 'always' || (condition === 'ifPresent') === isPresent;
+  // The old value lies in the store: it is sent before it is replaced.
+  if (wantsOld) {
+    if (isPresent) replyValue(context);
+    else reply.null();
+  } else if (isWanted) {
+    reply.simple('OK');
+  } else {
+    reply.null();
+  }
+  if (isWanted) putArg(context, 0, 1, keepsTtl ? oldExpiresAtMs : expiresAtMs);
+}
+
+function setWithExpiry(unitMs: number, name: string): (context: CommandContext) => void {
+  return (context) => {
+    const { args, reply, nowMs } = context;
+    const amount = integerArg(args, 1);
+    if (amount === null) {
+      reply.error(NOT_AN_INTEGER);
+      return;
+    }
+    const dueMs = amount > 0 ? expiryTime(amount, unitMs, nowMs) : null;
+    if (dueMs === null) {
+      reply.error(invalidExpiry(name));
+      return;
+    }
+    putArg(context, 0, 2, dueMs);
+    reply.simple('OK');
+  };
+}
+
+function setnx(context: CommandContext): void {
+  const isAbsent = !find(context, 0);
+  if (isAbsent) putArg(context, 0, 1, 0);
+  context.reply.integer(isAbsent ? 1 : 0);
+}
+
+function getset(context: CommandContext): void {
+  get(context);
+  putArg(context, 0, 1, 0);
+}
+
+function getdel(context: CommandContext): void {
+  get(context);
+  deleteKey(context, 0);
+}
+
+function getex(context: CommandContext): void {
+  const { args, reply, store, version, nowMs } = context;
+  let expiresAtMs: number | null = null;
+  if (args.count > 1) {
+    if (args.count === 2 && argIs(args, 1, 'PERSIST')) {
+      expiresAtMs = 0;
+    } else {
+      const dueMs = args.count === 3 ? expiryOption(context, 1, 'getex') : -1;
+      if (dueMs === null) return;
+      if (dueMs === -1) {
+        reply.error(SYNTAX_ERROR);
+        return;
+      }
+      expiresAtMs = dueMs;
+    }
+  }
+  if (!find(context, 0)) {
+    reply.null();
+    return;
+  }
+  replyValue(context);
+  if (expiresAtMs === null) return;
+  if (expiresAtMs !== 0 && expiresAtMs <= nowMs) deleteKey(context, 0);
+  else store.setExpiry(args.buffer, args.start[0] as number, args.end[0] as number, version, expiresAtMs);
+}
+
+function mget(context: CommandContext): void {
+  const { args, reply } = context;
+  reply.array(args.count);
+  for (let i = 0; i < args.count; i++) {
+    if (find(context, i)) replyValue(context);
+    else reply.null();
+  }
+}
+
+function hasPairs(context: CommandContext, name: string): boolean {
+  if (context.args.count % 2 === 0) return true;
+  context.reply.error(`ERR wrong number of arguments for '${name}' command`);
+  return false;
+}
+
+function mset(context: CommandContext): void {
+  if (!hasPairs(context, 'mset')) return;
+  for (let i = 0; i < context.args.count; i += 2) putArg(context, i, i + 1, 0);
+  context.reply.simple('OK');
+}
+
+function msetnx(context: CommandContext): void {
+  if (!hasPairs(context, 'msetnx')) return;
+  const { args, reply } = context;
+  for (let i = 0; i < args.count; i += 2) {
+    if (find(context, i)) {
+      reply.integer(0);
+      return;
+    }
+  }
+  for (let i = 0; i < args.count; i += 2) putArg(context, i, i + 1, 0);
+  reply.integer(1);
+}
+
+function append(context: CommandContext): void {
+  const { args, reply, value, valueBytesMax } = context;
+  const isPresent = find(context, 0);
+  const oldBytes = isPresent ? value.end - value.start : 0;
+  const bytes = oldBytes + argLength(args, 1);
+  if (bytes > valueBytesMax) {
+    reply.error(TOO_LONG);
+    return;
+  }
+  const whole = scratchBytes(bytes);
+  if (isPresent) value.buffer.copy(whole, 0, value.start, value.end);
+  args.buffer.copy(whole, oldBytes, args.start[1] as number, args.end[1] as number);
+  putString(context, 0, whole, 0, bytes, isPresent ? value.expiresAtMs : 0);
+  reply.integer(bytes);
+}
+
+function strlen(context: CommandContext): void {
+  const { reply, value } = context;
+  reply.integer(find(context, 0) ? value.end - value.start : 0);
+}
+
+function setrange(context: CommandContext): void {
+  const { args, reply, value, valueBytesMax } = context;
+  const offset = safeIntegerArg(args, 1);
+  if (offset === null || offset < 0) {
+    reply.error(offset === null ? NOT_AN_INTEGER : 'ERR offset is out of range');
+    return;
+  }
+  const isPresent = find(context, 0);
+  const oldBytes = isPresent ? value.end - value.start : 0;
+  const pieceBytes = argLength(args, 2);
+  if (pieceBytes === 0) {
+    reply.integer(oldBytes);
+    return;
+  }
+  if (offset + pieceBytes > valueBytesMax) {
+    reply.error(TOO_LONG);
+    return;
+  }
+  const bytes = Math.max(oldBytes, offset + pieceBytes);
+  const whole = scratchBytes(bytes);
+  if (isPresent) value.buffer.copy(whole, 0, value.start, value.end);
+  if (offset > oldBytes) whole.fill(0, oldBytes, offset);
+  args.buffer.copy(whole, offset, args.start[2] as number, args.end[2] as number);
+  putString(context, 0, whole, 0, bytes, isPresent ? value.expiresAtMs : 0);
+  reply.integer(bytes);
+}
+
+function getrange(context: CommandContext): void {
+  const { args, reply, value } = context;
+  let first = safeIntegerArg(args, 1);
+  let last = safeIntegerArg(args, 2);
+  if (first === null || last === null) {
+    reply.error(NOT_AN_INTEGER);
+    return;
+  }
+  const bytes = find(context, 0) ? value.end - value.start : 0;
+  const isBackwards = first < 0 && last < 0 && first > last;
+  if (first < 0) first = Math.max(0, bytes + first);
+  if (last < 0) last = Math.max(0, bytes + last);
+  last = Math.min(last, bytes - 1);
+  if (isBackwards || bytes === 0 || first > last) reply.bulk(args.buffer, 0, 0);
+  else reply.bulk(value.buffer, value.start + first, value.start + last + 1);
+}
+
+const READ = { write: false, categories: ['read', 'string', 'fast'] } as const;
+const WRITE = { write: true, categories: ['write', 'string', 'slow'] } as const;
+
+export const stringCommands: readonly CommandSpec[] = [
+  command({ ...READ, name: 'GET', op: 1, arity: 2, flags: ['readonly', 'fast'], run: get }),
+  command({ ...WRITE, name: 'SET', op: 2, arity: -3, flags: ['write', 'denyoom'], run: set }),
+  command({
+    ...WRITE,
+    name: 'SETEX',
+    op: 3,
+    arity: 4,
+    flags: ['write', 'denyoom'],
+    run: setWithExpiry(1000, 'setex'),
+  }),
+  command({
+    ...WRITE,
+    name: 'PSETEX',
+    op: 4,
+    arity: 4,
+    flags: ['write', 'denyoom'],
+    run: setWithExpiry(1, 'psetex'),
+  }),
+  command({ ...WRITE, name: 'SETNX', op: 5, arity: 3, flags: ['write', 'denyoom', 'fast'], run: setnx }),
+  command({ ...WRITE, name: 'GETSET', op: 6, arity: 3, flags: ['write', 'denyoom', 'fast'], run: getset }),
+  command({ ...WRITE, name: 'GETDEL', op: 7, arity: 2, flags: ['write', 'fast'], run: getdel }),
+  command({ ...WRITE, name: 'GETEX', op: 8, arity: -2, flags: ['write', 'fast'], run: getex }),
+  command({
+    ...READ,
+    name: 'MGET',
+    op: 9,
+    arity: -2,
+    flags: ['readonly', 'fast'],
+    lastKey: -1,
+    acrossRanges: 'gather',
+    gather: 'perKey',
+    run: mget,
+  }),
+  command({
+    ...WRITE,
+    name: 'MSET',
+    op: 10,
+    arity: -3,
+    flags: ['write', 'denyoom'],
+    lastKey: -1,
+    keyStep: 2,
+    acrossRanges: 'refuse',
+    run: mset,
+  }),
+  command({
+    ...WRITE,
+    name: 'MSETNX',
+    op: 11,
+    arity: -3,
+    flags: ['write', 'denyoom'],
+    lastKey: -1,
+    keyStep: 2,
+    acrossRanges: 'refuse',
+    run: msetnx,
+  }),
+  command({ ...WRITE, name: 'APPEND', op: 12, arity: 3, flags: ['write', 'denyoom', 'fast'], run: append }),
+  command({ ...READ, name: 'STRLEN', op: 13, arity: 2, flags: ['readonly', 'fast'], run: strlen }),
+  command({ ...WRITE, name: 'SETRANGE', op: 14, arity: 4, flags: ['write', 'denyoom'], run: setrange }),
+  command({ ...READ, name: 'GETRANGE', op: 15, arity: 4, flags: ['readonly'], run: getrange }),
+  command({ ...READ, name: 'SUBSTR', op: 16, arity: 4, flags: ['readonly'], run: getrange }),
+];
