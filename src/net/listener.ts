@@ -1,0 +1,40 @@
+/** A listening socket: shared with the other workers' where the platform can, bounded in connections. */
+import { createServer } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
+import { SkerryError } from '../core/errors.ts';
+
+export interface ListenOptions {
+  readonly host: string;
+  /** 0 takes a free one. */
+  readonly port: number;
+  /** Several threads listen on the same port; the kernel spreads connections over them. */
+  readonly isShared: boolean;
+  readonly onConnection: (socket: Socket) => void;
+}
+
+export interface Listener {
+  readonly port: number;
+  /** Takes no more connections. Those that there are stay. */
+  close(): void;
+}
+
+const BACKLOG = 1024;
+
+/** Listens. Rejects with SkerryError KV_STATE when the address cannot be had. */
+export function listen({ host, port, isShared, onConnection }: ListenOptions): Promise<Listener> {
+  const server = createServer({ noDelay: true, keepAlive: true }, onConnection);
+  return new Promise((resolve, reject) => {
+    server.once('error', (cause: NodeJS.ErrnoException) => {
+      const why =
+        cause.code === 'EADDRINUSE'
+          ? 'another program listens there; stop it or choose another port'
+          : cause.code === 'EACCES'
+            ? 'not permitted; choose a port above 1023'
+            : cause.message;
+      reject(new SkerryError('KV_STATE', `Cannot listen on ${host}:${port}: ${why}.`, { cause }));
+    });
+    server.listen({ host, port, reusePort: isShared, backlog: BACKLOG }, () => {
+      resolve({ port: (server.address() as AddressInfo).port, close: () => void server.close() });
+    });
+  });
+}
