@@ -9,7 +9,6 @@
  *                    │ crash: some first part of the steps since the last syncDir is kept
  */
 import path from 'node:path';
-import { assert } from '../../src/core/assert.ts';
 import { SkerryError } from '../../src/core/errors.ts';
 import { createPrng } from '../../src/core/prng.ts';
 import type { Prng } from '../../src/core/prng.ts';
@@ -165,7 +164,7 @@ export class FaultyDisk implements Disk {
     this.faults.onOperation?.(operation, file, this.operations);
     const { crashAfter } = this.faults;
     if (crashAfter === undefined) return false;
-    assert(crashAfter >= 0, 'faulty disk: used after its process died');
+    if (crashAfter < 0) throw new SimulatedCrash(`long before ${operation} ${file}`);
     this.faults.crashAfter = crashAfter - 1;
     return crashAfter === 0;
   }

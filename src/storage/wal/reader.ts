@@ -6,6 +6,7 @@
  *                                 ▲ position, moves on; the window is refilled from the position's block
  */
 import { crc32 } from '../../codec/crc.ts';
+import { assert } from '../../core/assert.ts';
 import { readU64 } from '../../core/kv/batch.ts';
 import type { DiskFile } from '../disk.ts';
 import {
@@ -30,7 +31,8 @@ import {
   TYPE_NOOP,
 } from './format.ts';
 
-const WINDOW_BYTES = 4 * 1024 * 1024;
+const WINDOW_BYTES = 2 * 1024 * 1024;
+assert(WINDOW_BYTES >= recordBytes(PAYLOAD_BYTES_MAX) + BLOCK_BYTES, 'wal: a record fits into the window');
 const RECORD_BYTES_MIN = recordBytes(RECORD_PREFIX_BYTES);
 
 /** The memory of a reader; one serves many segments, one after another. */
@@ -169,7 +171,11 @@ export class SegmentReader {
       const lastAt = this.#windowBytes - RECORD_BYTES_MIN;
       if (at > lastAt) return false;
       for (; at <= lastAt; at += 8) {
-        const sequence = (words[at >>> 2] as number) + (words[(at >>> 2) + 1] as number) * 2 ** 32;
+        const low = words[at >>> 2] as number;
+        const high = words[(at >>> 2) + 1] as number;
+        // Most of what is searched is zeros.
+        if ((low | high) === 0) continue;
+        const sequence = low + high * 2 ** 32;
         if (sequence >= sequenceMin && sequence <= sequenceMax) break;
       }
       position = this.#windowStart + at;

@@ -57,9 +57,9 @@ export function createSpare(disk: Disk, dir: string, number: number, segmentByte
     file.sync();
   } catch (error) {
     file.close();
+    if (!isNoSpace(error)) throw error;
     disk.unlink(temporary);
-    if (isNoSpace(error)) return null;
-    throw error;
+    return null;
   }
   file.close();
   const name = `spare-${number}.wal`;

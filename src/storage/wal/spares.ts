@@ -3,13 +3,16 @@
  * more can be made.
  *
  *     wanted = reserve + spareCount
- *     ├──────── reserve ────────┤─ spareCount ─┤
- *     what is in the rings must    to be had when
- *     find room, always            the segment is full
+ *     ├──────── reserve ────────┤─ spareCount ─┤─ recycled ─┤
+ *     what is in the rings must    to be had when    kept, never
+ *     find room, always            a segment is full made
  *
  * "Full" begins when a spare cannot be made and no more than the reserve is left; it ends when one more is there.
  */
 import type { WalEvent } from './messages.ts';
+
+/** Files kept beyond what is wanted: a steady load then recycles its segments instead of filling new ones with zeros. */
+const RECYCLED_MAX = 4;
 
 export interface SparesOptions {
   readonly reserveCount: number;
@@ -84,7 +87,7 @@ export class Spares {
   /** Asks for as many as are missing. */
   ask(): void {
     if (this.#retryAtMs !== Infinity) return;
-    while (this.#isWanting) {
+    while (this.#comingCount < this.#wantedCount) {
       this.#asked += 1;
       this.#options.send({ type: 'prepare', number: this.#nextNumber++ });
     }
@@ -92,7 +95,7 @@ export class Spares {
 
   /** Has a segment's file made a spare, or deleted when there are enough. */
   reuse(segmentId: number): void {
-    if (!this.#isWanting) {
+    if (this.#comingCount >= this.#wantedCount + RECYCLED_MAX) {
       this.#options.send({ type: 'delete', segmentId });
       return;
     }
@@ -100,7 +103,11 @@ export class Spares {
     this.#options.send({ type: 'recycle', segmentId, number: this.#nextNumber++ });
   }
 
-  get #isWanting(): boolean {
-    return this.#names.length + this.#asked < this.#options.reserveCount + this.#options.spareCount;
+  get #comingCount(): number {
+    return this.#names.length + this.#asked;
+  }
+
+  get #wantedCount(): number {
+    return this.#options.reserveCount + this.#options.spareCount;
   }
 }
