@@ -33,6 +33,8 @@ export interface HarnessOptions {
   readonly workers?: number;
   readonly ringBytes?: number;
   readonly dir?: string;
+  /** Default true: every range counts as replayed at once. */
+  readonly isReplayed?: boolean;
   readonly wal?: Partial<WalWriterOptions>;
 }
 
@@ -77,7 +79,7 @@ export class WalHarness {
     const send = (event: WalEvent): void => this.#onEvent(event);
     this.writer = new WalWriter(writerOptions, { disk, status: this.status, send, metrics: null }, tail);
     this.runTasks();
-    this.writer.control({ type: 'replayed' });
+    if (options.isReplayed ?? true) this.writer.control({ type: 'replayed' });
   }
 
   #onEvent(event: WalEvent): void {
