@@ -8,6 +8,7 @@
 import type { RangeId } from '../../core/brands.ts';
 import type { Args } from '../../core/kv/args.ts';
 import type { RequestId } from '../../core/kv/batch.ts';
+import { runKeyless } from '../../core/kv/keyless.ts';
 import type { ReplyTarget } from '../../core/kv/reply.ts';
 import type { CommandSpec } from '../../core/kv/spec.ts';
 import type { CommandRouter, KeySet } from '../ports.ts';
@@ -47,6 +48,8 @@ export interface RouterOptions {
   readonly remotes: readonly (RemoteWorker | null)[];
   /** Runs a walking command (SCAN …), which visits the ranges one after another. */
   readonly walk: (router: Router, spec: CommandSpec, args: Args, target: ReplyTarget, slot: number) => void;
+  /** Wall clock, Unix milliseconds. */
+  readonly nowMs: () => number;
   readonly commandByOp: (op: number) => CommandSpec | undefined;
   /** Counts a command that is handed to another worker. */
   readonly onForward: () => void;
@@ -75,7 +78,7 @@ export class Router implements CommandRouter {
     }
     if (firstKey === 0) {
       if (spec.acrossRanges === 'gather') gather(table, this.#send, spec, args, target, slot, requestId);
-      else this.send(table.routes[0] as Route, spec, args, target, slot, requestId, null);
+      else this.#runHere(spec, args, target, slot);
       return;
     }
     const route = table.find(args.buffer, args.start[firstKey - 1] as number, args.end[firstKey - 1] as number);
@@ -147,6 +150,12 @@ export class Router implements CommandRouter {
       if (local === undefined) replyError(target, frame.slot, RANGE_MOVED);
       else local.submit(spec, frame.args, target, frame.slot, frame.requestId, frame.scope.version);
     }
+  }
+
+  /** Commands that touch no key need no range. */
+  #runHere(spec: CommandSpec, args: Args, target: ReplyTarget, slot: number): void {
+    runKeyless(spec, args, this.#options.nowMs(), target.begin(slot));
+    target.finish(slot);
   }
 
   #holdsAll(route: Route, spec: CommandSpec, args: Args): boolean {

@@ -92,7 +92,6 @@ function walkBack(left: Buffer, right: Buffer, lengths: Uint32Array): { text: Bu
   const columns = right.length + 1;
   const matches: Match[] = [];
   const bytes: number[] = [];
-  let open: Match | null = null;
   let i = left.length;
   let j = right.length;
   while (i > 0 && j > 0) {
@@ -100,13 +99,11 @@ function walkBack(left: Buffer, right: Buffer, lengths: Uint32Array): { text: Bu
       bytes.push(left[i - 1] as number);
       i--;
       j--;
-      const continues = open !== null && open.leftStart === i + 1 && open.rightStart === j + 1;
-      if (continues && open !== null) {
-        open = { ...open, leftStart: i, rightStart: j };
-        matches[matches.length - 1] = open;
+      const open: Match | undefined = matches.at(-1);
+      if (open !== undefined && open.leftStart === i + 1 && open.rightStart === j + 1) {
+        matches[matches.length - 1] = { ...open, leftStart: i, rightStart: j };
       } else {
-        open = { leftStart: i, leftEnd: i, rightStart: j, rightEnd: j };
-        matches.push(open);
+        matches.push({ leftStart: i, leftEnd: i, rightStart: j, rightEnd: j });
       }
     } else if ((lengths[(i - 1) * columns + j] as number) > (lengths[i * columns + j - 1] as number)) {
       i--;

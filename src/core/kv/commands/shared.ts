@@ -138,7 +138,7 @@ export function scratchBytes(bytes: number): Buffer {
 /** Writes `text` (latin1) as the string at key argument `i`. */
 export function putText(context: CommandContext, i: number, text: string, expiresAtMs: number): void {
   const bytes = scratchBytes(text.length);
-  bytes.latin1Write(text, 0, text.length);
+  bytes.write(text, 0, 'latin1');
   putString(context, i, bytes, 0, text.length, expiresAtMs);
 }
 
