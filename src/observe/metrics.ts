@@ -3,11 +3,11 @@
  * that counting is one addition at a known place and no name is ever looked up on a hot path.
  *
  * A family is what Prometheus sees: one name, one type, one help text, samples that differ in their labels. Its scope
- * says which threads have it: shard workers (`worker="0"`), WAL writers (`wal="0"`) or the main thread (no label).
+ * says which threads have it: shard workers (`worker="0"`) or WAL writers (`wal="0"`).
  */
 import type { ErrorCode } from '../core/errors.ts';
 
-export type MetricScope = 'worker' | 'wal' | 'node';
+export type MetricScope = 'worker' | 'wal';
 
 export interface MetricFamily {
   readonly name: string;

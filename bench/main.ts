@@ -1,0 +1,41 @@
+/**
+ * Runs the micro benchmarks: `npm run bench` all of them, `npm run bench -- ring hlc` those whose name contains a word given.
+ *
+ * A suite is a program `*.bench.ts` in bench/micro or in src/sharedarraybuffer-ring/bench that runs itself with benny. Each has a
+ * process of its own, so that none meets the heap and the compiled code of another.
+ */
+import { spawn } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { basename } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const folders = ['./micro/', '../src/sharedarraybuffer-ring/bench/'].map((folder) => new URL(folder, import.meta.url));
+
+function findSuites(): { readonly name: string; readonly file: URL }[] {
+  return folders.flatMap((folder) => {
+    const names = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.name.endsWith('.bench.ts'));
+    return names.map(({ name }) => ({ name: basename(name, '.bench.ts'), file: new URL(name, folder) }));
+  });
+}
+
+function run(file: URL): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [fileURLToPath(file)], { stdio: 'inherit' });
+    child.once('error', reject);
+    child.once('close', (exitCode) => resolve(exitCode ?? 1));
+  });
+}
+
+const wanted = process.argv.slice(2);
+const all = findSuites();
+const chosen = all.filter(({ name }) => wanted.length === 0 || wanted.some((word) => name.includes(word)));
+if (chosen.length === 0) {
+  console.error(`No suite is called ${wanted.join(' or ')}. There is: ${all.map(({ name }) => name).join(', ')}.`);
+  process.exitCode = 2;
+}
+for (const { name, file } of chosen) {
+  console.error(`\n# ${name}`);
+  // One after another: two at once would measure each other.
+  // oxlint-disable-next-line no-await-in-loop
+  if ((await run(file)) !== 0) process.exitCode = 1;
+}

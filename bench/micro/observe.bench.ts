@@ -1,0 +1,28 @@
+/** What counting costs on the hot path, and what a scrape costs the main thread. */
+import { add, complete, cycle, suite } from 'benny';
+import { MetricsReader, MetricsWriter, createMetricsArea } from '../../src/observe/counters.ts';
+import { slots } from '../../src/observe/metrics.ts';
+import { renderPrometheus, samplesOf } from '../../src/observe/prometheus.ts';
+
+const areas = [0, 1, 2, 3].map(createMetricsArea);
+const metrics = new MetricsWriter(areas[0]);
+const { commandLatency } = metrics.histograms;
+const sources = areas.map((area, worker) => ({
+  scope: 'worker' as const,
+  labels: { worker: String(worker) },
+  reader: new MetricsReader(area),
+}));
+
+let value = 0;
+
+await suite(
+  'observe',
+  add('count one command', () => metrics.add(slots.commandsRead, 1)),
+  add('record one latency', () => {
+    value = (value * 69069 + 1) >>> 0;
+    commandLatency.record(value >>> 16);
+  }),
+  add('render the page of four workers', () => renderPrometheus(samplesOf(sources))),
+  cycle(),
+  complete(),
+);
