@@ -49,7 +49,7 @@ const sizeUnits: Readonly<Record<string, number>> = {
 };
 
 /** Bytes of "512mb", "2gb", "65536", 65536: units are powers of 1024. Anything else comes back as it was. */
-export function parseSize(value: unknown): unknown {
+function parseSize(value: unknown): unknown {
   if (typeof value !== 'string') return value;
   const match = /^\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*$/i.exec(value);
   const unit = sizeUnits[match?.[2]?.toLowerCase() ?? ''];
@@ -58,7 +58,7 @@ export function parseSize(value: unknown): unknown {
 }
 
 /** 67108864 as "64 MiB". */
-export function formatSize(bytes: number): string {
+function formatSize(bytes: number): string {
   const units = [
     [TiB, 'TiB'],
     [GiB, 'GiB'],
