@@ -47,17 +47,17 @@ function storedRecordBytes(slab: Slab, at: number): number {
 }
 
 /**
- * Puts a cell's version at the head of the chain `next` and returns the new head. With `shareExtent` the cell's next
- * version keeps the extent. Throws KV_OUT_OF_MEMORY, and then nothing has changed.
+ * Makes a record of a cell's version, as yet without older ones behind it (linkVersion). With `shareExtent` the cell's
+ * next version keeps the extent. Throws KV_OUT_OF_MEMORY, and then nothing has changed.
  */
-export function pushVersion(epochs: Epochs, body: CellBody, next: number, shareExtent: boolean): number {
+export function makeVersion(epochs: Epochs, body: CellBody, shareExtent: boolean, pastLimit: boolean): number {
   const inExtent = (body.flags & EXTENT) !== 0;
   const flags = (body.flags & TOMBSTONE) | (inExtent ? (shareExtent ? SHARED : EXTENT) : 0);
-  const record = epochs.extents.allocate(recordBytes(flags, body.valueBytes), epochs.now, true);
+  const record = epochs.extents.allocate(recordBytes(flags, body.valueBytes), epochs.now, pastLimit);
   const slab = epochs.memory.slabOfUnit(record);
   const at = recordAt(epochs, record);
   const { view, bytes } = slab;
-  view.setUint32(at, next, true);
+  view.setUint32(at, 0, true);
   writeU56(view, at + 4, body.version);
   writeU56(view, at + 4 + VERSION_BYTES, body.expiresAtMs);
   bytes[at + 18] = body.tag;
@@ -66,6 +66,11 @@ export function pushVersion(epochs: Epochs, body: CellBody, next: number, shareE
   if (inExtent) view.setUint32(at + RECORD_BYTES, body.extent, true);
   else if ((flags & TOMBSTONE) === 0) copyBytes(body.source, body.sourceStart, body.valueBytes, bytes, at + RECORD_BYTES);
   return record;
+}
+
+/** Hangs the chain `next` behind a record. */
+export function linkVersion(epochs: Epochs, record: number, next: number): void {
+  epochs.memory.slabOfUnit(record).view.setUint32(recordAt(epochs, record), next, true);
 }
 
 /**
@@ -99,7 +104,7 @@ export function pruneChain(
     }
     if (needed(version, newer)) {
       if (kept === 0) newHead = record;
-      else epochs.memory.slabOfUnit(kept).view.setUint32(recordAt(epochs, kept), record, true);
+      else linkVersion(epochs, kept, record);
       kept = record;
     } else {
       if (((bytes[at + 19] as number) & EXTENT) !== 0) {
@@ -111,7 +116,7 @@ export function pruneChain(
     newer = version;
     record = next;
   }
-  if (kept !== 0) epochs.memory.slabOfUnit(kept).view.setUint32(recordAt(epochs, kept), 0, true);
+  if (kept !== 0) linkVersion(epochs, kept, 0);
   if (extent !== 0) epochs.retireExtent(extent, extentBytes, newest);
   return newHead;
 }

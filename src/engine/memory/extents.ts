@@ -116,6 +116,17 @@ export class ExtentAllocator {
     else this.#freeBlock(chunk, extent);
   }
 
+  /** Bytes of chunks that no block in use takes, remainders included. */
+  get chunkBytesFree(): number {
+    let bytes = 0;
+    for (const chunk of new Set(this.#chunkOfPage)) {
+      if (chunk === undefined) continue;
+      const sizeClass = this.#classes[chunk.sizeClass] as SizeClass;
+      bytes += sizeClass.chunkPages * this.#memory.pageBytes - chunk.used * sizeClass.blockBytes;
+    }
+    return bytes;
+  }
+
   /** The epoch that the extent was allocated in. */
   birth(extent: number, valueBytes: number): number {
     const memory = this.#memory;

@@ -131,8 +131,8 @@ export class PageAllocator {
     const first = memory.slabs.length * pagesPerSlab;
     if (first + pagesPerSlab > this.#order.length) {
       const length = Math.max(first + pagesPerSlab, this.#order.length * 2);
-      this.#next = grown(this.#next, new Int32Array(length));
-      this.#previous = grown(this.#previous, new Int32Array(length));
+      this.#next = grown(this.#next, length);
+      this.#previous = grown(this.#previous, length);
       const order = new Int8Array(length).fill(NONE);
       order.set(this.#order);
       this.#order = order;
@@ -161,7 +161,8 @@ function outOfMemory(why: string, cause: unknown): SkerryError {
   return new SkerryError('KV_OUT_OF_MEMORY', `${why}: delete keys or raise --max-memory`, { cause });
 }
 
-function grown(from: Int32Array, to: Int32Array): typeof to {
+function grown(from: Int32Array, length: number): Int32Array<ArrayBuffer> {
+  const to = new Int32Array(length);
   to.set(from);
   return to;
 }
