@@ -3,7 +3,9 @@ import type { Args } from '../../core/kv/args.ts';
 import { argText } from '../../core/kv/args.ts';
 import type { ReplySink } from '../../core/kv/reply.ts';
 import { globMatches } from '../../core/kv/commands/glob.ts';
+import { argIs } from '../../core/kv/commands/shared.ts';
 import { runClientCommand, setClientName } from './client-command.ts';
+import type { ReplyMode } from './client-command.ts';
 import { runCommandCommand } from './command-command.ts';
 import type { RespSession } from './session.ts';
 import { wrongArity } from './services.ts';
@@ -148,20 +150,19 @@ function select(session: RespSession, args: Args): void {
 
 function client(session: RespSession, args: Args): void {
   const { clients, nowMs } = session.services;
-  let mode: 'ON' | 'OFF' | 'SKIP' | null = null;
-  const reply = (sink: ReplySink): void =>
-    runClientCommand(session.client, args, sink, { clients, nowMs: nowMs(), setReplyMode: (next) => (mode = next) });
-  // ON is answered; OFF and SKIP are not.
-  if (argText(args, 0).toUpperCase() === 'REPLY' && args.count === 2) {
-    const word = argText(args, 1).toUpperCase();
-    session.replyMode = word === 'ON' || word === 'OFF' ? word : word === 'SKIP' ? 'OFF' : 'ON';
-    session.answer(reply);
-    if (word === 'SKIP') {
-      session.replyMode = 'ON';
-      session.replyMode = 'SKIP';
-    }
-  } else {
-    session.answer(reply);
+  let mode: ReplyMode | null = null;
+  const setReplyMode = (next: ReplyMode): void => {
+    mode = next;
+  };
+  // OFF and SKIP are not answered themselves; whether they are right is known before the reply is sent.
+  const isQuiet = args.count === 2 && argIs(args, 0, 'REPLY') && (argIs(args, 1, 'OFF') || argIs(args, 1, 'SKIP'));
+  const before = session.replyMode;
+  if (isQuiet) session.replyMode = 'OFF';
+  else if (args.count === 2 && argIs(args, 0, 'REPLY') && argIs(args, 1, 'ON')) session.replyMode = 'ON';
+  session.answer((sink) => runClientCommand(session.client, args, sink, { clients, nowMs: nowMs(), setReplyMode }));
+  if (mode === 'SKIP') {
+    session.replyMode = before;
+    session.replyMode = 'SKIP';
   }
 }
 

@@ -14,13 +14,14 @@ import { CommandErrorValue } from '../../codec/native/messages.ts';
 import { RespParser, RespProtocolError } from '../../codec/resp/parser.ts';
 import { Connection } from '../../net/connection.ts';
 import type { FlushQueue } from '../../net/flush-queue.ts';
+import { argsOf } from '../args.ts';
 import { PartReplies } from '../router/gather.ts';
 import type { ReplyMode } from './client-command.ts';
 import type { RespClient } from './clients.ts';
 import { isOwnCommand, runOwnCommand } from './own-commands.ts';
 import type { RespServices } from './services.ts';
 import { wrongArity } from './services.ts';
-import { argsOf, Transaction } from './transaction.ts';
+import { Transaction } from './transaction.ts';
 
 export interface RespSessionOptions {
   readonly socket: Socket;
@@ -41,7 +42,7 @@ export class RespSession {
   readonly services: RespServices;
   readonly #parser: RespParser;
   #replyMode: ReplyMode = 'ON';
-  /** Slots not to answer because of CLIENT REPLY. */
+  /** CLIENT REPLY SKIP: the next command is not answered. */
   #skipsNext = false;
 
   constructor({ socket, flushQueue, services, outputBytesMax }: RespSessionOptions) {
@@ -90,6 +91,11 @@ export class RespSession {
     this.#parser.close();
   }
 
+  get replyMode(): ReplyMode {
+    return this.#replyMode;
+  }
+
+  /** ON and OFF last; SKIP concerns the next command only. */
   set replyMode(mode: ReplyMode) {
     this.#replyMode = mode === 'SKIP' ? this.#replyMode : mode;
     this.#skipsNext = mode === 'SKIP';

@@ -3,8 +3,8 @@
  * range (core/kv/commands/exec.ts), which checks the watched versions and runs them in one go.
  */
 import type { Args } from '../../core/kv/args.ts';
-import { createArgs } from '../../core/kv/args.ts';
 import type { CommandSpec } from '../../core/kv/spec.ts';
+import { argsOf } from '../args.ts';
 import type { KeySet } from '../ports.ts';
 
 interface Watched {
@@ -68,7 +68,7 @@ export class Transaction {
   /** The arguments of EXEC, and what it touches. */
   build(): { args: Args; touched: KeySet } {
     const watched = [...this.#watched.values()];
-    const parts = [Buffer.from(String(watched.length))];
+    const parts: Buffer[] = [Buffer.from(String(watched.length))];
     for (const { key, version } of watched) parts.push(key, Buffer.from(String(version)));
     const keys = [...this.#keys, ...watched.map(({ key }) => key)];
     return {
@@ -76,18 +76,4 @@ export class Transaction {
       touched: { keys: argsOf(keys), everything: this.#everything },
     };
   }
-}
-
-/** Arguments of one's own making. */
-export function argsOf(parts: readonly Buffer[]): Args {
-  const args = createArgs();
-  args.buffer = Buffer.concat(parts);
-  args.count = parts.length;
-  let at = 0;
-  for (const part of parts) {
-    args.start.push(at);
-    at += part.length;
-    args.end.push(at);
-  }
-  return args;
 }
