@@ -17,15 +17,13 @@ import { nodeDisk } from '../disk.ts';
 import type { DiskLock } from '../disk.ts';
 import type { IoPorts, IoTask } from './io-tasks.ts';
 import type { WalControl, WalEvent, WalFailure, WalStats } from './messages.ts';
+import { LOCK_NAME } from './names.ts';
 import type { WalScan } from './recovery.ts';
 import { createWalStatus, WalStatusWords } from './status.ts';
 import type { Laggard } from './tracker.ts';
 
 /** The same file is .ts in a checkout and .js in the published package. */
 const IO_WORKER = new URL(`../../../workers/io.worker${path.extname(import.meta.url)}`, import.meta.url).href;
-
-/** The lock that one process at a time holds on a WAL directory. */
-export const LOCK_NAME = 'LOCK';
 
 const SPARE_COUNT = 1;
 const IDLE_MARK_MS = 100;
