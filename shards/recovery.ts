@@ -173,7 +173,9 @@ function newRange(
 
 function loadRange({ disk, createStore, valueBytesMax }: RecoverOptions, file: string): RecoveredRange {
   const store = createStore();
-  const info = loadCheckpoint(disk, file, store);
+  const loader = store.bulkLoad();
+  const info = loadCheckpoint(disk, file, loader);
+  loader.finish();
   const { descriptor, conf, sessions } = decodeRangeMeta(info.meta);
   const machine = createStateMachine({ store, valueBytesMax, sessions, latestVersion: info.latestVersion });
   return newRange(descriptor, store, machine, conf, info.appliedIndex, info.appliedTerm);

@@ -88,6 +88,13 @@ export class Shard {
     return [...this.host.replicas.values()].map(({ descriptor }) => descriptor);
   }
 
+  /** Keys present, expired ones that nobody has deleted yet included. */
+  get keyCount(): number {
+    let sum = 0;
+    for (const { store } of this.host.replicas.values()) sum += store.keyCount;
+    return sum;
+  }
+
   /** Takes a range that was recovered, and asks for its leadership. */
   adopt(range: RecoveredRange): void {
     const { descriptor, store, machine, conf, appliedIndex, appliedTerm, hardState, tail } = range;

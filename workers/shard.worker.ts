@@ -1,7 +1,182 @@
-/** Main of a shard worker: connects its ranges to sockets, to the other workers' rings, to the WAL and to the main thread. */
+/**
+ * Main of a shard worker: connects its ranges (shards/) to clients and other workers (src/gateway/), to the WAL's ring and
+ * to the main thread.
+ */
 import { parentPort, workerData } from 'node:worker_threads';
-import { startShardWorker } from '../src/server/shard-worker.ts';
-import type { WorkerBoot } from '../src/server/worker-protocol.ts';
+import type { NodeId, RangeId } from '../src/core/brands.ts';
+import { MemoryArena } from '../src/engine/memory/arena.ts';
+import { Gateway } from '../src/gateway/gateway.ts';
+import { createClientServers } from '../src/gateway/client-servers.ts';
+import type { LinkEnd } from '../src/gateway/gateway.ts';
+import { MetricsWriter } from '../src/observe/counters.ts';
+import { createLogger } from '../src/observe/log.ts';
+import { slots } from '../src/observe/metrics.ts';
+import { watchStalls } from '../src/observe/stall.ts';
+import { Doorbell, RingProducer } from '../src/sharedarraybuffer-ring/index.ts';
+import { nodeDisk } from '../src/storage/disk.ts';
+import { WalAppender } from '../src/storage/wal/record.ts';
+import { WAL_FULL, WAL_RUNNING, WalStatusWords } from '../src/storage/wal/status.ts';
+import { RangeLog } from '../shards/log.ts';
+import { createMemoryGauge } from '../shards/memory-gauge.ts';
+import type { FromWorker, ToWorker, WorkerBoot } from '../shards/messages.ts';
+import { asBuffer, reviveRoutes } from '../shards/messages.ts';
+import { Requests } from '../shards/requests.ts';
+import { recoverRanges } from '../shards/recovery.ts';
+import { Shard } from '../shards/shard.ts';
+import { TurnLoop } from '../shards/turn-loop.ts';
 
-if (parentPort === null) throw new Error('shard.worker.ts is the main of a worker thread; run `skerry serve`');
-startShardWorker(workerData as WorkerBoot, parentPort);
+const boot = workerData as WorkerBoot & { readonly links: readonly LinkEnd[] };
+const main = parentPort;
+if (main === null) throw new Error('shard.worker is the main of a worker thread: run `skerry serve`');
+const { workerIndex, workerCount, options, metricsAreas } = boot;
+const log = createLogger({ level: options.logLevel, format: options.logFormat, thread: `worker ${workerIndex}` });
+const metrics = new MetricsWriter(metricsAreas[workerIndex]);
+const arena = new MemoryArena({ maxBytes: arenaBytes(options.maxMemoryBytes) });
+const memory = createMemoryGauge(metricsAreas, workerIndex, options.maxMemoryBytes, () => arena.bytesUsed);
+const wal = new WalStatusWords(boot.walStatus);
+const ring = new RingProducer(boot.walRing, new Doorbell(boot.walDoorbell));
+const requests = new Requests();
+const send = (message: FromWorker): void => main.postMessage(message);
+
+const loop = new TurnLoop({
+  doorbell: new Doorbell(boot.doorbells[workerIndex] as SharedArrayBuffer),
+  turn,
+  isReady: () => gateway.readable || shard.host.hasDurable,
+  onFatal: (error) => {
+    log.fatal({ err: error }, 'the worker stops');
+    send({ type: 'failed', message: error instanceof Error ? error.message : String(error) });
+  },
+});
+
+const shard = new Shard(
+  {
+    nodeId: options.nodeId as NodeId,
+    seed: Date.now() + workerIndex,
+    valueBytesMax: options.maxValueBytes,
+    maxRecoverySeconds: options.maxRecoverySeconds,
+  },
+  {
+    log: new RangeLog(new WalAppender(ring, { status: wal })),
+    refuseWrites,
+    hasMemory: (bytes) => memory.hasRoom(bytes),
+    resubmit: (spec, args, target, slot, requestId) => gateway.router.submit(spec, args, target, slot, requestId),
+    rangesChanged: announceRanges,
+    writeCheckpoint: (frozen, info) =>
+      requests
+        .ask((id) => send({ type: 'checkpoint', id, frozen, info }))
+        .then((bytes) => {
+          metrics.add(slots.checkpoints, 1);
+          metrics.add(slots.checkpointBytes, bytes);
+        }),
+    checkpointFailed: (rangeId, error) => {
+      metrics.add(slots.checkpointsFailed, 1);
+      log.error({ err: error, rangeId }, 'a checkpoint failed; the log is kept, and it is tried again later');
+    },
+    schedule: () => loop.schedule(),
+  },
+);
+
+const gateway = new Gateway({
+  workerIndex,
+  workerCount,
+  doorbells: boot.doorbells,
+  links: boot.links,
+  scanCursors: boot.scanCursors,
+  localRange: (rangeId) => shard.host.replicas.get(rangeId),
+  nowMs: Date.now,
+  onForward: () => metrics.add(slots.commandsForwarded, 1),
+  schedule: loop.schedule,
+});
+
+const servers = createClientServers({
+  gateway,
+  metrics,
+  metricsAreas,
+  boot,
+  splitRange: (key) => requests.ask((id) => send({ type: 'askSplit', id, key })).then(() => undefined),
+  schedule: loop.schedule,
+});
+
+function turn(): void {
+  gateway.drain();
+  shard.turn(Date.now());
+  gateway.flush();
+  memory.update();
+}
+
+function refuseWrites(): string | null {
+  const { status } = wal;
+  if (status === WAL_RUNNING) return null;
+  return status === WAL_FULL
+    ? 'DISKFULL the disk of the write-ahead log is full: writes are refused until there is room, reads go on'
+    : 'ERR the write-ahead log takes no more writes; the node is stopping';
+}
+
+/** Tells this worker's router at once, and the others by way of the main thread. */
+function announceRanges(ranges: typeof shard.descriptors): void {
+  const routes = ranges.map((range) => ({ range, workerIndex }));
+  gateway.learn(routes);
+  metrics.set(slots.ranges, ranges.length);
+  send({ type: 'ranges', routes });
+}
+
+/** More than what writes are admitted for: applying what is in the log must never run out of memory. */
+function arenaBytes(maxMemoryBytes: number): number {
+  return Math.min(32 * 2 ** 30, Math.ceil(maxMemoryBytes * 1.25) + 1024 * 2 ** 20);
+}
+
+const handlers: { readonly [T in ToWorker['type']]: (message: Extract<ToWorker, { type: T }>) => void } = {
+  routes: ({ routes }) => gateway.learn(reviveRoutes(routes)),
+  topology: ({ ports }) => servers.setTopology(ports),
+  listen: ({ nativePort, respPort }) =>
+    void servers.listen(nativePort, respPort).then(
+      (ports) => send({ type: 'listening', ports }),
+      (error: Error) => send({ type: 'failed', message: error.message }),
+    ),
+  split: ({ id, key, newRangeId }) =>
+    shard.split(asBuffer(key), newRangeId as RangeId, (error) => send({ type: 'splitDone', id, error })),
+  splitAnswer: ({ id, error }) => requests.answer(id, error, 0),
+  checkpointDone: ({ id, error, bytes }) => requests.answer(id, error, bytes),
+  holdBack: ({ rangeIds }) => shard.holdBack(rangeIds as RangeId[]),
+  stop: () => {
+    servers.close();
+    loop.schedule();
+    const quiet = setInterval(() => {
+      if (shard.host.pendingBytes > 0 || gateway.inFlight > 0) return;
+      clearInterval(quiet);
+      loop.stop();
+      send({ type: 'stopped' });
+    }, 5);
+  },
+};
+
+const startedMs = performance.now();
+const recovered = recoverRanges({
+  disk: nodeDisk,
+  walDir: boot.walDir,
+  scan: boot.scan,
+  checkpoints: boot.checkpoints,
+  checkpointed: boot.checkpointed,
+  createStore: () => arena.createStore(),
+  valueBytesMax: options.maxValueBytes,
+});
+for (const range of recovered) shard.adopt(range);
+memory.update();
+const routes = shard.descriptors.map((range) => ({ range, workerIndex }));
+gateway.learn(routes);
+metrics.set(slots.ranges, routes.length);
+metrics.set(slots.recoverySeconds, (performance.now() - startedMs) / 1000);
+send({
+  type: 'recovered',
+  routes,
+  replayedBytes: recovered.reduce((sum, { replayedBytes }) => sum + replayedBytes, 0),
+  replayedCommands: recovered.reduce((sum, { replayedCommands }) => sum + replayedCommands, 0),
+  durationMs: performance.now() - startedMs,
+});
+main.on('message', (message: ToWorker) => (handlers[message.type] as (message: ToWorker) => void)(message));
+setInterval(() => {
+  shard.expireSome();
+  metrics.set(slots.keys, shard.keyCount);
+}, 100).unref();
+watchStalls((seconds) => metrics.set(slots.eventLoopStallMaxSeconds, seconds));
+loop.schedule();

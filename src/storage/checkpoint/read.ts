@@ -4,7 +4,6 @@ import type { Hlc } from '../../core/brands.ts';
 import { SkerryError } from '../../core/errors.ts';
 import { readU64 } from '../../core/kv/batch.ts';
 import { crc32 } from '../../codec/crc.ts';
-import type { BulkLoader, Engine } from '../../engine/engine.ts';
 import type { Disk, DiskFile } from '../disk.ts';
 import {
   BLOCK_HEADER_BYTES,
@@ -18,6 +17,21 @@ import {
   RECORD_HEADER_BYTES,
 } from './format.ts';
 import type { CheckpointInfo, Footer } from './format.ts';
+
+/** Takes the keys of a checkpoint, in ascending order. */
+export interface CheckpointLoader {
+  add(
+    key: Buffer,
+    keyStart: number,
+    keyEnd: number,
+    value: Buffer,
+    valueStart: number,
+    valueEnd: number,
+    version: Hlc,
+    expiresAtMs: number,
+    tag: number,
+  ): void;
+}
 
 function corrupt(file: string, offset: number, what: string): SkerryError {
   return new SkerryError(
@@ -90,14 +104,11 @@ function readBlocks(
   return info;
 }
 
-/** Loads the checkpoint into an empty store. Throws KV_CORRUPT; then the store must be destroyed. */
-export function loadCheckpoint(disk: Disk, file: string, engine: Engine): CheckpointInfo {
+/** Hands all keys to `loader`. Throws KV_CORRUPT, maybe after some of them. */
+export function loadCheckpoint(disk: Disk, file: string, loader: CheckpointLoader): CheckpointInfo {
   const input = disk.openFile(file, 'r');
   try {
-    const loader = engine.bulkLoad();
-    const info = readBlocks(input, file, (records) => addRecords(records, loader));
-    loader.finish();
-    return info;
+    return readBlocks(input, file, (records) => addRecords(records, loader));
   } finally {
     input.close();
   }
@@ -117,7 +128,7 @@ export function verifyCheckpoint(disk: Disk, file: string): SkerryError | null {
   }
 }
 
-function addRecords(records: Buffer, loader: BulkLoader): number {
+function addRecords(records: Buffer, loader: CheckpointLoader): number {
   let count = 0;
   for (let at = 0; at < records.length; count++) {
     const keyBytes = records.readUInt16LE(at);

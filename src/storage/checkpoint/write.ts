@@ -5,8 +5,7 @@
 import path from 'node:path';
 import { zstdCompressSync, constants } from 'node:zlib';
 import { writeU64 } from '../../core/kv/batch.ts';
-import type { FrozenStore } from '../../engine/engine.ts';
-import { openFrozen } from '../../engine/memory/frozen.ts';
+import type { StoreCursor } from '../../core/kv/store.ts';
 import type { Disk, DiskFile } from '../disk.ts';
 import {
   BLOCK_BYTES,
@@ -31,18 +30,21 @@ export const TEMPORARY_SUFFIX = '.tmp';
 
 const ZSTD = { params: { [constants.ZSTD_c_compressionLevel]: 1 } };
 
-/** Writes the checkpoint `file`; its folder must exist. Throws the disk's error, and leaves nothing behind but a temporary. */
+/**
+ * Writes the checkpoint `file` of what `reader` walks over; its folder must exist. Throws the disk's error, and leaves nothing
+ * behind but a temporary.
+ */
 export function writeCheckpoint(
   disk: Disk,
   file: string,
-  frozen: FrozenStore,
+  reader: StoreCursor,
   info: CheckpointInfo,
 ): WrittenCheckpoint {
   const temporary = file + TEMPORARY_SUFFIX;
   const output = disk.openFile(temporary, 'w+');
   let written: WrittenCheckpoint;
   try {
-    written = writeAll(output, frozen, info);
+    written = writeAll(output, reader, info);
     output.sync();
   } finally {
     output.close();
@@ -52,7 +54,7 @@ export function writeCheckpoint(
   return written;
 }
 
-function writeAll(output: DiskFile, frozen: FrozenStore, info: CheckpointInfo): WrittenCheckpoint {
+function writeAll(output: DiskFile, reader: StoreCursor, info: CheckpointInfo): WrittenCheckpoint {
   let position = 0;
   let blocks = 0;
   let keys = 0;
@@ -68,7 +70,6 @@ function writeAll(output: DiskFile, frozen: FrozenStore, info: CheckpointInfo): 
     blocks++;
   });
   append(encodeHeader(info), info.meta);
-  const reader = openFrozen(frozen);
   for (let more = reader.first(); more; more = reader.next()) {
     const { keyBuffer, keyStart, keyEnd, value } = reader;
     block.add(keyBuffer, keyStart, keyEnd, value);

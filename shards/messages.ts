@@ -7,28 +7,31 @@
  *          ── split ─────────────▶ (the owner)       ◀─ askSplit ──  (a client wants it)
  *          ◀─ checkpoint ────────  ── checkpointDone ─▶
  */
-import type { MessagePort } from 'node:worker_threads';
-import type { RangeDescriptor } from '../core/range.ts';
-import type { FrozenStore } from '../engine/engine.ts';
-import type { CheckpointInfo } from '../storage/checkpoint/index.ts';
-import type { WalScan } from '../storage/wal/recovery.ts';
-import type { Settings } from './settings.ts';
+import type { RangeDescriptor } from '../src/core/range.ts';
+import type { LogFormat, LogLevel } from '../src/observe/log.ts';
+import type { FrozenStore } from '../src/engine/engine.ts';
+import type { CheckpointInfo } from '../src/storage/checkpoint/index.ts';
+import type { WalScan } from '../src/storage/wal/recovery.ts';
 
-/** One end of the rings between two threads. */
-export interface LinkEnd {
-  readonly outgoing: SharedArrayBuffer;
-  readonly incoming: SharedArrayBuffer;
-  readonly waiting: SharedArrayBuffer;
-  readonly mine: 0 | 1;
-  readonly port: MessagePort;
-  /** Endpoint at the other end: a worker's index, or workerCount for the thread that embeds the store. */
-  readonly peer: number;
+/** The settings that concern a worker. */
+export interface WorkerOptions {
+  readonly nodeId: number;
+  readonly host: string;
+  readonly maxConnections: number;
+  readonly maxOutputBytes: number;
+  /** 0 = never. */
+  readonly idleTimeoutMs: number;
+  readonly maxMemoryBytes: number;
+  readonly maxValueBytes: number;
+  readonly maxRecoverySeconds: number;
+  readonly logLevel: LogLevel;
+  readonly logFormat: LogFormat;
 }
 
 export interface WorkerBoot {
   readonly workerIndex: number;
   readonly workerCount: number;
-  readonly settings: Settings;
+  readonly options: WorkerOptions;
   readonly version: string;
   readonly walDir: string;
   readonly scan: WalScan;
@@ -38,7 +41,6 @@ export interface WorkerBoot {
   readonly checkpointed: ReadonlySet<number>;
   /** By endpoint. */
   readonly doorbells: readonly SharedArrayBuffer[];
-  readonly links: readonly LinkEnd[];
   readonly walRing: SharedArrayBuffer;
   readonly walDoorbell: SharedArrayBuffer;
   readonly walStatus: SharedArrayBuffer;

@@ -1,0 +1,111 @@
+/**
+ * All of one worker that clients and other workers talk to: the route table, the router, the links to the other workers,
+ * the servers of both protocols, and what is to be sent at the end of a turn.
+ */
+import type { MessagePort } from 'node:worker_threads';
+import type { RangeId } from '../core/brands.ts';
+import { commandByOp } from '../core/kv/table.ts';
+import type { FlushQueue } from '../net/flush-queue.ts';
+import { createFlushQueue } from '../net/flush-queue.ts';
+import { Doorbell, RingConsumer, RingProducer } from '../sharedarraybuffer-ring/index.ts';
+import { CursorTable } from './router/cursor-table.ts';
+import { ForwardLink } from './router/forward-link.ts';
+import type { Route } from './router/route-table.ts';
+import { RouteTable } from './router/route-table.ts';
+import type { LocalRange } from './router/router.ts';
+import { Router } from './router/router.ts';
+import { createWalk } from './router/walk.ts';
+
+/** One end of the rings between two threads. */
+export interface LinkEnd {
+  readonly outgoing: SharedArrayBuffer;
+  readonly incoming: SharedArrayBuffer;
+  readonly waiting: SharedArrayBuffer;
+  readonly mine: 0 | 1;
+  readonly port: MessagePort;
+  /** Endpoint at the other end: a worker's index, or workerCount for the thread that embeds the store. */
+  readonly peer: number;
+}
+
+export interface GatewayOptions {
+  readonly workerIndex: number;
+  readonly workerCount: number;
+  /** Doorbells of all endpoints. */
+  readonly doorbells: readonly SharedArrayBuffer[];
+  readonly links: readonly LinkEnd[];
+  readonly scanCursors: SharedArrayBuffer;
+  readonly localRange: (rangeId: RangeId) => LocalRange | undefined;
+  readonly nowMs: () => number;
+  readonly onForward: () => void;
+  /** Asks for a turn of the loop. */
+  readonly schedule: () => void;
+}
+
+export class Gateway {
+  readonly table = new RouteTable();
+  readonly router: Router;
+  readonly flushQueue: FlushQueue;
+  readonly #links: readonly ForwardLink[];
+  readonly #schedule: () => void;
+
+  constructor(options: GatewayOptions) {
+    const { workerIndex, workerCount, doorbells, scanCursors, localRange, nowMs, onForward, schedule } = options;
+    const links = options.links.map((end) => ({ peer: end.peer, link: this.#connect(end, doorbells) }));
+    this.#links = links.map(({ link }) => link);
+    this.#schedule = schedule;
+    this.flushQueue = createFlushQueue(schedule);
+    this.router = new Router({
+      table: this.table,
+      localRange,
+      remotes: Array.from({ length: workerCount }, (_, i) => links.find(({ peer }) => peer === i)?.link ?? null),
+      walk: createWalk(new CursorTable(scanCursors, workerIndex, workerCount)),
+      nowMs,
+      commandByOp,
+      onForward: () => {
+        onForward();
+        this.#schedule();
+      },
+    });
+  }
+
+  /** Takes what is known of ranges' places. */
+  learn(routes: readonly Route[]): void {
+    this.table.update(routes);
+  }
+
+  /** Runs what other workers sent. */
+  drain(): void {
+    for (const link of this.#links) link.drain();
+  }
+
+  /** Sends what the turn has made: to the other workers, then to the clients. */
+  flush(): void {
+    for (const link of this.#links) link.flush();
+    this.flushQueue.flushAll();
+    // Sockets that take commands again may have run some.
+    for (const link of this.#links) link.flush();
+  }
+
+  /** Whether other workers have sent something. */
+  get readable(): boolean {
+    return this.#links.some((link) => link.readable);
+  }
+
+  /** Commands handed to other workers and not answered. */
+  get inFlight(): number {
+    return this.#links.reduce((sum, link) => sum + link.inFlight, 0);
+  }
+
+  #connect(end: LinkEnd, doorbells: readonly SharedArrayBuffer[]): ForwardLink {
+    const peerDoorbell = new Doorbell(doorbells[end.peer] as SharedArrayBuffer);
+    return new ForwardLink({
+      outgoing: new RingProducer(end.outgoing, peerDoorbell),
+      incoming: new RingConsumer(end.incoming),
+      port: end.port,
+      peerDoorbell,
+      waiting: new Int32Array(end.waiting),
+      mine: end.mine,
+      execute: (frame, target) => this.router.execute(frame, target),
+    });
+  }
+}
