@@ -39,7 +39,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'src/observe': bytes,
   'src/gateway': devices,
   'src/client': devices,
-  'src/server': [...devices, 'src/gateway'],
+  'src/server': [...devices, 'src/gateway', 'shards'],
   'src/cli': [...devices, 'src/gateway', 'src/client', 'src/server'],
   'src/index.ts': [...core, 'src/client', 'src/server'],
   shards: [...bytes, 'src/engine', 'src/storage'],
