@@ -7,7 +7,7 @@
  */
 import { EventEmitter } from 'node:events';
 import path from 'node:path';
-import { MessageChannel } from 'node:worker_threads';
+import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads';
 import type { MessagePort } from 'node:worker_threads';
 import { Piscina } from 'piscina';
 import { FatalError, SkerryError } from '../../core/errors.ts';
@@ -123,6 +123,7 @@ class Handle extends EventEmitter<WalHandleEvents> implements WalHandle {
   #recovery: WalScan | null = null;
   #hasFailed = false;
   #isEnded = false;
+  #stopping: Promise<void> | null = null;
   #nextStatsId = 1;
 
   constructor(options: StartWalOptions, lock: DiskLock) {
@@ -192,7 +193,12 @@ class Handle extends EventEmitter<WalHandleEvents> implements WalHandle {
     return waiter.promise;
   }
 
-  async stop(): Promise<void> {
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  async #stop(): Promise<void> {
     this.#post({ type: 'stop' });
     await this.#ended;
     await Promise.all(this.#beside);
@@ -246,6 +252,8 @@ class Handle extends EventEmitter<WalHandleEvents> implements WalHandle {
   }
 
   #besideWriter(task: IoTask): void {
+    // What is left undone now, the next start does.
+    if (this.#isEnded) return;
     const done = this.#runBeside(task);
     this.#beside.add(done);
     void done.finally(() => this.#beside.delete(done));
@@ -274,6 +282,10 @@ class Handle extends EventEmitter<WalHandleEvents> implements WalHandle {
 
   #onEnd(): void {
     this.#isEnded = true;
+    // The task's result and the writer's last messages come by different ports, in any order.
+    for (let last = receiveMessageOnPort(this.#port); last !== undefined; last = receiveMessageOnPort(this.#port)) {
+      this.#onEvent(last.message as WalEvent);
+    }
     this.#port.close();
     for (const waiter of this.#stats.values()) waiter.reject(this.#endedError());
     this.#stats.clear();
