@@ -64,7 +64,8 @@ export function makeVersion(epochs: Epochs, body: CellBody, shareExtent: boolean
   bytes[at + 19] = flags;
   view.setUint32(at + 20, body.valueBytes, true);
   if (inExtent) view.setUint32(at + RECORD_BYTES, body.extent, true);
-  else if ((flags & TOMBSTONE) === 0) copyBytes(body.source, body.sourceStart, body.valueBytes, bytes, at + RECORD_BYTES);
+  else if ((flags & TOMBSTONE) === 0)
+    copyBytes(body.source, body.sourceStart, body.valueBytes, bytes, at + RECORD_BYTES);
   return record;
 }
 
@@ -131,7 +132,7 @@ export function freeChain(epochs: Epochs, head: number, newest: Freeze | null): 
 /** Memory of a chain and of the values that it alone holds, in units. */
 export function chainUnits(epochs: Epochs, head: number): number {
   let units = 0;
-  for (let record = head; record !== 0; ) {
+  for (let record = head; record !== 0;) {
     const slab = epochs.memory.slabOfUnit(record);
     const at = recordAt(epochs, record);
     units += epochs.extents.unitsFor(storedRecordBytes(slab, at));
@@ -145,7 +146,7 @@ export function chainUnits(epochs: Epochs, head: number): number {
 
 /** Fills `out` with the newest version ≤ `at` of the chain behind `body`. False when there is none, or it is a tombstone. */
 export function findVersion(epochs: Epochs, body: CellBody, at: number, out: ValueRef): boolean {
-  for (let record = body.chain; record !== 0; ) {
+  for (let record = body.chain; record !== 0;) {
     const slab = epochs.memory.slabOfUnit(record);
     const from = recordAt(epochs, record);
     const { view, bytes } = slab;

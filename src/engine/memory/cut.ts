@@ -20,11 +20,11 @@ import {
   column,
   columnsOfLevel,
   dropCell,
+  keyCellBytes,
   pageCapacity,
   pageCount,
   pageSlot,
   resizeEntries,
-  restBytes,
   slotFlags,
   slotOffset,
   slotSuffix,
@@ -110,7 +110,7 @@ function truncate(slab: Slab, base: number, level: number, at: number): void {
   const count = pageCount(slab, base);
   for (let entry = at; entry < count; entry++) {
     const slot = pageSlot(slab, base, entry);
-    const cellBytes = level === 0 ? cellBytesOf(slab, base, slot) : restBytes(slotSuffix(slot));
+    const cellBytes = level === 0 ? cellBytesOf(slab, base, slot) : keyCellBytes(slotSuffix(slot));
     dropCell(slab, base, slotOffset(slot), cellBytes);
     if (level === 0 && (slotFlags(slot) & TOMBSTONE) !== 0) addPageTombstones(slab, base, -1);
   }

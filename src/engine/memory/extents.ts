@@ -54,7 +54,7 @@ export class ExtentAllocator {
     this.#memory = memory;
     this.#pages = pages;
     const largest = Math.min(BLOCK_BYTES_MAX, memory.slabValueBytesMax);
-    for (let blockBytes = UNIT_BYTES * 2; blockBytes <= largest; ) {
+    for (let blockBytes = UNIT_BYTES * 2; blockBytes <= largest;) {
       this.#classes.push(sizeClassOf(blockBytes, memory));
       const doubling = 2 ** Math.floor(Math.log2(Math.max(blockBytes - UNIT_BYTES, 128)));
       blockBytes += Math.max(UNIT_BYTES, doubling / 8);

@@ -7,7 +7,18 @@
  */
 import { assert } from '../../core/assert.ts';
 import type { Epochs } from './epochs.ts';
-import { CHAINED, EXPIRES, EXTENT, TOMBSTONE, cellBytesOf, createCellBody, readBody, readExpiry } from './leaf.ts';
+import {
+  CHAINED,
+  EXPIRES,
+  EXTENT,
+  TOMBSTONE,
+  cellBytesOf,
+  copyBytes,
+  createCellBody,
+  readBody,
+  readExpiry,
+  storedBodyBytes,
+} from './leaf.ts';
 import {
   COLUMN_CHILD,
   COLUMN_KEYS,
@@ -22,6 +33,7 @@ import {
   columnsStart,
   hintColumn,
   initPage,
+  keyCellBytes,
   makeSlot,
   pageCapacity,
   pagePrefix,
@@ -33,6 +45,7 @@ import {
   slotOffset,
   slotSuffix,
   takeCell,
+  wholeWords,
   writeEntryKey,
 } from './page.ts';
 import { chainUnits } from './chain.ts';
@@ -99,7 +112,7 @@ export class Gather {
     for (let entry = from; entry < to; entry++) {
       const i = this.count++;
       const slot = slab.words[slots + entry] as number;
-      const cell = this.level === 0 ? cellBytesOf(slab, base, slot) : restBytes(slotSuffix(slot));
+      const cell = this.level === 0 ? cellBytesOf(slab, base, slot) : keyCellBytes(slotSuffix(slot));
       this.#source[i] = source;
       this.#entry[i] = entry;
       this.#keySource[i] = source;
@@ -115,7 +128,7 @@ export class Gather {
     this.#keyEntry[i] = entry;
     this.#slabs.push(slab);
     this.#bases.push(base);
-    const size = columnsOfLevel(this.level) * 4 + restBytes(slotSuffix(pageSlot(slab, base, entry)));
+    const size = columnsOfLevel(this.level) * 4 + keyCellBytes(slotSuffix(pageSlot(slab, base, entry)));
     this.#totalBytes += size - (this.#size[i] as number);
     this.#size[i] = size;
   }
@@ -189,7 +202,7 @@ export class Gather {
   #cutGreedily(ends: number[]): void {
     const { pageBytes } = this.#epochs.memory;
     ends.length = 0;
-    for (let from = 0; from < this.count; ) {
+    for (let from = 0; from < this.count;) {
       let to = from + 1;
       while (to < this.count && this.#packedBytes(from, to + 1, this.#commonPrefix(from, to + 1)) <= pageBytes) to++;
       assert(this.#packedBytes(from, to, this.#commonPrefix(from, to)) <= pageBytes, 'one entry fits a page');
@@ -220,8 +233,10 @@ export class Gather {
       } else if (oldPrefix === prefixLength) {
         bytes += this.#size[i] as number;
       } else {
+        // Rounded up once more than needed; the page may come out a few bytes shorter.
         const suffix = slotSuffix(pageSlot(slab, base, this.#keyEntry[i] as number));
-        bytes += (this.#size[i] as number) - restBytes(suffix) + restBytes(suffix + oldPrefix - prefixLength);
+        const change = restBytes(suffix + oldPrefix - prefixLength) - restBytes(suffix);
+        bytes += (this.#size[i] as number) + wholeWords(change);
       }
     }
     return bytes;
@@ -275,13 +290,13 @@ export class Gather {
         const cell = takeCell(slab, base, oldCell);
         slab.words[hints + i - from] = other.words[otherHints + entry] as number;
         slab.words[slots + i - from] = makeSlot(cell, suffix, flags);
-        copyCell(other, otherBase + slotOffset(slot), slab, base + cell, oldCell);
+        copyWords(other, otherBase + slotOffset(slot), slab, base + cell, oldCell);
       } else {
-        const body = oldCell - restBytes(suffix);
-        const cell = takeCell(slab, base, body + restBytes(suffix + oldPrefix - prefixLength));
+        const body = storedBodyBytes(other, otherBase + slotOffset(slot) + restBytes(suffix), flags);
+        const cell = takeCell(slab, base, wholeWords(body + restBytes(suffix + oldPrefix - prefixLength)));
         const length = readKey(other, otherBase, entry, this.#rightKey);
         const at = writeEntryKey(slab, base, i - from, cell, flags, this.#rightKey, 0, length);
-        copyCell(other, otherBase + slotOffset(slot) + restBytes(suffix), slab, at, body);
+        copyBytes(other.bytes, otherBase + slotOffset(slot) + restBytes(suffix), body, slab.bytes, at);
       }
       if (flags === 0) {
         keys++;
@@ -320,7 +335,7 @@ export class Gather {
     for (let i = from; i < to; i++) {
       if (i > from) {
         const length = this.key(i, this.#rightKey);
-        const cell = takeCell(slab, base, restBytes(length - prefixLength));
+        const cell = takeCell(slab, base, keyCellBytes(length - prefixLength));
         writeEntryKey(slab, base, i - from, cell, 0, this.#rightKey, 0, length);
       }
       const source = this.#source[i] as number;
@@ -354,9 +369,15 @@ export class Gather {
 /** The cell offset of an entry without a cell: behind the last byte. 16 bits hold it, since pages end at 32 KiB. */
 const memoryEnd = (epochs: Epochs): number => epochs.memory.pageBytes;
 
-function copyCell(from: Slab, at: number, to: Slab, target: number, length: number): void {
-  if (length < 24) for (let i = 0; i < length; i++) to.bytes[target + i] = from.bytes[at + i] as number;
-  else from.bytes.copy(to.bytes, target, at, at + length);
+function copyWords(from: Slab, at: number, to: Slab, target: number, length: number): void {
+  if (length > 256) {
+    from.bytes.copy(to.bytes, target, at, at + length);
+    return;
+  }
+  const source = from.words;
+  const words = to.words;
+  const end = (at + length) >> 2;
+  for (let i = at >> 2, t = target >> 2; i < end; i++, t++) words[t] = source[i] as number;
 }
 
 export function commonBytes(left: Buffer, leftLength: number, right: Buffer, rightLength: number): number {

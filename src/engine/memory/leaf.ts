@@ -12,7 +12,7 @@
  */
 import type { Hlc } from '../../core/brands.ts';
 import type { ValueRef } from '../../core/kv/store.ts';
-import { pageSlot, restBytes, slotFlags, slotOffset, slotSuffix } from './page.ts';
+import { pageSlot, restBytes, slotFlags, slotOffset, slotSuffix, wholeWords } from './page.ts';
 import type { PageMemory, Slab } from './slab.ts';
 
 export const EXPIRES = 1;
@@ -96,10 +96,10 @@ export function storedBodyBytes(slab: Slab, at: number, flags: number): number {
   return fields + 2 + (((first & 0x7f) << 8) | (slab.bytes[at + fields + 1] as number));
 }
 
-/** Bytes of a whole cell: the key's rest and the body. */
+/** Bytes of a whole cell: the key's rest and the body, in whole words. */
 export function cellBytesOf(slab: Slab, base: number, slot: number): number {
   const rest = restBytes(slotSuffix(slot));
-  return rest + storedBodyBytes(slab, base + slotOffset(slot) + rest, slotFlags(slot));
+  return wholeWords(rest + storedBodyBytes(slab, base + slotOffset(slot) + rest, slotFlags(slot)));
 }
 
 /** Slab offset of an entry's body. */
@@ -137,7 +137,7 @@ export function writeBody(slab: Slab, at: number, body: CellBody): void {
   copyBytes(body.source, body.sourceStart, valueBytes, bytes, at);
 }
 
-/** Short runs are copied by a loop, which beats the call into Buffer.copy; regions may overlap only when long. */
+/** Short runs are copied by a loop, which beats the call into Buffer.copy; regions may overlap only when long, or when `at` is lower. */
 export function copyBytes(source: Buffer, from: number, length: number, target: Buffer, at: number): void {
   if (length < 32) for (let i = 0; i < length; i++) target[at + i] = source[from + i] as number;
   else source.copy(target, at, from, from + length);

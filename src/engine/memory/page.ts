@@ -15,7 +15,7 @@
  *         columns of i32, each `capacity` long:   hint | slot                                                    leaf
  *                                                 hint | slot | child | keys | expiring | versioned | weight     inner
  *         free gap
- *         cells, growing downwards; each begins with the key's bytes behind the prefix and the hint
+ *         cells, growing downwards, each in whole words; it begins with the key's bytes behind the prefix and the hint
  *
  * hint: the first four bytes of the key behind the prefix, big-endian, sign bit flipped, so that signed compares order
  * them; they stand nowhere else. slot: cell offset in the page (16 bits), length of the key without the prefix (11), flags (5).
@@ -85,14 +85,16 @@ export const slotSuffix = (slot: number): number => (slot >>> 16) & 0x7ff;
 export const slotFlags = (slot: number): number => slot >>> 27;
 export const makeSlot = (offset: number, suffix: number, flags: number): number =>
   offset | (suffix << 16) | (flags << 27);
+/** Cells take whole words, so that they move by words. */
+export const wholeWords = (bytes: number): number => (bytes + 3) & ~3;
 /** Bytes of the key that stand in the cell. */
 export const restBytes = (suffix: number): number => (suffix > HINT_BYTES ? suffix - HINT_BYTES : 0);
+/** Bytes of an inner page's cell, which is only the key's rest. */
+export const keyCellBytes = (suffix: number): number => wholeWords(restBytes(suffix));
 
 /** Bytes from the columns' end to the lowest cell. */
 export function pageGap(slab: Slab, base: number, columns: number): number {
-  return (
-    pageCells(slab, base) - columnsStart(pagePrefix(slab, base)) - pageCapacity(slab, base) * columns * 4
-  );
+  return pageCells(slab, base) - columnsStart(pagePrefix(slab, base)) - pageCapacity(slab, base) * columns * 4;
 }
 
 /** Bytes that the page's content needs when packed. */

@@ -19,6 +19,7 @@ import {
   columnGrowth,
   dropCell,
   initPage,
+  keyCellBytes,
   pageCapacity,
   pageCount,
   pageGap,
@@ -32,6 +33,7 @@ import {
   slotOffset,
   slotSuffix,
   takeCell,
+  wholeWords,
   writeEntryKey,
 } from './page.ts';
 import { Slab, UNIT_BYTES } from './slab.ts';
@@ -78,7 +80,7 @@ export function overflow(
   const { scratch } = tree.arena;
   const base = scratch.begin(0);
   resizeEntries(scratch.slab, base, 2, 0, 0, 1);
-  const cell = takeCell(scratch.slab, base, restBytes(end - start) + bodyBytes(body));
+  const cell = takeCell(scratch.slab, base, wholeWords(restBytes(end - start) + bodyBytes(body)));
   writeBody(scratch.slab, writeEntryKey(scratch.slab, base, 0, cell, body.flags, key, start, end), body);
   rebuild(tree, 0, from, to);
   collapseRoot(tree);
@@ -279,7 +281,7 @@ function preparePending(arena: MemoryArena, level: number, parentSlab: Slab, par
     let length = 0;
     if (i > 0) length = gather.separator(built.from, key);
     else if (first > 0) length = readKey(parentSlab, parentBase, first, key);
-    writeEntryKey(slab, pending, i, takeCell(slab, pending, restBytes(length)), 0, key, 0, length);
+    writeEntryKey(slab, pending, i, takeCell(slab, pending, keyCellBytes(length)), 0, key, 0, length);
     let at = column(slab, pending, COLUMN_CHILD) + i;
     slab.words[at] = built.page;
     for (let s = 0; s < SUMS; s++) {
@@ -341,7 +343,7 @@ function replaceInPlace(tree: Tree, level: number, from: number, to: number): bo
   for (let i = 1; i < added; i++) {
     const length = readKey(scratch.slab, pending, i, key);
     if (!sharesPrefix(slab, base, key, 0, length)) return false;
-    cells += restBytes(length - pagePrefix(slab, base));
+    cells += keyCellBytes(length - pagePrefix(slab, base));
   }
   const columns = columnGrowth(slab, base, INNER_COLUMNS, added - removed);
   if (pageGap(slab, base, INNER_COLUMNS) < cells + columns) return false;
@@ -350,7 +352,7 @@ function replaceInPlace(tree: Tree, level: number, from: number, to: number): bo
   const kept = added === 0 ? 0 : 1;
   for (let entry = from + kept; entry < to; entry++) {
     const slot = pageSlot(slab, base, entry);
-    dropCell(slab, base, slotOffset(slot), restBytes(slotSuffix(slot)));
+    dropCell(slab, base, slotOffset(slot), keyCellBytes(slotSuffix(slot)));
   }
   resizeEntries(slab, base, INNER_COLUMNS, from + kept, removed - kept, added - kept);
   const capacity = pageCapacity(slab, base);
@@ -358,7 +360,7 @@ function replaceInPlace(tree: Tree, level: number, from: number, to: number): bo
   for (let i = 0; i < added; i++) {
     if (i > 0) {
       const length = readKey(scratch.slab, pending, i, key);
-      const cell = takeCell(slab, base, restBytes(length - pagePrefix(slab, base)));
+      const cell = takeCell(slab, base, keyCellBytes(length - pagePrefix(slab, base)));
       writeEntryKey(slab, base, from + i, cell, 0, key, 0, length);
     }
     let target = column(slab, base, COLUMN_CHILD) + from + i;
@@ -374,14 +376,7 @@ function replaceInPlace(tree: Tree, level: number, from: number, to: number): bo
 }
 
 /** Adds the sums of entries [from, to) of an inner page to `total`, times `sign`. */
-export function sumEntries(
-  slab: Slab,
-  base: number,
-  from: number,
-  to: number,
-  sign: number,
-  total: Int32Array,
-): void {
+export function sumEntries(slab: Slab, base: number, from: number, to: number, sign: number, total: Int32Array): void {
   const capacity = pageCapacity(slab, base);
   let first = column(slab, base, COLUMN_CHILD);
   for (let s = 0; s < SUMS; s++) {

@@ -53,6 +53,7 @@ import {
   slotOffset,
   slotSuffix,
   takeCell,
+  wholeWords,
   writeEntryKey,
 } from './page.ts';
 import { overflow, underflow } from './restructure.ts';
@@ -167,7 +168,7 @@ export class Tree {
     const slab = this.leafSlab;
     const base = this.leafBase;
     if (sharesPrefix(slab, base, key, start, end)) {
-      const cellBytes = restBytes(end - start - pagePrefix(slab, base)) + bodyBytes(body);
+      const cellBytes = wholeWords(restBytes(end - start - pagePrefix(slab, base)) + bodyBytes(body));
       if (pageGap(slab, base, LEAF_COLUMNS) >= cellBytes + columnGrowth(slab, base, LEAF_COLUMNS, 1)) {
         resizeEntries(slab, base, LEAF_COLUMNS, entry, 0, 1);
         const cell = takeCell(slab, base, cellBytes);
@@ -210,14 +211,7 @@ export class Tree {
    * Gives an entry of the leaf another body. The path is writable, pages are reserved. The sums are what changes.
    * The path does not hold any more.
    */
-  replace(
-    entry: number,
-    body: CellBody,
-    keys: number,
-    expiring: number,
-    versioned: number,
-    units: number,
-  ): void {
+  replace(entry: number, body: CellBody, keys: number, expiring: number, versioned: number, units: number): void {
     const slab = this.leafSlab;
     const base = this.leafBase;
     this.detachValue(body);
@@ -226,8 +220,8 @@ export class Tree {
     const offset = slotOffset(slot);
     const suffix = slotSuffix(slot);
     const rest = restBytes(suffix);
-    const oldBytes = rest + storedBodyBytes(slab, base + offset + rest, slotFlags(slot));
-    const newBytes = rest + bodyBytes(body);
+    const oldBytes = wholeWords(rest + storedBodyBytes(slab, base + offset + rest, slotFlags(slot)));
+    const newBytes = wholeWords(rest + bodyBytes(body));
     let cell = offset;
     if (newBytes <= oldBytes) {
       addPageDead(slab, base, oldBytes - newBytes);

@@ -10,6 +10,7 @@ import {
   SUMS,
   column,
   columnsOfLevel,
+  keyCellBytes,
   pageBirth,
   pageCapacity,
   pageCells,
@@ -22,7 +23,6 @@ import {
   pageTombstones,
   pageUsed,
   readKey,
-  restBytes,
   slotFlags,
   slotOffset,
   slotSuffix,
@@ -100,7 +100,10 @@ class Walk {
     assert(pageLevel(slab, base) === level, 'verify: level');
     const birth = pageBirth(slab, base);
     assert(birth <= epochs.now, 'verify: born in the future');
-    assert(birth <= parentBirth, 'verify: a page younger than the one above it');
+    for (let freeze = this.#store.tree.newest; freeze !== null; freeze = freeze.previous) {
+      if (freeze.released || parentBirth > freeze.epoch) continue;
+      assert(birth <= freeze.epoch, 'verify: a page that the freeze does not know under one that it does');
+    }
     const columns = columnsOfLevel(level);
     assert(pageCount(slab, base) <= pageCapacity(slab, base), 'verify: capacity');
     assert(pageGap(slab, base, columns) >= 0, 'verify: gap');
@@ -126,7 +129,7 @@ class Walk {
     let previous = low;
     for (let entry = 0; entry < count; entry++) {
       const slot = pageSlot(slab, base, entry);
-      const bytes = level === 0 ? cellBytesOf(slab, base, slot) : restBytes(slotSuffix(slot));
+      const bytes = level === 0 ? cellBytesOf(slab, base, slot) : keyCellBytes(slotSuffix(slot));
       cells += bytes;
       assert(bytes === 0 || slotOffset(slot) >= pageCells(slab, base), 'verify: cell in the gap');
       assert(bytes === 0 || slotOffset(slot) + bytes <= pageBytes, 'verify: cell past the page');
@@ -210,4 +213,3 @@ function keyOf(slab: Slab, base: number, entry: number): Buffer {
   const key = Buffer.alloc(KEY_BYTES_MAX + 4);
   return key.subarray(0, readKey(slab, base, entry, key));
 }
-
