@@ -32,15 +32,13 @@ import {
 } from './page.ts';
 import { mendEdge, sumEntries } from './restructure.ts';
 import { UNIT_BYTES, type Slab } from './slab.ts';
-import { MemoryStore } from './store.ts';
+import type { Tree } from './tree.ts';
 import type { BuiltPage } from './gather.ts';
 
-/** See Engine.splitAt. */
-export function cutTree(store: MemoryStore, key: Buffer, start: number, end: number): MemoryStore {
-  const { arena, tree } = store;
+/** Moves the keys from key[start, end) on to `rightTree`, which is empty and of the same line. The pages are reserved. */
+export function cutTree(tree: Tree, rightTree: Tree, key: Buffer, start: number, end: number): void {
+  const { arena } = tree;
   const { memory, gather } = arena;
-  arena.reserve((tree.rootLevel + 2) * 16, true);
-  const rightStore = new MemoryStore(arena, store);
   const found = tree.seek(key, start, end);
   tree.makeWritable();
 
@@ -82,14 +80,12 @@ export function cutTree(store: MemoryStore, key: Buffer, start: number, end: num
   mendEdge(tree, true);
 
   if (right !== null) {
-    const { tree: rightTree } = rightStore;
     arena.epochs.retirePage(rightTree.root, null);
     rightTree.root = right.page;
     rightTree.rootLevel = rightLevel;
     rightTree.sums.set(right.sums);
     mendEdge(rightTree, false);
   }
-  return rightStore;
 }
 
 /** Gathers the right half's child as the first entry, which needs no key. */

@@ -8,7 +8,7 @@
  */
 import { assert } from '../../core/assert.ts';
 import { SkerryError } from '../../core/errors.ts';
-import { PageMemory, Slab } from './slab.ts';
+import { type PageMemory, Slab } from './slab.ts';
 
 const NONE = -1;
 

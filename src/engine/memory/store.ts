@@ -31,6 +31,8 @@ import { Tree } from './tree.ts';
 
 /** Things freed by each mutation while there is a backlog. */
 const RECLAIM_STEPS = 8;
+/** New pages per level that a cut can need, mending both edges included. */
+const CUT_PAGES_PER_LEVEL = 16;
 
 export class MemoryStore implements Engine {
   readonly arena: MemoryArena;
@@ -231,7 +233,11 @@ export class MemoryStore implements Engine {
   }
 
   splitAt(key: Buffer, start: number, end: number): MemoryStore {
-    return cutTree(this, key, start, end);
+    const { arena, tree } = this;
+    arena.reserve((tree.rootLevel + 2) * CUT_PAGES_PER_LEVEL, true);
+    const right = new MemoryStore(arena, this);
+    cutTree(tree, right.tree, key, start, end);
+    return right;
   }
 
   bulkLoad(): BulkLoader {
