@@ -2,6 +2,7 @@
 import test from 'ava';
 import { limits } from '../../../../src/core/limits.ts';
 import { BLOCK_BYTES, SEGMENT_BYTES_MIN, STATE_CLOSED, STATE_CONTINUED } from '../../../../src/storage/wal/format.ts';
+import { createManifest } from '../../../../src/storage/wal/manifest.ts';
 import { scanWal } from '../../../../src/storage/wal/recovery.ts';
 import { segmentIdOf, segmentName } from '../../../../src/storage/wal/segment.ts';
 import { WAL_FULL, WAL_POISONED, WAL_RUNNING, WAL_STOPPED } from '../../../../src/storage/wal/status.ts';
@@ -319,6 +320,29 @@ test('a record of a file’s earlier life is never taken for one of the present'
   );
   const live = readLog(disk).records.filter(({ type }) => type === 1);
   t.true(live.every((record) => record.index >= index - 2));
+});
+
+test('not even with the very sequence numbers that come next', (t) => {
+  const disk = new FaultyDisk();
+  const first = new WalHarness(disk);
+  for (let index = 1; index <= 5; index++) {
+    first.append(1, index, `old ${index}`);
+    first.flush();
+  }
+  const { logId } = scanWal(disk, WAL_DIR);
+  // As after a repair that had to give up the whole log: it begins anew, with files of its earlier life.
+  for (const name of disk.list(WAL_DIR)) {
+    if (name !== segmentName(1)) disk.unlink(`${WAL_DIR}/${name}`);
+  }
+  disk.rename(`${WAL_DIR}/${segmentName(1)}`, `${WAL_DIR}/spare-1.wal`);
+  createManifest(disk, WAL_DIR, { generation: 1, logId, firstSegment: 2, openedSegment: 0 });
+  const second = new WalHarness(disk);
+  second.append(1, 1, 'new 1');
+  second.flush();
+  t.deepEqual(
+    readLog(disk).records.map(({ data, sequence }) => [data.toString(), sequence]),
+    [['new 1', 1]],
+  );
 });
 
 test('a full disk: new writes are refused in time, what is in the rings still finds room, and writing resumes', (t) => {
