@@ -89,7 +89,7 @@ export class NativeReplyWriter implements ReplySink {
       buffer[at] = 0xdb;
       out.length = buffer.writeUInt32BE(bytes, at + 1);
     }
-    buffer.utf8Write(value, out.length, bytes);
+    buffer.write(value, out.length, 'utf8');
     out.length += bytes;
   }
 

@@ -23,10 +23,17 @@ const CR = 0x0d;
 const LF = 0x0a;
 const STAR = 0x2a;
 const DOLLAR = 0x24;
-/** A pending buffer above this is given back once it is empty. */
-const PENDING_BYTES_KEPT = 64 * 1024;
-/** Longest decimal length that Redis reads. */
-const LENGTH_LINE_BYTES_MAX = 64 * 1024;
+const ZERO = 0x30;
+const MINUS = 0x2d;
+/** A pending buffer above this is given back once it is empty: thousands of idle connections may hold one each. */
+const PENDING_BYTES_KEPT = 4096;
+const PENDING_BYTES_MIN = 256;
+/** Chunks up to this are appended whole to what is pending; of longer ones only what completes the command. */
+const SMALL_CHUNK_BYTES = 1024;
+/** Digits of a length that are looked at: more than any limit has. */
+const LENGTH_DIGITS_MAX = 15;
+/** How Redis calls them when their line is too long. */
+const TOO_LONG = { multibulk: 'mbulk', bulk: 'bulk' } as const;
 
 /** The stream is not RESP. `message` is the error reply; the connection is closed after it. */
 export class RespProtocolError extends Error {
@@ -45,6 +52,8 @@ export class RespParser {
   #missing = 0;
   /** Length of the bulk string whose header is read; -1 = a header comes next. */
   #bulkBytes = -1;
+  /** Up to where the end of the line at hand has been looked for in vain. */
+  #searched = 0;
   #nameStart = -1;
   #nameEnd = -1;
   #isPaused = false;
@@ -85,10 +94,33 @@ export class RespParser {
       this.#run(chunk, chunk.length);
       return;
     }
-    const pending = this.#room(this.#pendingBytes + chunk.length);
-    chunk.copy(pending, this.#pendingBytes);
-    this.#pendingBytes += chunk.length;
-    if (!this.#isPaused) this.#run(pending, this.#pendingBytes);
+    let taken = 0;
+    while (this.#pendingBytes > 0 && taken < chunk.length) {
+      const isWhole = this.#isPaused || chunk.length <= SMALL_CHUNK_BYTES;
+      const upTo = isWhole ? chunk.length : Math.min(chunk.length, taken + this.#wanted(chunk, taken));
+      const pending = this.#room(this.#pendingBytes + upTo - taken);
+      chunk.copy(pending, this.#pendingBytes, taken, upTo);
+      this.#pendingBytes += upTo - taken;
+      taken = upTo;
+      if (this.#isPaused) continue;
+      this.#run(pending, this.#pendingBytes);
+      if (this.#isClosed) return;
+    }
+    if (taken === chunk.length) return;
+    // The pending command is complete, and so is what was copied: go on in place.
+    this.#at = taken;
+    this.#commandStart = taken;
+    this.#run(chunk, chunk.length);
+  }
+
+  /** How many bytes of the chunk belong to the pending command at least: the rest of a string, or of a line. */
+  #wanted(chunk: Buffer, from: number): number {
+    const pending = this.#pending as Buffer;
+    if (this.#bulkBytes >= 0) return Math.max(1, this.#at + this.#bulkBytes + 2 - this.#pendingBytes);
+    if (pending[this.#commandStart] !== STAR) return lineBytes(chunk, from, LF);
+    // Redis takes whatever byte is behind a CR for the LF.
+    const endsInCr = this.#pendingBytes > this.#at && pending[this.#pendingBytes - 1] === CR;
+    return endsInCr ? 1 : lineBytes(chunk, from, CR) + 1;
   }
 
   #run(buffer: Buffer, end: number): void {
@@ -96,6 +128,7 @@ export class RespParser {
       try {
         while (this.#next(buffer, end)) {
           this.#commandStart = this.#at;
+          this.#searched = 0;
           if (this.#isPaused || this.#isClosed) break;
         }
       } catch (error) {
@@ -113,8 +146,8 @@ export class RespParser {
       if (buffer[this.#at] !== STAR) return this.#inline(buffer, end);
       const count = this.#length(buffer, end, 'multibulk');
       if (count === null) return false;
-      if (count > limits.argsMax) throw new RespProtocolError('ERR Protocol error: invalid multibulk length');
-      // *0 and *-1 are nothing, as in Redis.
+      if (count > limits.argsMax) throw protocolError('invalid multibulk length');
+      // Nobody answers an array of nothing, or of less.
       if (count <= 0) return true;
       this.#missing = count;
       this.#args.count = 0;
@@ -145,14 +178,10 @@ export class RespParser {
   #bulkHeader(buffer: Buffer, end: number): boolean {
     if (this.#at >= end) return false;
     const first = buffer[this.#at] as number;
-    if (first !== DOLLAR) {
-      throw new RespProtocolError(`ERR Protocol error: expected '$', got '${printable(first)}'`);
-    }
+    if (first !== DOLLAR) throw protocolError(`expected '$', got '${String.fromCharCode(first)}'`);
     const bytes = this.#length(buffer, end, 'bulk');
     if (bytes === null) return false;
-    if (bytes < 0 || bytes > this.#options.bulkBytesMax) {
-      throw new RespProtocolError('ERR Protocol error: invalid bulk length');
-    }
+    if (bytes < 0 || bytes > this.#options.bulkBytesMax) throw protocolError('invalid bulk length');
     this.#bulkBytes = bytes;
     return true;
   }
@@ -160,52 +189,58 @@ export class RespParser {
   /** Reads the number behind the type byte and its line end. Null: the line is not complete. */
   #length(buffer: Buffer, end: number, what: 'multibulk' | 'bulk'): number | null {
     let at = this.#at + 1;
-    const isNegative = buffer[at] === 0x2d && at < end;
+    const isNegative = at < end && buffer[at] === MINUS;
     if (isNegative) at++;
     const digitsStart = at;
     let value = 0;
-    for (; at < end && buffer[at] !== CR; at++) {
-      const digit = (buffer[at] as number) - 0x30;
-      if (digit < 0 || digit > 9 || at - digitsStart > 15) {
-        throw new RespProtocolError(`ERR Protocol error: invalid ${what} length`);
-      }
+    for (; at < end; at++) {
+      const digit = (buffer[at] as number) - ZERO;
+      if (digit < 0 || digit > 9 || at - digitsStart >= LENGTH_DIGITS_MAX) break;
       value = value * 10 + digit;
     }
-    if (at + 2 > end) {
-      if (end - this.#at > LENGTH_LINE_BYTES_MAX) {
-        throw new RespProtocolError(`ERR Protocol error: too big ${what === 'bulk' ? 'bulk' : 'mbulk'} count string`);
+    const digits = at - digitsStart;
+    if (at < end && buffer[at] !== CR) {
+      // Wrong, but like Redis wait for the line's end, or for proof that there is none, before saying so.
+      at = this.#lineEnd(buffer, end, CR);
+      if (at < 0) {
+        if (end - this.#at > limits.protocolLineBytesMax) throw protocolError(`too big ${TOO_LONG[what]} count string`);
+        return null;
       }
-      return null;
+      value = Number.NaN;
     }
-    if (at === digitsStart) throw new RespProtocolError(`ERR Protocol error: invalid ${what} length`);
+    if (at + 2 > end) return null;
+    const isCanonical = digits === 1 ? !(isNegative && value === 0) : buffer[digitsStart] !== ZERO;
+    if (Number.isNaN(value) || digits === 0 || !isCanonical) throw protocolError(`invalid ${what} length`);
     this.#at = at + 2;
     return isNegative ? -value : value;
   }
 
+  /** Offset of the first `byte` behind #at, or -1. Remembers what it has looked at in vain. */
+  #lineEnd(buffer: Buffer, end: number, byte: number): number {
+    for (let at = Math.max(this.#searched, this.#at); at < end; at++) {
+      if (buffer[at] === byte) return at;
+    }
+    this.#searched = end;
+    return -1;
+  }
+
   #inline(buffer: Buffer, end: number): boolean {
-    const lineEnd = buffer.indexOf(LF, this.#at);
-    if (lineEnd < 0 || lineEnd >= end) {
-      if (end - this.#at > limits.protocolLineBytesMax) {
-        throw new RespProtocolError('ERR Protocol error: too big inline request');
-      }
+    const lineEnd = this.#lineEnd(buffer, end, LF);
+    if (lineEnd < 0) {
+      if (end - this.#at > limits.protocolLineBytesMax) throw protocolError('too big inline request');
       return false;
     }
     const textEnd = lineEnd > this.#at && buffer[lineEnd - 1] === CR ? lineEnd - 1 : lineEnd;
-    const words = splitInline(buffer.toString('latin1', this.#at, textEnd));
-    if (words === null) throw new RespProtocolError('ERR Protocol error: unbalanced quotes in request');
+    const words = this.#args;
+    const count = splitInline(buffer, this.#at, textEnd, words);
+    if (count < 0) throw protocolError('unbalanced quotes in request');
     this.#at = lineEnd + 1;
-    const [name, ...rest] = words;
-    if (name === undefined) return true;
-    const args = createArgs();
-    args.buffer = Buffer.from(words.join(''), 'latin1');
-    let at = name.length;
-    for (const word of rest) {
-      args.start.push(at);
-      at += word.length;
-      args.end.push(at);
-    }
-    args.count = rest.length;
-    this.#options.onCommand(args, 0, name.length);
+    if (count === 0) return true;
+    const nameEnd = words.end[0] as number;
+    words.start.shift();
+    words.end.shift();
+    words.count--;
+    this.#options.onCommand(words, 0, nameEnd);
     return true;
   }
 
@@ -222,6 +257,7 @@ export class RespParser {
     }
     this.#pendingBytes = bytes;
     this.#at -= start;
+    this.#searched = Math.max(0, this.#searched - start);
     this.#commandStart = 0;
     if (start === 0 || this.#missing === 0) return;
     const args = this.#args;
@@ -237,13 +273,22 @@ export class RespParser {
   #room(bytes: number): Buffer {
     const pending = this.#pending;
     if (pending !== null && pending.length >= bytes) return pending;
-    const grown = Buffer.allocUnsafeSlow(Math.max(1024, bytes, Math.min(bytes * 2, 2 ** 30)));
+    let size = Math.max(PENDING_BYTES_MIN, bytes * 2);
+    // Doubling, but not past the string under way: mostly it is the last one, and it may be huge.
+    if (this.#bulkBytes >= 0) size = Math.max(bytes, Math.min(size, this.#at + this.#bulkBytes + 2));
+    const grown = Buffer.allocUnsafeSlow(size);
     if (pending !== null) pending.copy(grown, 0, 0, this.#pendingBytes);
     this.#pending = grown;
     return grown;
   }
 }
 
-function printable(byte: number): string {
-  return byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : `\\x${byte.toString(16).padStart(2, '0')}`;
+function protocolError(what: string): RespProtocolError {
+  return new RespProtocolError(`ERR Protocol error: ${what}`);
+}
+
+/** Bytes of chunk[from, …) up to and with the first `byte`; without one, more than a line may have. */
+function lineBytes(chunk: Buffer, from: number, byte: number): number {
+  const at = chunk.indexOf(byte, from);
+  return at < 0 ? limits.protocolLineBytesMax + 1 : at + 1 - from;
 }

@@ -1,9 +1,22 @@
-/** Replies as RESP2 and RESP3, written in place: the shapes that Redis 7 gives them. */
+/**
+ * Replies as RESP2 or RESP3 bytes, written in place. What RESP2 lacks is told in its own words, as Redis does it:
+ *
+ *                 RESP2                       RESP3
+ *     null        $-1                         _
+ *     null array  *-1                         _
+ *     boolean     :1  :0                      #t  #f
+ *     double      $n and its text             ,text
+ *     map         *2n: key, value, key, …     %n
+ *     set         *n                          ~n
+ */
 import type { ReplySink } from '../../core/kv/reply.ts';
 import type { ByteWriter } from '../byte-writer.ts';
 
 const CR = 0x0d;
 const LF = 0x0a;
+const SPACE = 0x20;
+const ZERO = 0x30;
+
 const SIMPLE = 0x2b; // +
 const ERROR = 0x2d; // -
 const INTEGER = 0x3a; // :
@@ -12,134 +25,170 @@ const ARRAY = 0x2a; // *
 const MAP = 0x25; // %
 const SET = 0x7e; // ~
 const DOUBLE = 0x2c; // ,
-const BOOLEAN = 0x23; // #
 
-/** What both versions share; they differ in nulls, doubles, booleans and aggregates. */
-abstract class RespWriter implements ReplySink {
+/** A type, a sign, 16 digits, CR LF. */
+const NUMBER_LINE_BYTES_MAX = 20;
+/** Below this many bytes a loop is faster than a call into native code. */
+const SHORT_BYTES = 32;
+
+/** A double as clients of Redis expect it: the shortest text that reads back as the same number, inf, -inf, nan. */
+export function doubleText(value: number): string {
+  if (Number.isNaN(value)) return 'nan';
+  if (!Number.isFinite(value)) return value > 0 ? 'inf' : '-inf';
+  return Object.is(value, -0) ? '-0' : String(value);
+}
+
+/** Writes a type, a safe integer and CR LF, without making a string of the number. */
+function writeNumberLine(out: ByteWriter, type: number, value: number): void {
+  out.reserve(NUMBER_LINE_BYTES_MAX);
+  const { buffer } = out;
+  let at = out.length;
+  buffer[at++] = type;
+  let rest = value;
+  if (rest < 0) {
+    buffer[at++] = ERROR; // The minus sign.
+    rest = -rest;
+  }
+  if (rest < 10) {
+    buffer[at++] = ZERO + rest;
+  } else {
+    let digits = 2;
+    for (let bound = 100; bound <= rest; bound *= 10) digits++;
+    let back = at + digits;
+    at = back;
+    while (rest > 0xffff_ffff) {
+      const quotient = Math.floor(rest / 10);
+      buffer[--back] = ZERO + (rest - quotient * 10);
+      rest = quotient;
+    }
+    // Below 2^32 the division stays one of integers.
+    let small = rest >>> 0;
+    while (small > 0) {
+      const quotient = (small / 10) >>> 0;
+      buffer[--back] = ZERO + (small - quotient * 10);
+      small = quotient;
+    }
+  }
+  buffer[at] = CR;
+  buffer[at + 1] = LF;
+  out.length = at + 2;
+}
+
+/**
+ * Writes a type, the text and CR LF. The text's characters are bytes (latin1), because texts that repeat what a client
+ * sent are made so; line ends inside it become spaces, or such a text could pretend to be several replies.
+ */
+function writeTextLine(out: ByteWriter, type: number, text: string): void {
+  const { length } = text;
+  out.reserve(length + 3);
+  const { buffer } = out;
+  let at = out.length;
+  buffer[at++] = type;
+  for (let i = 0; i < length; i++) {
+    const byte = text.charCodeAt(i);
+    buffer[at++] = byte === CR || byte === LF ? SPACE : byte;
+  }
+  buffer[at] = CR;
+  buffer[at + 1] = LF;
+  out.length = at + 2;
+}
+
+export class Resp2Writer implements ReplySink {
   protected readonly out: ByteWriter;
 
   constructor(out: ByteWriter) {
     this.out = out;
   }
 
-  abstract double(value: number): void;
-  abstract boolean(value: boolean): void;
-  abstract null(): void;
-  abstract nullArray(): void;
-  abstract map(pairs: number): void;
-  abstract set(length: number): void;
-
   simple(text: string): void {
-    this.line(SIMPLE, text);
+    writeTextLine(this.out, SIMPLE, text);
   }
 
   error(text: string): void {
-    this.line(ERROR, text);
+    writeTextLine(this.out, ERROR, text);
   }
 
   integer(value: number | bigint): void {
-    if (typeof value === 'number' && value >= 0 && value < 2 ** 31) this.header(INTEGER, value);
-    else this.line(INTEGER, String(value));
+    if (typeof value === 'number') writeNumberLine(this.out, INTEGER, value);
+    else writeTextLine(this.out, INTEGER, value.toString());
+  }
+
+  double(value: number): void {
+    this.text(doubleText(value));
+  }
+
+  boolean(value: boolean): void {
+    writeNumberLine(this.out, INTEGER, value ? 1 : 0);
   }
 
   bulk(source: Buffer, start: number, end: number): void {
-    const length = end - start;
-    this.header(BULK, length);
     const { out } = this;
-    out.reserve(length + 2);
-    const { buffer } = out;
-    source.copy(buffer, out.length, start, end);
-    buffer[out.length + length] = CR;
-    buffer[out.length + length + 1] = LF;
-    out.length += length + 2;
-  }
-
-  text(value: string): void {
-    const bytes = Buffer.from(value);
-    this.bulk(bytes, 0, bytes.length);
-  }
-
-  array(length: number): void {
-    this.header(ARRAY, length);
-  }
-
-  protected line(type: number, text: string): void {
-    const { out } = this;
-    out.reserve(1);
-    out.buffer[out.length++] = type;
-    out.appendUtf8(text);
-    out.reserve(2);
-    out.buffer[out.length++] = CR;
-    out.buffer[out.length++] = LF;
-  }
-
-  /** Type, a number in [0, 2^31), CRLF; without making a string of the number. */
-  protected header(type: number, value: number): void {
-    const { out } = this;
-    out.reserve(13);
+    const bytes = end - start;
+    out.reserve(NUMBER_LINE_BYTES_MAX + bytes + 2);
+    writeNumberLine(out, BULK, bytes);
     const { buffer } = out;
     let at = out.length;
-    buffer[at++] = type;
-    let digits = 1;
-    for (let bound = 10; value >= bound && digits < 10; bound *= 10) digits++;
-    let rest = value;
-    for (let i = digits - 1; i >= 0; i--) {
-      const next = Math.floor(rest / 10);
-      buffer[at + i] = 0x30 + rest - next * 10;
-      rest = next;
+    if (bytes < SHORT_BYTES) {
+      for (let from = start; from < end; from++) buffer[at++] = source[from] as number;
+    } else {
+      source.copy(buffer, at, start, end);
+      at += bytes;
     }
-    at += digits;
     buffer[at] = CR;
     buffer[at + 1] = LF;
     out.length = at + 2;
   }
-}
 
-/** As Redis prints a double: shortest form, inf and nan in words. */
-function doubleText(value: number): string {
-  if (Number.isNaN(value)) return 'nan';
-  if (!Number.isFinite(value)) return value > 0 ? 'inf' : '-inf';
-  return String(value);
-}
+  text(value: string): void {
+    const { out } = this;
+    writeNumberLine(out, BULK, Buffer.byteLength(value));
+    out.appendUtf8(value);
+    out.appendLatin1('\r\n');
+  }
 
-export class Resp2Writer extends RespWriter {
-  double(value: number): void {
-    this.text(doubleText(value));
-  }
-  boolean(value: boolean): void {
-    this.integer(value ? 1 : 0);
-  }
   null(): void {
     this.out.appendLatin1('$-1\r\n');
   }
+
   nullArray(): void {
     this.out.appendLatin1('*-1\r\n');
   }
-  map(pairs: number): void {
-    this.array(pairs * 2);
+
+  array(length: number): void {
+    writeNumberLine(this.out, ARRAY, length);
   }
+
+  map(pairs: number): void {
+    writeNumberLine(this.out, ARRAY, pairs * 2);
+  }
+
   set(length: number): void {
-    this.array(length);
+    writeNumberLine(this.out, ARRAY, length);
   }
 }
 
-export class Resp3Writer extends RespWriter {
-  double(value: number): void {
-    this.line(DOUBLE, doubleText(value));
+export class Resp3Writer extends Resp2Writer {
+  override double(value: number): void {
+    writeTextLine(this.out, DOUBLE, doubleText(value));
   }
-  boolean(value: boolean): void {
-    this.line(BOOLEAN, value ? 't' : 'f');
+
+  override boolean(value: boolean): void {
+    this.out.appendLatin1(value ? '#t\r\n' : '#f\r\n');
   }
-  null(): void {
+
+  override null(): void {
     this.out.appendLatin1('_\r\n');
   }
-  nullArray(): void {
-    this.null();
+
+  override nullArray(): void {
+    this.out.appendLatin1('_\r\n');
   }
-  map(pairs: number): void {
-    this.header(MAP, pairs);
+
+  override map(pairs: number): void {
+    writeNumberLine(this.out, MAP, pairs);
   }
-  set(length: number): void {
-    this.header(SET, length);
+
+  override set(length: number): void {
+    writeNumberLine(this.out, SET, length);
   }
 }

@@ -30,7 +30,9 @@ export function advanceCommit(r: RaftState): boolean {
 
 function quorumIndex(r: RaftState): LogIndex {
   if (r.isOnlyVoter) return r.log.persisted;
-  return jointReached(r.conf, (id: NodeId) => (id === r.id ? r.log.persisted : (r.progress.get(id)?.match ?? 0))) as LogIndex;
+  return jointReached(r.conf, (id: NodeId) =>
+    id === r.id ? r.log.persisted : (r.progress.get(id)?.match ?? 0),
+  ) as LogIndex;
 }
 
 /** The configuration in force is committed: leave it if it is joint, leave the group if it is without this leader. */

@@ -1,0 +1,81 @@
+/** What a leader does with the others' answers, and with the passing of time. Raft paper §5.3; check-quorum: thesis §6.2. */
+import type { NodeId } from '../brands.ts';
+import { advanceCommit } from './commit.ts';
+import type { Progress } from './progress.ts';
+import { PROGRESS_PROBE, PROGRESS_REPLICATE, PROGRESS_SNAPSHOT } from './progress.ts';
+import { jointVote } from './quorum/joint.ts';
+import { VOTE_WON } from './quorum/majority.ts';
+import { releaseReads } from './read-index.ts';
+import { resume, sendHeartbeats } from './replication.ts';
+import { becomeFollower } from './roles.ts';
+import type { RaftState } from './state.ts';
+import { NOBODY } from './state.ts';
+import { abortTransfer, continueTransfer } from './transfer.ts';
+import type { Message } from './types.ts';
+import { MSG_APPEND_RESPONSE } from './types.ts';
+
+export function handleAnswer(r: RaftState, message: Message): void {
+  const progress = r.progress.get(message.from);
+  // An answer to a message from before it was removed and added again speaks for a former life.
+  if (progress === undefined || message.context < progress.sinceStamp) return;
+  progress.recentActive = true;
+  if (message.context > progress.ackedStamp) progress.ackedStamp = message.context;
+  if (message.type === MSG_APPEND_RESPONSE) handleAppendResponse(r, progress, message);
+  else handleHeartbeatResponse(r, progress);
+  if (r.isLeader) releaseReads(r);
+}
+
+function handleAppendResponse(r: RaftState, progress: Progress, { index, reject, hint, logTerm }: Message): void {
+  if (reject) {
+    const meet = logTerm > 0 ? r.log.lastIndexWithTermAtMost(hint, logTerm) : hint;
+    if (progress.rejected(index, meet)) {
+      progress.wantsAppend = true;
+      r.pumpWanted = true;
+    }
+    return;
+  }
+  const isNews = progress.matched(index);
+  if (progress.state === PROGRESS_REPLICATE) {
+    progress.inflights.freeTo(index);
+  } else if (progress.state === PROGRESS_PROBE) {
+    if (isNews || index === progress.match) progress.becomeReplicate();
+  } else if (progress.pendingSnapshot > 0 && progress.match >= progress.pendingSnapshot) {
+    progress.becomeReplicate();
+  }
+  if (isNews) advanceCommit(r);
+  // Committing may have ended this leadership (its removal).
+  if (!r.isLeader) return;
+  resume(r, progress);
+  continueTransfer(r, progress);
+}
+
+function handleHeartbeatResponse(r: RaftState, progress: Progress): void {
+  // Appends under way may have been lost: let one more go, its rejection says where to begin again.
+  if (progress.state === PROGRESS_REPLICATE && progress.inflights.full) progress.inflights.freeOldest();
+  if (progress.state !== PROGRESS_SNAPSHOT) resume(r, progress);
+}
+
+export function tickLeader(r: RaftState): void {
+  r.electionElapsedTicks++;
+  r.heartbeatElapsedTicks++;
+  if (r.electionElapsedTicks >= r.limits.electionTicks) {
+    r.electionElapsedTicks = 0;
+    if (r.limits.checkQuorum && !quorumIsActive(r)) {
+      becomeFollower(r, r.term, NOBODY);
+      return;
+    }
+    abortTransfer(r);
+  }
+  if (r.heartbeatElapsedTicks >= r.limits.heartbeatTicks) {
+    r.heartbeatElapsedTicks = 0;
+    sendHeartbeats(r);
+  }
+}
+
+/** Whether a quorum was heard from since the last time this was asked. */
+function quorumIsActive(r: RaftState): boolean {
+  const heard = (id: NodeId): boolean => id === r.id || r.progress.get(id)?.recentActive === true;
+  const isActive = jointVote(r.conf, heard) === VOTE_WON;
+  for (const peer of r.peers) peer.recentActive = false;
+  return isActive;
+}

@@ -1,0 +1,17 @@
+/** Configuration changes: one at a time, and only by a leader that knows what is committed. Raft paper §6; Ongaro, raft-dev 2015. */
+import type { RaftState } from './state.ts';
+import { changedConf, encodeConfEntry, isJoint } from './configuration.ts';
+import { appendEntry } from './replication.ts';
+import type { ConfChange } from './types.ts';
+import { ENTRY_CONFIG, REFUSED_CONF_INVALID, REFUSED_CONF_PENDING } from './types.ts';
+
+/** The index of the entry, or a Refused. */
+export function proposeConfChange(r: RaftState, change: ConfChange): number {
+  // Without an entry of its own term committed, an earlier leader's change may still come to hold: two changes at once
+  // can have disjoint majorities.
+  const isPending = r.log.committed < r.termStart || r.confs.latest.index > r.log.committed;
+  if (isPending || (isJoint(r.conf) && change.changes.length > 0)) return REFUSED_CONF_PENDING;
+  const conf = changedConf(r.conf, change);
+  if (conf === null) return REFUSED_CONF_INVALID;
+  return appendEntry(r, ENTRY_CONFIG, encodeConfEntry(conf, change.context));
+}
