@@ -1,11 +1,13 @@
 /** BITFIELD: integers of any width inside a string, with wrapping, saturating or failing overflow. */
 import type { Args } from '../args.ts';
 import { argText } from '../args.ts';
+import type { ReplySink } from '../reply.ts';
 import type { CommandContext, CommandSpec } from '../spec.ts';
 import {
   argIs,
   command,
   find,
+  INT64_MAX,
   integerArg,
   narrow,
   NOT_AN_INTEGER,
@@ -49,7 +51,7 @@ function parseSteps(args: Args, valueBytesMax: number): Step[] | string {
     const isSigned = type?.[1] === 'i';
     if (type === null || bits > (isSigned ? 64 : 63)) return BAD_TYPE;
     const offset = parseOffset(args, i + 2, bits);
-    if (offset === null || Math.floor((offset + bits - 1) / 8) >= valueBytesMax) return BAD_OFFSET;
+    if (offset === null || Math.floor(offset / 8) >= valueBytesMax) return BAD_OFFSET;
     const operand = wanted === 3 ? integerArg(args, i + 3) : 0;
     if (operand === null) return NOT_AN_INTEGER;
     steps.push({ kind: kind as Step['kind'], isSigned, bits, offset, operand: BigInt(operand), overflow });
@@ -88,12 +90,14 @@ function writeField(bytes: Buffer, { offset, bits }: Step, value: bigint): void 
 }
 
 /** The value as the type can hold it, or null when FAIL forbids. */
-function fit({ isSigned, bits, overflow }: Step, value: bigint): bigint | null {
+function fit({ kind, isSigned, bits, overflow }: Step, value: bigint): bigint | null {
   const low = isSigned ? -(1n << BigInt(bits - 1)) : 0n;
   const high = isSigned ? (1n << BigInt(bits - 1)) - 1n : (1n << BigInt(bits)) - 1n;
   if (value >= low && value <= high) return value;
   if (overflow === 'FAIL') return null;
-  if (overflow === 'SAT') return value < low ? low : high;
+  // Redis's test for the upper end overflows itself when a number far below the lower end is set, and takes it for too large.
+  const isTooLarge = value > high || (isSigned && kind === 'SET' && value < high - INT64_MAX);
+  if (overflow === 'SAT') return isTooLarge ? high : low;
   return isSigned ? BigInt.asIntN(bits, value) : BigInt.asUintN(bits, value);
 }
 
@@ -105,34 +109,46 @@ function bitfield(isReadOnly: boolean): (context: CommandContext) => void {
       reply.error(steps);
       return;
     }
-    const writes = steps.filter(({ kind }) => kind !== 'GET');
-    if (isReadOnly && writes.length > 0) {
+    let neededBytes = 0;
+    for (const { kind, offset, bits } of steps) {
+      if (kind !== 'GET') neededBytes = Math.max(neededBytes, Math.floor((offset + bits - 1) / 8) + 1);
+    }
+    if (isReadOnly && neededBytes > 0) {
       reply.error('ERR BITFIELD_RO only supports the GET subcommand');
       return;
     }
     const isPresent = find(context, 0);
     const oldBytes = isPresent ? value.end - value.start : 0;
-    const bytes = Math.max(oldBytes, ...writes.map(({ offset, bits }) => Math.floor((offset + bits - 1) / 8) + 1));
+    reply.array(steps.length);
+    if (neededBytes === 0) {
+      const old = value.buffer.subarray(value.start, value.start + oldBytes);
+      for (const step of steps) reply.integer(narrow(readField(old, oldBytes, step)));
+      return;
+    }
+    const bytes = Math.max(oldBytes, neededBytes);
     const whole = scratchBytes(bytes);
     if (isPresent) value.buffer.copy(whole, 0, value.start, value.end);
     whole.fill(0, oldBytes, bytes);
-    reply.array(steps.length);
-    for (const step of steps) {
-      const old = readField(whole, bytes, step);
-      if (step.kind === 'GET') {
-        reply.integer(narrow(old));
-        continue;
-      }
-      const fitted = fit(step, step.kind === 'SET' ? step.operand : old + step.operand);
-      if (fitted === null) {
-        reply.null();
-        continue;
-      }
-      writeField(whole, step, fitted);
-      reply.integer(narrow(step.kind === 'SET' ? old : fitted));
-    }
-    if (writes.length > 0) putString(context, 0, whole, 0, bytes, isPresent ? value.expiresAtMs : 0);
+    for (const step of steps) runStep(whole, bytes, step, reply);
+    putString(context, 0, whole, 0, bytes, isPresent ? value.expiresAtMs : 0);
   };
+}
+
+function runStep(whole: Buffer, bytes: number, step: Step, reply: ReplySink): void {
+  const old = readField(whole, bytes, step);
+  if (step.kind === 'GET') {
+    reply.integer(narrow(old));
+    return;
+  }
+  // A negative number set into an unsigned field is a very large one, as a cast in C makes it.
+  const operand = step.isSigned ? step.operand : BigInt.asUintN(64, step.operand);
+  const fitted = fit(step, step.kind === 'SET' ? operand : old + step.operand);
+  if (fitted === null) {
+    reply.null();
+    return;
+  }
+  writeField(whole, step, fitted);
+  reply.integer(narrow(step.kind === 'SET' ? old : fitted));
 }
 
 export const bitfieldCommands: readonly CommandSpec[] = [

@@ -1,7 +1,9 @@
 /** Strings as arrays of bits, most significant bit of each byte first. */
+import type { Args } from '../args.ts';
 import { argText } from '../args.ts';
 import type { CommandContext, CommandSpec } from '../spec.ts';
 import {
+  argIs,
   command,
   deleteKey,
   find,
@@ -11,6 +13,7 @@ import {
   safeIntegerArg,
   scratchBytes,
   SYNTAX_ERROR,
+  toSafeInteger,
 } from './shared.ts';
 
 const BAD_OFFSET = 'ERR bit offset is not an integer or out of range';
@@ -62,63 +65,74 @@ function getbit(context: CommandContext): void {
   reply.integer((byte >>> (7 - (offset % 8))) & 1);
 }
 
-interface BitRange {
-  readonly firstBit: number;
-  /** Behind the last one. */
-  readonly endBit: number;
-  readonly hasEnd: boolean;
+/** Bits [firstBit, endBit) of a string. One for all commands. */
+const range = { firstBit: 0, endBit: 0 };
+
+/** Fills `range` from start and end as clients give them, in units of `unitBits`, both inclusive, negative = from the end. */
+function setRange(start: number, end: number, unitBits: number, bytes: number): void {
+  const total = (bytes * 8) / unitBits;
+  const first = start < 0 ? Math.max(0, total + start) : start;
+  const last = Math.min(end < 0 ? Math.max(0, total + end) : end, total - 1);
+  range.firstBit = first * unitBits;
+  range.endBit = first > last ? range.firstBit : (last + 1) * unitBits;
 }
 
-/** Reads [start [end [BYTE|BIT]]] from argument `first` on, against a string of `bytes`. Null: the error was replied. */
-function bitRange({ args, reply }: CommandContext, first: number, bytes: number): BitRange | null {
-  if (args.count > first + 3) {
-    reply.error(SYNTAX_ERROR);
-    return null;
-  }
-  const unit = args.count === first + 3 ? argText(args, first + 2).toUpperCase() : 'BYTE';
-  if (unit !== 'BYTE' && unit !== 'BIT') {
-    reply.error(SYNTAX_ERROR);
-    return null;
-  }
-  const perUnit = unit === 'BIT' ? 1 : 8;
-  const total = (bytes * 8) / perUnit;
-  let start = args.count > first ? safeIntegerArg(args, first) : 0;
-  let end = args.count > first + 1 ? safeIntegerArg(args, first + 1) : -1;
-  if (start === null || end === null) {
-    reply.error(NOT_AN_INTEGER);
-    return null;
-  }
-  const hasEnd = args.count > first + 1;
-  if (start < 0 && end < 0 && start > end) return { firstBit: 0, endBit: 0, hasEnd };
-  if (start < 0) start = Math.max(0, total + start);
-  if (end < 0) end = Math.max(0, total + end);
-  end = Math.min(end, total - 1);
-  return { firstBit: start * perUnit, endBit: start > end ? start * perUnit : (end + 1) * perUnit, hasEnd };
+/** Bits of the unit named by argument `i`; 0 = neither BIT nor BYTE. */
+function unitArg(args: Args, i: number): number {
+  return argIs(args, i, 'BIT') ? 1 : argIs(args, i, 'BYTE') ? 8 : 0;
 }
 
 function bitcount(context: CommandContext): void {
   const { args, reply, value } = context;
-  if (args.count === 2) {
+  if (!find(context, 0)) {
+    reply.integer(0);
+    return;
+  }
+  const bytes = value.end - value.start;
+  if (args.count === 1) {
+    setRange(0, -1, 8, bytes);
+  } else if (args.count === 3 || args.count === 4) {
+    const start = integerArg(args, 1);
+    const end = integerArg(args, 2);
+    if (start === null || end === null) {
+      reply.error(NOT_AN_INTEGER);
+      return;
+    }
+    const isEmpty = start < 0 && end < 0 && start > end;
+    const unitBits = args.count === 4 && !isEmpty ? unitArg(args, 3) : 8;
+    if (unitBits === 0) {
+      reply.error(SYNTAX_ERROR);
+      return;
+    }
+    if (isEmpty) range.firstBit = range.endBit = 0;
+    else setRange(toSafeInteger(start), toSafeInteger(end), unitBits, bytes);
+  } else {
     reply.error(SYNTAX_ERROR);
     return;
   }
-  const isPresent = find(context, 0);
-  const range = bitRange(context, 1, isPresent ? value.end - value.start : 0);
-  if (range === null) return;
-  const { firstBit, endBit } = range;
-  let count = 0;
-  if (isPresent && endBit > firstBit) {
-    const { buffer, start } = value;
-    const firstByte = Math.floor(firstBit / 8);
-    const lastByte = Math.floor((endBit - 1) / 8);
-    for (let at = firstByte; at <= lastByte; at++) {
-      let byte = buffer[start + at] as number;
-      if (at === firstByte) byte &= 0xff >>> (firstBit % 8);
-      if (at === lastByte && endBit % 8 !== 0) byte &= 0xff << (8 - (endBit % 8));
-      count += POPULATION[byte] as number;
-    }
+  reply.integer(countBits(value.buffer, value.start, range.firstBit, range.endBit));
+}
+
+/** Bits set in [firstBit, endBit) of the string at `start`. */
+function countBits(buffer: Buffer, start: number, firstBit: number, endBit: number): number {
+  if (endBit <= firstBit) return 0;
+  const firstByte = Math.floor(firstBit / 8);
+  const lastByte = Math.floor((endBit - 1) / 8);
+  let head = (buffer[start + firstByte] as number) & (0xff >>> (firstBit % 8));
+  const tailMask = endBit % 8 === 0 ? 0xff : 0xff << (8 - (endBit % 8));
+  if (firstByte === lastByte) return POPULATION[head & tailMask & 0xff] as number;
+  let count = POPULATION[head] as number;
+  let at = start + firstByte + 1;
+  const last = start + lastByte;
+  for (; at + 4 <= last; at += 4) {
+    // Four bytes at once, in any order (Warren, Hacker's Delight, §5-1).
+    head = buffer.readInt32LE(at);
+    head -= (head >>> 1) & 0x55555555;
+    head = (head & 0x33333333) + ((head >>> 2) & 0x33333333);
+    count += Math.imul((head + (head >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;
   }
-  reply.integer(count);
+  for (; at < last; at++) count += POPULATION[buffer[at] as number] as number;
+  return count + (POPULATION[(buffer[last] as number) & tailMask & 0xff] as number);
 }
 
 function bitpos(context: CommandContext): void {
@@ -128,37 +142,50 @@ function bitpos(context: CommandContext): void {
     reply.error(bit === null ? NOT_AN_INTEGER : 'ERR The bit argument must be 1 or 0.');
     return;
   }
-  const isPresent = find(context, 0);
-  const range = bitRange(context, 2, isPresent ? value.end - value.start : 0);
-  if (range === null) return;
-  if (!isPresent) {
+  if (!find(context, 0)) {
     reply.integer(bit === 1 ? -1 : 0);
     return;
   }
-  const { firstBit, endBit, hasEnd } = range;
-  const { buffer, start } = value;
+  if (args.count > 5) {
+    reply.error(SYNTAX_ERROR);
+    return;
+  }
+  const start = args.count > 2 ? safeIntegerArg(args, 2) : 0;
+  const unitBits = args.count > 4 && start !== null ? unitArg(args, 4) : 8;
+  if (unitBits === 0) {
+    reply.error(SYNTAX_ERROR);
+    return;
+  }
+  const hasEnd = args.count > 3;
+  const end = hasEnd ? safeIntegerArg(args, 3) : -1;
+  if (start === null || end === null) {
+    reply.error(NOT_AN_INTEGER);
+    return;
+  }
+  setRange(start, end, unitBits, value.end - value.start);
+  const { firstBit, endBit } = range;
+  const found = findBit(value.buffer, value.start, firstBit, endBit, bit);
+  // Without an end, a string is followed by endless zeros.
+  reply.integer(found < 0 && bit === 0 && !hasEnd && endBit > firstBit ? endBit : found);
+}
+
+/** The first bit of [firstBit, endBit) that is `bit`, or -1. */
+function findBit(buffer: Buffer, start: number, firstBit: number, endBit: number, bit: 0 | 1): number {
   // Bytes that cannot hold the bit are passed over whole.
   const skipped = bit === 1 ? 0x00 : 0xff;
   for (let at = firstBit; at < endBit;) {
     const byte = buffer[start + Math.floor(at / 8)] as number;
-    if (at % 8 === 0 && byte === skipped) {
-      at += 8;
-      continue;
-    }
-    if (((byte >>> (7 - (at % 8))) & 1) === bit) {
-      reply.integer(at);
-      return;
-    }
-    at++;
+    if (at % 8 === 0 && byte === skipped) at += 8;
+    else if (((byte >>> (7 - (at % 8))) & 1) === bit) return at;
+    else at++;
   }
-  // Without an end, a string is followed by endless zeros.
-  reply.integer(bit === 0 && !hasEnd && endBit > firstBit ? endBit : -1);
+  return -1;
 }
 
 function bitop(context: CommandContext): void {
   const { args, reply, value } = context;
   const operation = argText(args, 0).toUpperCase();
-  if (!['AND', 'OR', 'XOR', 'NOT'].includes(operation)) {
+  if (operation !== 'AND' && operation !== 'OR' && operation !== 'XOR' && operation !== 'NOT') {
     reply.error(SYNTAX_ERROR);
     return;
   }
@@ -170,27 +197,32 @@ function bitop(context: CommandContext): void {
   for (let i = 2; i < args.count; i++) {
     sources.push(find(context, i) ? value.buffer.subarray(value.start, value.end) : value.buffer.subarray(0, 0));
   }
-  const bytes = Math.max(...sources.map((source) => source.length));
+  let bytes = 0;
+  for (const source of sources) bytes = Math.max(bytes, source.length);
   if (bytes === 0) {
     deleteKey(context, 1);
     reply.integer(0);
     return;
   }
   const whole = scratchBytes(bytes);
-  const [first, ...others] = sources as [Buffer, ...Buffer[]];
-  for (let at = 0; at < bytes; at++) {
-    let byte = first[at] ?? 0;
-    if (operation === 'NOT') byte = ~byte;
-    for (const source of others) {
-      const other = source[at] ?? 0;
-      if (operation === 'AND') byte &= other;
-      else if (operation === 'OR') byte |= other;
-      else byte ^= other;
-    }
-    whole[at] = byte;
-  }
+  const first = sources[0] as Buffer;
+  first.copy(whole, 0);
+  whole.fill(0, first.length, bytes);
+  if (operation === 'NOT') for (let at = 0; at < bytes; at++) whole[at] = ~(whole[at] as number);
+  for (const source of sources.slice(1)) combine(operation, whole, source);
+  if (operation === 'AND') for (const source of sources) whole.fill(0, source.length, bytes);
   putString(context, 1, whole, 0, bytes, 0);
   reply.integer(bytes);
+}
+
+/** whole = whole (operation) source, as far as source goes. */
+function combine(operation: string, whole: Buffer, source: Buffer): void {
+  const bytes = source.length;
+  if (operation === 'AND')
+    for (let at = 0; at < bytes; at++) whole[at] = (whole[at] as number) & (source[at] as number);
+  if (operation === 'OR') for (let at = 0; at < bytes; at++) whole[at] = (whole[at] as number) | (source[at] as number);
+  if (operation === 'XOR')
+    for (let at = 0; at < bytes; at++) whole[at] = (whole[at] as number) ^ (source[at] as number);
 }
 
 const WRITE = { write: true, flags: ['write', 'denyoom'], categories: ['write', 'bitmap', 'slow'] } as const;

@@ -1,6 +1,7 @@
-/** Numbers kept as decimal text: INCR, DECR and relatives. 64-bit integers are exact. */
+/** Numbers kept as decimal text: INCR, DECR and relatives. 64-bit integers are exact, and so are the digits of INCRBYFLOAT. */
 import { argText } from '../args.ts';
 import type { CommandContext, CommandSpec } from '../spec.ts';
+import { addLongDoubles, formatLongDouble, parseLongDouble } from './long-double.ts';
 import {
   addIntegers,
   command,
@@ -10,6 +11,7 @@ import {
   narrow,
   NOT_AN_INTEGER,
   parseInteger,
+  putInteger,
   putText,
 } from './shared.ts';
 
@@ -26,7 +28,7 @@ function incrementBy(context: CommandContext, delta: number | bigint): void {
     reply.error('ERR increment or decrement would overflow');
     return;
   }
-  putText(context, 0, String(sum), isPresent ? value.expiresAtMs : 0);
+  putInteger(context, 0, sum, isPresent ? value.expiresAtMs : 0);
   reply.integer(sum);
 }
 
@@ -44,40 +46,22 @@ function decrby(context: CommandContext): void {
 }
 
 const NOT_A_FLOAT = 'ERR value is not a valid float';
-const FLOAT = /^[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf(?:inity)?)$/i;
-
-/** The number in `text` as strtold reads it, blanks refused; null otherwise. */
-function parseFloatText(text: string): number | null {
-  if (!FLOAT.test(text)) return null;
-  return /inf/i.test(text) ? (text.startsWith('-') ? -Infinity : Infinity) : Number(text);
-}
-
-/** As Redis prints a long double: no exponent, at most 17 decimals, no trailing zeros. */
-function floatText(value: number): string {
-  // Doubles have 15 sure digits; Redis computes with 18. Rounding to them hides what binary fractions add.
-  const rounded = Number(value.toPrecision(15));
-  if (!Number.isInteger(rounded)) {
-    const text = rounded.toString();
-    return text.includes('e') ? rounded.toFixed(17).replace(/\.?0+$/, '') : text;
-  }
-  return BigInt(rounded).toString();
-}
-
+const ZERO = { isNegative: false, mantissa: 0n, exponent: 0 } as const;
 function incrbyfloat(context: CommandContext): void {
   const { args, reply, value } = context;
   const isPresent = find(context, 0);
-  const old = isPresent ? parseFloatText(value.buffer.toString('latin1', value.start, value.end)) : 0;
-  const delta = parseFloatText(argText(args, 1));
+  const old = isPresent ? parseLongDouble(value.buffer.toString('latin1', value.start, value.end)) : ZERO;
+  const delta = parseLongDouble(argText(args, 1));
   if (old === null || delta === null) {
     reply.error(NOT_A_FLOAT);
     return;
   }
-  const sum = old + delta;
-  if (!Number.isFinite(sum)) {
+  const sum = addLongDoubles(old, delta);
+  if (sum === null) {
     reply.error('ERR increment would produce NaN or Infinity');
     return;
   }
-  const text = floatText(sum);
+  const text = formatLongDouble(sum);
   putText(context, 0, text, isPresent ? value.expiresAtMs : 0);
   reply.text(text);
 }

@@ -1,41 +1,56 @@
 /** When keys end: EXPIRE and relatives, TTL and relatives, PERSIST; and EXPIRED, by which the store deletes what is due. */
-import { argText } from '../args.ts';
 import type { CommandContext, CommandSpec } from '../spec.ts';
-import { command, deleteKey, expiryTime, find, integerArg, invalidExpiry, NOT_AN_INTEGER } from './shared.ts';
+import {
+  argIs,
+  command,
+  deleteKey,
+  expiryTime,
+  find,
+  integerArg,
+  invalidExpiry,
+  NOT_AN_INTEGER,
+  printableArg,
+} from './shared.ts';
 
-/** Reads NX XX GT LT from argument 2 on. Null: the error was replied. */
-function conditions(context: CommandContext): ReadonlySet<string> | null {
-  const { args, reply } = context;
-  const words = new Set<string>();
+const NX = 1;
+const XX = 2;
+const GT = 4;
+const LT = 8;
+
+/** Reads NX XX GT LT from argument 2 on, as bits. -1: the error was replied. */
+function conditions({ args, reply }: CommandContext): number {
+  let given = 0;
   for (let i = 2; i < args.count; i++) {
-    const word = argText(args, i).toUpperCase();
-    if (word !== 'NX' && word !== 'XX' && word !== 'GT' && word !== 'LT') {
-      reply.error(`ERR Unsupported option ${argText(args, i)}`);
-      return null;
+    if (argIs(args, i, 'NX')) given |= NX;
+    else if (argIs(args, i, 'XX')) given |= XX;
+    else if (argIs(args, i, 'GT')) given |= GT;
+    else if (argIs(args, i, 'LT')) given |= LT;
+    else {
+      reply.error(`ERR Unsupported option ${printableArg(args, i)}`);
+      return -1;
     }
-    words.add(word);
   }
-  if (words.has('NX') && words.size > 1) {
+  if ((given & NX) !== 0 && given !== NX) {
     reply.error('ERR NX and XX, GT or LT options at the same time are not compatible');
-    return null;
+    return -1;
   }
-  if (words.has('GT') && words.has('LT')) {
+  if ((given & GT) !== 0 && (given & LT) !== 0) {
     reply.error('ERR GT and LT options at the same time are not compatible');
-    return null;
+    return -1;
   }
-  return words;
+  return given;
 }
 
 function expire(name: string, unitMs: number, isAbsolute: boolean): (context: CommandContext) => void {
   return (context) => {
     const { args, reply, store, value, version, nowMs } = context;
+    const given = conditions(context);
+    if (given < 0) return;
     const amount = integerArg(args, 1);
     if (amount === null) {
       reply.error(NOT_AN_INTEGER);
       return;
     }
-    const words = conditions(context);
-    if (words === null) return;
     const dueMs = expiryTime(amount, unitMs, isAbsolute ? 0 : nowMs);
     if (dueMs === null) {
       reply.error(invalidExpiry(name));
@@ -48,10 +63,10 @@ function expire(name: string, unitMs: number, isAbsolute: boolean): (context: Co
     // A key without an expiry counts as one that ends infinitely late.
     const oldMs = value.expiresAtMs === 0 ? Infinity : value.expiresAtMs;
     const isRefused =
-      (words.has('NX') && oldMs !== Infinity) ||
-      (words.has('XX') && oldMs === Infinity) ||
-      (words.has('GT') && dueMs <= oldMs) ||
-      (words.has('LT') && dueMs >= oldMs);
+      ((given & NX) !== 0 && oldMs !== Infinity) ||
+      ((given & XX) !== 0 && oldMs === Infinity) ||
+      ((given & GT) !== 0 && dueMs <= oldMs) ||
+      ((given & LT) !== 0 && dueMs >= oldMs);
     if (isRefused) {
       reply.integer(0);
       return;
@@ -63,21 +78,14 @@ function expire(name: string, unitMs: number, isAbsolute: boolean): (context: Co
 }
 
 /** -2 = no such key, -1 = no expiry. */
-function remaining(unitMs: number, isAbsolute: boolean): (context: CommandContext) => void {
+function time(unitMs: number, isAbsolute: boolean): (context: CommandContext) => void {
   return (context) => {
     const { reply, value, nowMs } = context;
     if (!find(context, 0)) reply.integer(-2);
     else if (value.expiresAtMs === 0) reply.integer(-1);
-    else if (isAbsolute) reply.integer(Math.floor(value.expiresAtMs / unitMs));
-    // TTL rounds to the nearest second, as Redis does.
-    else reply.integer(Math.floor((value.expiresAtMs - nowMs + unitMs / 2) / unitMs));
+    // Seconds are rounded to the nearest, as Redis does.
+    else reply.integer(Math.floor((value.expiresAtMs - (isAbsolute ? 0 : nowMs) + (unitMs >>> 1)) / unitMs));
   };
-}
-
-function pttl(context: CommandContext): void {
-  const { reply, value, nowMs } = context;
-  if (!find(context, 0)) reply.integer(-2);
-  else reply.integer(value.expiresAtMs === 0 ? -1 : value.expiresAtMs - nowMs);
 }
 
 function persist(context: CommandContext): void {
@@ -105,10 +113,10 @@ export const expiryCommands: readonly CommandSpec[] = [
   command({ ...WRITE, name: 'PEXPIRE', op: 41, arity: -3, run: expire('pexpire', 1, false) }),
   command({ ...WRITE, name: 'EXPIREAT', op: 42, arity: -3, run: expire('expireat', 1000, true) }),
   command({ ...WRITE, name: 'PEXPIREAT', op: 43, arity: -3, run: expire('pexpireat', 1, true) }),
-  command({ ...READ, name: 'TTL', op: 44, arity: 2, run: remaining(1000, false) }),
-  command({ ...READ, name: 'PTTL', op: 45, arity: 2, run: pttl }),
-  command({ ...READ, name: 'EXPIRETIME', op: 46, arity: 2, run: remaining(1000, true) }),
-  command({ ...READ, name: 'PEXPIRETIME', op: 47, arity: 2, run: remaining(1, true) }),
+  command({ ...READ, name: 'TTL', op: 44, arity: 2, run: time(1000, false) }),
+  command({ ...READ, name: 'PTTL', op: 45, arity: 2, run: time(1, false) }),
+  command({ ...READ, name: 'EXPIRETIME', op: 46, arity: 2, run: time(1000, true) }),
+  command({ ...READ, name: 'PEXPIRETIME', op: 47, arity: 2, run: time(1, true) }),
   command({ ...WRITE, name: 'PERSIST', op: 48, arity: 2, run: persist }),
   command({
     ...WRITE,

@@ -14,6 +14,10 @@ export function globMatches(
   textStart: number,
   textEnd: number,
 ): boolean {
+  // Redis tries no star on an empty text, but takes "*" alone as no pattern at all.
+  if (textStart === textEnd) {
+    return patternStart === patternEnd || (patternEnd - patternStart === 1 && pattern[patternStart] === STAR);
+  }
   let p = patternStart;
   let t = textStart;
   let starPattern = -1;

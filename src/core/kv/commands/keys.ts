@@ -3,7 +3,7 @@ import { argCopy, argText } from '../args.ts';
 import type { StoreCursor } from '../store.ts';
 import type { CommandContext, CommandSpec } from '../spec.ts';
 import { globMatches } from './glob.ts';
-import { argIs, command, deleteKey, find, putString, safeIntegerArg, SYNTAX_ERROR } from './shared.ts';
+import { argIs, command, deleteKey, find, NOT_AN_INTEGER, putString, safeIntegerArg, SYNTAX_ERROR } from './shared.ts';
 
 function del(context: CommandContext): void {
   const { args, reply } = context;
@@ -65,6 +65,12 @@ function renamenx(context: CommandContext): void {
   context.reply.integer(1);
 }
 
+function dbError(db: number | null): string {
+  if (db === null) return NOT_AN_INTEGER;
+  if (db === (db | 0)) return 'ERR DB index is out of range';
+  return 'ERR value is out of range, value must between -2147483648 and 2147483647';
+}
+
 function copy(context: CommandContext): void {
   const { args, reply } = context;
   let replaces = false;
@@ -74,7 +80,7 @@ function copy(context: CommandContext): void {
     } else if (argIs(args, i, 'DB') && i + 1 < args.count) {
       const db = safeIntegerArg(args, ++i);
       if (db !== 0) {
-        reply.error(db === null ? 'ERR value is not an integer or out of range' : 'ERR DB index is out of range');
+        reply.error(dbError(db));
         return;
       }
     } else {

@@ -2,18 +2,17 @@
 import type { CommandContext, CommandSpec } from '../spec.ts';
 import { argIs, command, find, NOT_AN_INTEGER, safeIntegerArg, SYNTAX_ERROR } from './shared.ts';
 
-/** The table has a cell per pair of bytes; one command may not take the thread for seconds. */
-const CELLS_MAX = 64 * 1024 * 1024;
+const CELL_BYTES = 4;
 
 interface Match {
-  readonly leftStart: number;
+  leftStart: number;
   readonly leftEnd: number;
-  readonly rightStart: number;
+  rightStart: number;
   readonly rightEnd: number;
 }
 
 function lcs(context: CommandContext): void {
-  const { args, reply, value } = context;
+  const { args, reply, value, valueBytesMax } = context;
   let wantsLength = false;
   let wantsIndexes = false;
   let withLength = false;
@@ -40,7 +39,8 @@ function lcs(context: CommandContext): void {
   }
   const left = find(context, 0) ? value.buffer.subarray(value.start, value.end) : Buffer.alloc(0);
   const right = find(context, 1) ? value.buffer.subarray(value.start, value.end) : Buffer.alloc(0);
-  if ((left.length + 1) * (right.length + 1) > CELLS_MAX) {
+  // Redis's bound on the table, which has a cell per pair of bytes, keeps one command from taking the thread for long.
+  if ((left.length + 1) * (right.length + 1) * CELL_BYTES > valueBytesMax) {
     reply.error('ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len');
     return;
   }
@@ -99,9 +99,10 @@ function walkBack(left: Buffer, right: Buffer, lengths: Uint32Array): { text: Bu
       bytes.push(left[i - 1] as number);
       i--;
       j--;
-      const open: Match | undefined = matches.at(-1);
+      const open = matches.at(-1);
       if (open !== undefined && open.leftStart === i + 1 && open.rightStart === j + 1) {
-        matches[matches.length - 1] = { ...open, leftStart: i, rightStart: j };
+        open.leftStart = i;
+        open.rightStart = j;
       } else {
         matches.push({ leftStart: i, leftEnd: i, rightStart: j, rightEnd: j });
       }

@@ -1,8 +1,9 @@
 /**
  * What the command families have in common: looking keys up with expiry, reading numbers as Redis does, its error texts.
  */
+import { limits } from '../../limits.ts';
 import type { Args } from '../args.ts';
-import { argText } from '../args.ts';
+import { argLength, argText } from '../args.ts';
 import type { CommandContext, CommandSpec } from '../spec.ts';
 
 export const SYNTAX_ERROR = 'ERR syntax error';
@@ -89,11 +90,16 @@ export function integerArg(args: Args, i: number): number | bigint | null {
   return parseInteger(args.buffer, args.start[i] as number, args.end[i] as number);
 }
 
-/** As integerArg, within the safe integers: beyond them nothing of the kind (offsets, counts) can be meant. */
+/** The nearest safe integer: beyond them nothing of the kind (offsets, counts) can be meant. */
+export function toSafeInteger(value: number | bigint): number {
+  if (typeof value === 'number') return value;
+  return value > 0n ? Number.MAX_SAFE_INTEGER : Number.MIN_SAFE_INTEGER;
+}
+
+/** As integerArg, shortened to the safe integers. */
 export function safeIntegerArg(args: Args, i: number): number | null {
   const value = integerArg(args, i);
-  if (typeof value !== 'bigint') return value;
-  return value > 0n ? Number.MAX_SAFE_INTEGER : Number.MIN_SAFE_INTEGER;
+  return value === null ? null : toSafeInteger(value);
 }
 
 /** A plain number where that is exact. */
@@ -111,60 +117,79 @@ export function addIntegers(left: number | bigint, right: number | bigint): numb
   return sum < INT64_MIN || sum > INT64_MAX ? null : narrow(sum);
 }
 
-/** Largest expiry: 2^53 - 1 ms, in the year 287396. */
+/** The latest expiry there is: 2^53 - 1 ms, in the year 287396. What Redis takes beyond is shortened to it. */
 const EXPIRY_MAX_MS = Number.MAX_SAFE_INTEGER;
 
 /**
- * When an expiry given as `amount` of `unitMs`, counted from `baseMs`, is due, in Unix milliseconds. Null when it is out of
- * range. May lie in the past.
+ * When an expiry given as `amount` of `unitMs`, counted from `baseMs`, is due, in Unix milliseconds. Null when it does not
+ * fit 64 bits. May lie in the past.
  */
 export function expiryTime(amount: number | bigint, unitMs: number, baseMs: number): number | null {
-  const dueMs = Number(amount) * unitMs + baseMs;
-  return Math.abs(dueMs) > EXPIRY_MAX_MS || typeof amount === 'bigint' ? null : dueMs;
+  if (typeof amount === 'number') {
+    const dueMs = amount * unitMs + baseMs;
+    if (Number.isSafeInteger(dueMs)) return dueMs;
+  }
+  const scaled = BigInt(amount) * BigInt(unitMs);
+  if (scaled < INT64_MIN || scaled > INT64_MAX || scaled + BigInt(baseMs) > INT64_MAX) return null;
+  return scaled > 0n ? EXPIRY_MAX_MS : -EXPIRY_MAX_MS;
 }
 
 export function invalidExpiry(name: string): string {
   return `ERR invalid expire time in '${name}' command`;
 }
 
-let scratch = Buffer.allocUnsafeSlow(64 * 1024);
+/** Argument `i` for an error's text, its bytes as latin1, as C's %s would print it. */
+export function printableArg(args: Args, i: number): string {
+  const text = argText(args, i);
+  const nul = text.indexOf('\0');
+  return nul < 0 ? text : text.slice(0, nul);
+}
+
+const SCRATCH_BYTES_KEPT = 1024 * 1024;
+const smallScratch = Buffer.allocUnsafeSlow(64 * 1024);
+let scratch = smallScratch;
 
 /** A buffer of at least `bytes`, for building one value. Its content is gone at the next call. */
 export function scratchBytes(bytes: number): Buffer {
-  if (scratch.length < bytes) scratch = Buffer.allocUnsafeSlow(Math.max(bytes, Math.min(scratch.length * 2, 2 ** 29)));
-  return scratch;
+  if (bytes <= scratch.length) return scratch;
+  const larger = Buffer.allocUnsafeSlow(bytes <= SCRATCH_BYTES_KEPT ? SCRATCH_BYTES_KEPT : bytes);
+  // A value of many megabytes is built now and then; its buffer is not kept from one to the next.
+  if (bytes <= SCRATCH_BYTES_KEPT) scratch = larger;
+  return larger;
 }
 
 /** Writes `text` (latin1) as the string at key argument `i`. */
 export function putText(context: CommandContext, i: number, text: string, expiresAtMs: number): void {
   const bytes = scratchBytes(text.length);
-  bytes.write(text, 0, 'latin1');
+  bytes.write(text, 0, text.length, 'latin1');
   putString(context, i, bytes, 0, text.length, expiresAtMs);
 }
 
-/** Expiry options of SET and GETEX, by word: unit in milliseconds, and whether the number is a point in time. */
-const EXPIRY_WORDS: Readonly<Record<string, readonly [unitMs: number, isAbsolute: boolean]>> = {
-  EX: [1000, false],
-  PX: [1, false],
-  EXAT: [1000, true],
-  PXAT: [1, true],
-};
-
-/**
- * Reads an expiry option at argument `i` and its number behind it. Returns the time due in Unix milliseconds; -1: argument
- * `i` is no such option; null: the error was replied.
- */
-export function expiryOption(context: CommandContext, i: number, name: string): number | null {
-  const { args, reply, nowMs } = context;
-  const kind = EXPIRY_WORDS[argText(args, i).toUpperCase()];
-  if (kind === undefined || i + 1 >= args.count) return -1;
-  const [unitMs, isAbsolute] = kind;
-  const amount = integerArg(args, i + 1);
-  if (amount === null) {
-    reply.error(NOT_AN_INTEGER);
-    return null;
+/** Writes an integer in decimal as the string at key argument `i`. */
+export function putInteger(context: CommandContext, i: number, value: number | bigint, expiresAtMs: number): void {
+  if (typeof value === 'bigint' || value < 0 || value >= 2 ** 31) {
+    putText(context, i, String(value), expiresAtMs);
+    return;
   }
-  const dueMs = amount > 0 ? expiryTime(amount, unitMs, isAbsolute ? 0 : nowMs) : null;
-  if (dueMs === null) reply.error(invalidExpiry(name));
-  return dueMs;
+  // Digit by digit: no string is made on the way of a counter.
+  let start = 10;
+  let rest = value;
+  do {
+    const next = Math.floor(rest / 10);
+    smallScratch[--start] = 0x30 + rest - next * 10;
+    rest = next;
+  } while (rest > 0);
+  putString(context, i, smallScratch, start, 10, expiresAtMs);
+}
+
+/** Why a command cannot be taken as it is, whatever the store holds; null when it can. */
+export function oversize(spec: CommandSpec, args: Args, valueBytesMax: number): string | null {
+  for (let i = 0; i < args.count; i++) if (argLength(args, i) > valueBytesMax) return TOO_LONG;
+  if (spec.firstKey === 0 || !spec.write) return null;
+  const last = spec.lastKey < 0 ? args.count + spec.lastKey : Math.min(spec.lastKey, args.count) - 1;
+  for (let i = spec.firstKey - 1; i <= last; i += spec.keyStep) {
+    const bytes = argLength(args, i);
+    if (bytes > limits.keyBytesMax) return `ERR the key has ${bytes} bytes; at most ${limits.keyBytesMax} are allowed`;
+  }
+  return null;
 }

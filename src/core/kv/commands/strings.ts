@@ -2,21 +2,19 @@
 import { argLength } from '../args.ts';
 import type { CommandContext, CommandSpec } from '../spec.ts';
 import {
-  argIs,
   command,
   deleteKey,
-  expiryOption,
-  expiryTime,
   find,
   integerArg,
-  invalidExpiry,
   NOT_AN_INTEGER,
   putString,
   safeIntegerArg,
   scratchBytes,
   SYNTAX_ERROR,
   TOO_LONG,
+  toSafeInteger,
 } from './shared.ts';
+import { expiryArg, parseStringOptions, resolveExpiry, stringOptions } from './string-options.ts';
 
 function replyValue({ reply, value }: CommandContext): void {
   reply.bulk(value.buffer, value.start, value.end);
@@ -34,6 +32,12 @@ function putArg(context: CommandContext, keyIndex: number, valueIndex: number, e
   putString(context, keyIndex, args.buffer, start, args.end[valueIndex] as number, expiresAtMs);
 }
 
+/** As putArg; what is due already is not stored but deleted, which nobody can tell apart. */
+function putArgUntil(context: CommandContext, keyIndex: number, valueIndex: number, expiresAtMs: number): void {
+  if (expiresAtMs !== 0 && expiresAtMs <= context.nowMs) deleteKey(context, keyIndex);
+  else putArg(context, keyIndex, valueIndex, expiresAtMs);
+}
+
 function set(context: CommandContext): void {
   const { args, reply } = context;
   if (args.count === 2) {
@@ -41,26 +45,14 @@ function set(context: CommandContext): void {
     reply.simple('OK');
     return;
   }
-  let condition: 'always' | 'ifAbsent' | 'ifPresent' = 'always';
-  let wantsOld = false;
-  let keepsTtl = false;
-  let expiresAtMs = 0;
-  for (let i = 2; i < args.count; i++) {
-    if (argIs(args, i, 'NX') && condition !== 'ifPresent') condition = 'ifAbsent';
-    else if (argIs(args, i, 'XX') && condition !== 'ifAbsent') condition = 'ifPresent';
-    else if (argIs(args, i, 'GET')) wantsOld = true;
-    else if (argIs(args, i, 'KEEPTTL') && expiresAtMs === 0) keepsTtl = true;
-    else {
-      const dueMs = keepsTtl || expiresAtMs !== 0 ? -1 : expiryOption(context, i, 'set');
-      if (dueMs === null) return;
-      if (dueMs === -1) {
-        reply.error(SYNTAX_ERROR);
-        return;
-      }
-      expiresAtMs = dueMs;
-      i++;
-    }
+  const chosen = stringOptions;
+  if (!parseStringOptions(args, 2, 'SET', chosen)) {
+    reply.error(SYNTAX_ERROR);
+    return;
   }
+  const { condition, wantsOld, keepsTtl } = chosen;
+  const expiresAtMs = resolveExpiry(context, chosen, 'set');
+  if (expiresAtMs === null) return;
   const isPresent = condition === 'always' && !wantsOld && !keepsTtl ? false : find(context, 0);
   const oldExpiresAtMs = isPresent ? context.value.expiresAtMs : 0;
   const isWanted = condition === 'always' || (condition === 'ifPresent') === isPresent;
@@ -73,24 +65,15 @@ function set(context: CommandContext): void {
   } else {
     reply.null();
   }
-  if (isWanted) putArg(context, 0, 1, keepsTtl ? oldExpiresAtMs : expiresAtMs);
+  if (isWanted) putArgUntil(context, 0, 1, keepsTtl ? oldExpiresAtMs : expiresAtMs);
 }
 
 function setWithExpiry(unitMs: number, name: string): (context: CommandContext) => void {
   return (context) => {
-    const { args, reply, nowMs } = context;
-    const amount = integerArg(args, 1);
-    if (amount === null) {
-      reply.error(NOT_AN_INTEGER);
-      return;
-    }
-    const dueMs = amount > 0 ? expiryTime(amount, unitMs, nowMs) : null;
-    if (dueMs === null) {
-      reply.error(invalidExpiry(name));
-      return;
-    }
+    const dueMs = expiryArg(context, 1, unitMs, false, name);
+    if (dueMs === null) return;
     putArg(context, 0, 2, dueMs);
-    reply.simple('OK');
+    context.reply.simple('OK');
   };
 }
 
@@ -111,27 +94,20 @@ function getdel(context: CommandContext): void {
 }
 
 function getex(context: CommandContext): void {
-  const { args, reply, store, version, nowMs } = context;
-  let expiresAtMs: number | null = null;
-  if (args.count > 1) {
-    if (args.count === 2 && argIs(args, 1, 'PERSIST')) {
-      expiresAtMs = 0;
-    } else {
-      const dueMs = args.count === 3 ? expiryOption(context, 1, 'getex') : -1;
-      if (dueMs === null) return;
-      if (dueMs === -1) {
-        reply.error(SYNTAX_ERROR);
-        return;
-      }
-      expiresAtMs = dueMs;
-    }
+  const { args, reply, store, version, nowMs, value } = context;
+  const chosen = stringOptions;
+  if (!parseStringOptions(args, 1, 'GETEX', chosen)) {
+    reply.error(SYNTAX_ERROR);
+    return;
   }
   if (!find(context, 0)) {
     reply.null();
     return;
   }
-  replyValue(context);
+  const expiresAtMs = resolveExpiry(context, chosen, 'getex');
   if (expiresAtMs === null) return;
+  replyValue(context);
+  if (expiresAtMs === 0 && (!chosen.persists || value.expiresAtMs === 0)) return;
   if (expiresAtMs !== 0 && expiresAtMs <= nowMs) deleteKey(context, 0);
   else store.setExpiry(args.buffer, args.start[0] as number, args.end[0] as number, version, expiresAtMs);
 }
@@ -220,14 +196,16 @@ function setrange(context: CommandContext): void {
 
 function getrange(context: CommandContext): void {
   const { args, reply, value } = context;
-  let first = safeIntegerArg(args, 1);
-  let last = safeIntegerArg(args, 2);
-  if (first === null || last === null) {
+  const from = integerArg(args, 1);
+  const to = integerArg(args, 2);
+  if (from === null || to === null) {
     reply.error(NOT_AN_INTEGER);
     return;
   }
   const bytes = find(context, 0) ? value.end - value.start : 0;
-  const isBackwards = first < 0 && last < 0 && first > last;
+  let first = toSafeInteger(from);
+  let last = toSafeInteger(to);
+  const isBackwards = first < 0 && last < 0 && from > to;
   if (first < 0) first = Math.max(0, bytes + first);
   if (last < 0) last = Math.max(0, bytes + last);
   last = Math.min(last, bytes - 1);
