@@ -59,7 +59,9 @@ export class RangeLog {
   }
 
   #entry(rangeId: RangeId, entry: Entry): boolean {
-    const data = entry.data as Buffer;
+    // The core makes plain arrays of its own entries; a batch is a Buffer already.
+    const { data: bytes } = entry;
+    const data = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     return this.#appender.append(recordType(entry), 0, entry.term, rangeId, entry.index, data, 0, data.length);
   }
 }

@@ -4,6 +4,7 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import type { NodeId, RangeId } from '../src/core/brands.ts';
+import type { RangeDescriptor } from '../src/core/range.ts';
 import { MemoryArena } from '../src/engine/memory/arena.ts';
 import { Gateway } from '../src/gateway/gateway.ts';
 import { createClientServers } from '../src/gateway/client-servers.ts';
@@ -113,7 +114,7 @@ function refuseWrites(): string | null {
 }
 
 /** Tells this worker's router at once, and the others by way of the main thread. */
-function announceRanges(ranges: typeof shard.descriptors): void {
+function announceRanges(ranges: readonly RangeDescriptor[]): void {
   const routes = ranges.map((range) => ({ range, workerIndex }));
   gateway.learn(routes);
   metrics.set(slots.ranges, ranges.length);

@@ -122,7 +122,10 @@ export class Dispatcher implements TransportEvents {
     try {
       value = call.decode(source, body, end);
     } catch (error) {
-      this.#fail(call, error instanceof SkerryError ? error : new SkerryError('KV_INVALID', String(error), { cause: error }));
+      this.#fail(
+        call,
+        error instanceof SkerryError ? error : new SkerryError('KV_INVALID', String(error), { cause: error }),
+      );
       return;
     }
     this.#settle(call);

@@ -2,54 +2,90 @@
  * The sending side of a client's connection: replies in the order of the commands, one write per turn of the loop, bounded
  * memory for a client that does not read.
  *
- *     slots    … 41 sent │ 42 oldest unanswered │ 43 answered, kept │ 44 unanswered …
- *                          ^ writes straight       ^ in #early, until 42 is there
- *                            into the output
+ *     slots    … 41 sent │ 42 oldest unanswered │ 43 answered early │ 44 unanswered …
+ *                          ^ written straight      ^ kept in #early until 42 is there
+ *                            into #out
+ *
+ *     #out ── flush ──▶ socket.write ── all taken by the kernel at once ─▶ the same buffer is filled again
+ *                                    └─ not all ─▶ the socket keeps reading it: #out gets another buffer, and the next
+ *                                                  write waits for this one
+ *
+ * Commands are no longer taken (onPause) while too much is unread, while too many are unanswered, or while the replies
+ * that are due would be too much, judged by the size of those so far. So a client that reads gets everything, however
+ * deep its pipeline, and one that does not read costs a bounded amount of memory.
  */
 import type { Socket } from 'node:net';
-import type { ByteWriter } from '../codec/byte-writer.ts';
-import { createByteWriter } from '../codec/byte-writer.ts';
+import { ByteWriter } from '../codec/byte-writer.ts';
 import { createReplyWriter } from '../codec/reply-writer.ts';
 import { assert } from '../core/assert.ts';
 import type { ReplyProtocol, ReplySink, ReplyTarget } from '../core/kv/reply.ts';
+import { discardReply } from '../core/kv/reply.ts';
 import { limits } from '../core/limits.ts';
 import type { Flushable, FlushQueue } from './flush-queue.ts';
 
 export interface ConnectionOptions {
   readonly socket: Socket;
   readonly flushQueue: FlushQueue;
-  /** Replies that the client has not taken, in bytes, above which it is cut off. */
+  /** Replies that the client has not taken, in bytes, above which it is cut off when one more is due. */
   readonly outputBytesMax: number;
-  /** Answer in order of slots (RESP), or as replies come (native: they name their request). */
   readonly protocol: ReplyProtocol;
   /** Take no more commands for now: too much is unanswered or unread; and: go on. */
   readonly onPause: () => void;
   readonly onResume: () => void;
+  /** The client is cut off because it does not read. */
+  readonly onOverflow?: () => void;
 }
 
 /** Commands of one connection that may be unanswered. */
 const IN_FLIGHT_MAX = 10_000;
+/** Bytes of commands that may be unanswered. */
+const IN_FLIGHT_BYTES_MAX = 32 * 1024 * 1024;
+/** How large replies are taken to be before the first ones are there. */
+const REPLY_BYTES_ASSUMED = 1024 * 1024;
+/** A buffer above this is not kept for the next replies. */
+const BUFFER_BYTES_KEPT = 16 * 1024;
+const EARLY_COMPACT_BYTES = 256 * 1024;
+/** After the last reply has left, how long the client may take to close its end. */
+const LINGER_MS = 2000;
+
+const EMPTY = Buffer.alloc(0);
 
 export class Connection implements ReplyTarget, Flushable {
   readonly socket: Socket;
   readonly #options: ConnectionOptions;
   #protocol: ReplyProtocol;
-  readonly #out: ByteWriter = createByteWriter();
-  readonly #side: ByteWriter = createByteWriter(256);
+  readonly #out = new ByteWriter(EMPTY);
   #outSink: ReplySink;
-  #sideSink: ReplySink;
+  /** Bytes that the socket still reads from the buffer of the last write; 0 = it has taken all. */
+  #writingBytes = 0;
+
+  /** Replies that came before their turn, one behind another. */
+  readonly #early = new ByteWriter(EMPTY);
+  #earlySink: ReplySink;
+  /** Of each such slot, modulo the table's size: where its reply lies. An end of -1: not answered yet. */
+  #earlyStarts = new Float64Array(0);
+  #earlyEnds = new Float64Array(0);
+  #earlyCount = 0;
+  /** Bytes of #early that have been sent already. */
+  #earlyDeadBytes = 0;
+
   /** Oldest unanswered slot, and the next one to be given out. */
   #oldest = 0;
   #next = 0;
   #lastWrite = -1;
-  /** Replies that came before their turn. */
-  readonly #early = new Map<number, Buffer>();
   /** Slots whose reply the client does not want (CLIENT REPLY OFF). */
   readonly #muted = new Set<number>();
+  /** Where the reply begins that is being written. */
   #replyStart = 0;
+  #replyBytesExpected = REPLY_BYTES_ASSUMED;
+  /** Bytes of commands since none was unanswered. */
+  #inFlightBytes = 0;
+
   #isQueued = false;
   #isPaused = false;
-  #closesWhenAnswered = false;
+  #isClosing = false;
+  #isEnded = false;
+  #isCut = false;
   #whenIdle: (() => void) | null = null;
   bytesOut = 0;
 
@@ -58,8 +94,7 @@ export class Connection implements ReplyTarget, Flushable {
     this.socket = options.socket;
     this.#protocol = options.protocol;
     this.#outSink = createReplyWriter(this.#protocol, this.#out);
-    this.#sideSink = createReplyWriter(this.#protocol, this.#side);
-    this.socket.on('drain', () => this.#maybeResume());
+    this.#earlySink = createReplyWriter(this.#protocol, this.#early);
   }
 
   get protocol(): ReplyProtocol {
@@ -71,11 +106,11 @@ export class Connection implements ReplyTarget, Flushable {
     assert(this.inFlight === 0, 'connection: protocol changed under unanswered commands');
     this.#protocol = protocol;
     this.#outSink = createReplyWriter(protocol, this.#out);
-    this.#sideSink = createReplyWriter(protocol, this.#side);
+    this.#earlySink = createReplyWriter(protocol, this.#early);
   }
 
   get open(): boolean {
-    return !this.socket.destroyed;
+    return !this.#isCut && !this.socket.destroyed;
   }
 
   get inFlight(): number {
@@ -87,100 +122,199 @@ export class Connection implements ReplyTarget, Flushable {
     return this.#lastWrite >= this.#oldest ? 1 : 0;
   }
 
-  /** Bytes that the client has not taken yet. */
+  /** Bytes of replies that the client has not taken yet. */
   get unsentBytes(): number {
-    return this.#out.length + this.socket.writableLength;
+    return this.#out.length + this.#writingBytes + this.#early.length - this.#earlyDeadBytes;
   }
 
-  /** The slot of the next command. `isMuted`: its reply is not sent. */
-  slot(isWrite: boolean, isMuted = false): number {
+  /** Memory held for replies. */
+  get capacityBytes(): number {
+    return this.#out.buffer.length + this.#writingBytes + this.#early.buffer.length;
+  }
+
+  /** The slot of the next command, which has `bytes`. `isMuted`: its reply is not sent. */
+  slot(isWrite: boolean, isMuted = false, bytes = 0): number {
     const slot = this.#next++;
     if (isWrite) this.#lastWrite = slot;
     if (isMuted) this.#muted.add(slot);
-    if (this.inFlight >= IN_FLIGHT_MAX) this.#pause();
+    this.#inFlightBytes += bytes;
+    const { inFlight } = this;
+    if (
+      inFlight >= IN_FLIGHT_MAX ||
+      inFlight * this.#replyBytesExpected >= this.#options.outputBytesMax ||
+      this.#inFlightBytes >= IN_FLIGHT_BYTES_MAX
+    ) {
+      this.#pause();
+    }
     return slot;
   }
 
   begin(slot: number): ReplySink {
-    if (slot !== this.#oldest) {
-      this.#side.reset();
-      return this.#sideSink;
-    }
-    this.#replyStart = this.#out.length;
-    return this.#outSink;
+    const isDue = slot === this.#oldest;
+    this.#replyStart = isDue ? this.#out.length : this.#early.length;
+    if (this.#isOverflowing()) return discardReply;
+    return isDue ? this.#outSink : this.#earlySink;
   }
 
   finish(slot: number): void {
-    if (slot === this.#oldest) {
-      if (this.#muted.delete(slot)) this.#out.length = this.#replyStart;
-      this.#answered();
-    } else {
-      this.#early.set(slot, Buffer.from(this.#side.buffer.subarray(0, this.#side.length)));
+    if (slot !== this.#oldest) {
+      this.#arrivedEarly(slot);
+      return;
     }
+    const out = this.#out;
+    this.#learnSize(out.length - this.#replyStart);
+    if (this.#muted.size > 0 && this.#muted.delete(slot)) out.length = this.#replyStart;
+    this.#answered();
   }
 
   raw(slot: number, source: Buffer, start: number, end: number): void {
-    if (slot === this.#oldest) {
-      if (!this.#muted.delete(slot)) this.#out.append(source, start, end);
-      this.#answered();
-    } else {
-      this.#early.set(slot, Buffer.from(source.subarray(start, end)));
-    }
+    const writer = slot === this.#oldest ? this.#out : this.#early;
+    this.#replyStart = writer.length;
+    if (!this.#isOverflowing()) writer.append(source, start, end);
+    this.finish(slot);
   }
 
-  /** Calls back, once, when every command so far is answered; at once when that is so. */
+  /** Calls back, once and never from within this call or a reply, when every command so far is answered. */
   whenIdle(callback: () => void): void {
-    if (this.inFlight === 0) callback();
+    if (this.inFlight === 0) queueMicrotask(callback);
     else this.#whenIdle = callback;
   }
 
-  /** Ends the connection after the replies that are owed. */
+  /** Ends the connection after the replies that are owed; what the client still sends is read and thrown away. */
   closeWhenAnswered(): void {
-    this.#closesWhenAnswered = true;
+    this.#isClosing = true;
     this.#wake();
   }
 
   flush(): void {
     this.#isQueued = false;
-    const out = this.#out;
     const { socket } = this;
-    if (socket.destroyed) {
-      out.reset();
+    if (this.#isCut || socket.destroyed) {
+      this.#drop();
       return;
     }
-    if (out.length > 0) {
-      this.bytesOut += out.length;
-      socket.write(out.buffer.subarray(0, out.length));
-      out.reset();
-      // What the kernel has not taken yet, the socket reads from this buffer later: it gets another one.
-      if (socket.writableLength > 0) out.buffer = Buffer.allocUnsafeSlow(1024);
-      else if (out.buffer.length > limits.connectionOutputPauseBytes) out.buffer = Buffer.allocUnsafeSlow(1024);
+    if (this.#out.length > 0 && this.#writingBytes === 0) this.#write();
+    if (this.#isClosing) this.#endWhenAnswered();
+    else this.#maybeResume();
+  }
+
+  #write(): void {
+    const out = this.#out;
+    const { socket } = this;
+    const { buffer, length } = out;
+    this.bytesOut += length;
+    socket.write(buffer.length === length ? buffer : buffer.subarray(0, length), this.#onWritten);
+    out.reset();
+    if (socket.writableLength > 0) {
+      this.#writingBytes = length;
+      out.buffer = EMPTY;
+    } else if (buffer.length > BUFFER_BYTES_KEPT) {
+      out.buffer = EMPTY;
     }
-    if (socket.writableLength > this.#options.outputBytesMax) {
-      socket.destroy(new Error('the client does not read its replies'));
-    } else if (this.#closesWhenAnswered && this.inFlight === 0) {
-      socket.end();
-    } else {
-      this.#maybeResume();
-    }
+  }
+
+  /** Errors of the socket end in 'close'; whoever owns it deals with that. */
+  readonly #onWritten = (): void => {
+    if (this.#writingBytes === 0 || this.socket.writableLength > 0) return;
+    this.#writingBytes = 0;
+    this.#wake();
+  };
+
+  #arrivedEarly(slot: number): void {
+    const early = this.#early;
+    this.#learnSize(early.length - this.#replyStart);
+    if (this.#muted.size > 0 && this.#muted.has(slot)) early.length = this.#replyStart;
+    if (this.inFlight > this.#earlyEnds.length) this.#growEarly();
+    const index = slot & (this.#earlyEnds.length - 1);
+    this.#earlyStarts[index] = this.#replyStart;
+    this.#earlyEnds[index] = early.length;
+    this.#earlyCount++;
   }
 
   #answered(): void {
     this.#oldest++;
-    for (;;) {
-      const early = this.#early.get(this.#oldest);
-      if (early === undefined) break;
-      this.#early.delete(this.#oldest);
-      if (!this.#muted.delete(this.#oldest)) this.#out.append(early, 0, early.length);
-      this.#oldest++;
-    }
-    this.#wake();
-    if (this.#out.length > limits.connectionOutputPauseBytes) this.#pause();
-    if (this.inFlight === 0 && this.#whenIdle !== null) {
+    if (this.#earlyCount > 0) this.#takeEarly();
+    if (this.#oldest === this.#next) {
+      this.#inFlightBytes = 0;
       const callback = this.#whenIdle;
       this.#whenIdle = null;
-      callback();
+      if (callback !== null) queueMicrotask(callback);
     }
+    this.#wake();
+    if (this.unsentBytes > limits.connectionOutputPauseBytes) this.#pause();
+  }
+
+  /** Moves the early replies that are due now. */
+  #takeEarly(): void {
+    const early = this.#early;
+    const mask = this.#earlyEnds.length - 1;
+    while (this.#earlyCount > 0) {
+      const index = this.#oldest & mask;
+      const end = this.#earlyEnds[index] as number;
+      if (end < 0) break;
+      const start = this.#earlyStarts[index] as number;
+      this.#out.append(early.buffer, start, end);
+      this.#earlyEnds[index] = -1;
+      this.#earlyDeadBytes += end - start;
+      this.#earlyCount--;
+      if (this.#muted.size > 0) this.#muted.delete(this.#oldest);
+      this.#oldest++;
+    }
+    if (this.#earlyCount === 0) {
+      early.reset();
+      this.#earlyDeadBytes = 0;
+      if (early.buffer.length > BUFFER_BYTES_KEPT) early.buffer = EMPTY;
+    } else if (this.#earlyDeadBytes > EARLY_COMPACT_BYTES && this.#earlyDeadBytes * 2 > early.length) {
+      this.#compactEarly();
+    }
+  }
+
+  #compactEarly(): void {
+    const { buffer } = this.#early;
+    const mask = this.#earlyEnds.length - 1;
+    this.#early.buffer = EMPTY;
+    this.#early.reset();
+    this.#earlyDeadBytes = 0;
+    for (let slot = this.#oldest; slot < this.#next; slot++) {
+      const index = slot & mask;
+      const end = this.#earlyEnds[index] as number;
+      if (end < 0) continue;
+      const start = this.#earlyStarts[index] as number;
+      this.#earlyStarts[index] = this.#early.length;
+      this.#early.append(buffer, start, end);
+      this.#earlyEnds[index] = this.#early.length;
+    }
+  }
+
+  /** Makes the table hold every unanswered slot. */
+  #growEarly(): void {
+    let size = Math.max(16, this.#earlyEnds.length);
+    while (size < this.inFlight) size *= 2;
+    const starts = new Float64Array(size);
+    const ends = new Float64Array(size).fill(-1);
+    const known = this.#earlyEnds.length;
+    for (let slot = this.#oldest; slot < this.#oldest + known; slot++) {
+      starts[slot & (size - 1)] = this.#earlyStarts[slot & (known - 1)] as number;
+      ends[slot & (size - 1)] = this.#earlyEnds[slot & (known - 1)] as number;
+    }
+    this.#earlyStarts = starts;
+    this.#earlyEnds = ends;
+  }
+
+  /** Grows at once, shrinks slowly: being wrong upwards costs a short wait, downwards a lot of memory. */
+  #learnSize(bytes: number): void {
+    const expected = this.#replyBytesExpected;
+    this.#replyBytesExpected = bytes >= expected ? bytes : expected + (bytes - expected) / 8;
+  }
+
+  /** Whether the client gets no more, because it has left so much unread already. */
+  #isOverflowing(): boolean {
+    if (this.#isCut) return true;
+    if (this.unsentBytes <= this.#options.outputBytesMax) return false;
+    this.#isCut = true;
+    this.#options.onOverflow?.();
+    this.socket.destroy();
+    return true;
   }
 
   #wake(): void {
@@ -190,16 +324,34 @@ export class Connection implements ReplyTarget, Flushable {
   }
 
   #pause(): void {
-    if (this.#isPaused) return;
+    if (this.#isPaused || this.#isClosing) return;
     this.#isPaused = true;
     this.socket.pause();
     this.#options.onPause();
   }
 
   #maybeResume(): void {
-    if (!this.#isPaused || this.unsentBytes > 0 || this.inFlight > IN_FLIGHT_MAX / 2) return;
+    if (!this.#isPaused || this.unsentBytes > limits.connectionOutputPauseBytes / 2) return;
+    const { inFlight } = this;
+    if (this.#inFlightBytes >= IN_FLIGHT_BYTES_MAX || inFlight > IN_FLIGHT_MAX / 2) return;
+    if (inFlight > 0 && inFlight * this.#replyBytesExpected >= this.#options.outputBytesMax / 2) return;
     this.#isPaused = false;
     this.socket.resume();
     this.#options.onResume();
+  }
+
+  #endWhenAnswered(): void {
+    if (this.#isEnded || this.inFlight > 0 || this.#out.length > 0) return;
+    this.#isEnded = true;
+    const { socket } = this;
+    // A socket closed with unread bytes would take the last replies with it (RST): read on until the client is done.
+    socket.resume();
+    socket.end(() => setTimeout(() => socket.destroy(), LINGER_MS).unref());
+  }
+
+  #drop(): void {
+    this.#out.reset();
+    this.#out.buffer = EMPTY;
+    this.#writingBytes = 0;
   }
 }

@@ -4,7 +4,7 @@
  */
 import path from 'node:path';
 import { MessageChannel, Worker } from 'node:worker_threads';
-import type { TransferListItem } from 'node:worker_threads';
+import type { MessagePort } from 'node:worker_threads';
 import { readFileSync } from 'node:fs';
 import { Piscina } from 'piscina';
 import { FatalError, SkerryError } from '../core/errors.ts';
@@ -342,11 +342,15 @@ class Node implements RunningServer {
     this.#learn(recovered.flatMap((message) => (message.type === 'recovered' ? message.routes : [])));
   }
 
-  #startWorker(boot: WorkerBoot, transferList: readonly TransferListItem[]): WorkerThread {
-    const thread = new Worker(SHARD_WORKER, { workerData: boot, transferList, name: `shard ${boot.workerIndex}` });
+  #startWorker(boot: WorkerBoot, ports: readonly MessagePort[]): WorkerThread {
+    const thread = new Worker(SHARD_WORKER, {
+      workerData: boot,
+      transferList: [...ports],
+      name: `shard ${boot.workerIndex}`,
+    });
     const worker: WorkerThread = { thread, waiting: new Map() };
     thread.on('message', (message: FromWorker) => this.#onMessage(worker, message));
-    thread.on('error', (cause) => {
+    thread.on('error', (cause: Error) => {
       this.#fail(new FatalError('KV_STATE', `Worker ${boot.workerIndex} failed: ${cause.message}`, { cause }));
     });
     return worker;

@@ -63,19 +63,17 @@ onSmallDisk(
     const full = once(wal, 'full');
     let index = 0;
     while (client.status === WAL_RUNNING) {
-      await client.until(() => client.status !== WAL_RUNNING || client.append(1, index + 1, value));
-      if (client.appender.position > 0) index = client.status === WAL_RUNNING ? index + 1 : index;
+      if (client.append(1, index + 1, value)) index += 1;
       await client.durable();
     }
     await full;
     t.is(client.status, WAL_FULL);
     // What was on its way when the disk filled up becomes durable all the same.
-    const next = Math.max(index, 1) + 1;
     for (let i = 0; i < 10; i++) t.true(client.append(2, i + 1, value));
     await client.durable();
     const scan = scanWal(nodeDisk, dir);
     t.is(scan.ranges.get(2)?.lastIndex, 10);
-    t.true((scan.ranges.get(1)?.lastIndex as number) >= next - 2);
+    t.is(scan.ranges.get(1)?.lastIndex, index);
 
     const resumed = once(wal, 'resumed');
     fs.unlinkSync(filler);

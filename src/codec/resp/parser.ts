@@ -57,6 +57,8 @@ export class RespParser {
   #nameStart = -1;
   #nameEnd = -1;
   #isPaused = false;
+  /** A command is being handed out; resume() need do nothing more. */
+  #isRunning = false;
   #isClosed = false;
 
   constructor(options: RespParserOptions) {
@@ -77,7 +79,8 @@ export class RespParser {
   resume(): void {
     if (!this.#isPaused) return;
     this.#isPaused = false;
-    if (this.#pending !== null && this.#pendingBytes > 0) this.#run(this.#pending, this.#pendingBytes);
+    if (this.#isRunning || this.#pending === null || this.#pendingBytes === 0) return;
+    this.#run(this.#pending, this.#pendingBytes);
   }
 
   /** No more commands are handed out, ever. */
@@ -125,6 +128,7 @@ export class RespParser {
 
   #run(buffer: Buffer, end: number): void {
     if (!this.#isPaused) {
+      this.#isRunning = true;
       try {
         while (this.#next(buffer, end)) {
           this.#commandStart = this.#at;
@@ -134,6 +138,8 @@ export class RespParser {
       } catch (error) {
         this.close();
         throw error;
+      } finally {
+        this.#isRunning = false;
       }
     }
     if (!this.#isClosed) this.#keep(buffer, end);

@@ -6,7 +6,7 @@
  *     └────────┴──────┴─────────┴─────────┴─────┴────────┘
  *
  *     header, 64 bytes                          block, 16 bytes and its data
- *      0  u32 magic "SKCP"                       0  u32 magic "SKCB"
+ *      0  u32 magic "SKCP"                       0  u32 magic "SKCB": records, "SKCV": piece of a long value
  *      4  u32 version 1                          4  u32 raw bytes    of the records
  *      8  u64 rangeId                            8  u32 stored bytes zstd, or as they are when equal to raw bytes
  *     16  u64 applied index                     12  u32 crc-32       of bytes 0–11 and the stored bytes
@@ -20,9 +20,10 @@
  *                                               28  u32 crc-32 of bytes 0–27
  *
  *     record in a block, keys ascending through the whole file
- *      u16 key bytes · u8 tag · u8 flags (1 = expires) · u32 value bytes · u64 version · [u64 expiry, Unix ms] · key · value
+ *      u16 key bytes · u8 tag · u8 flags · u32 value bytes · u64 version · [u64 expiry, Unix ms] · key · [value]
+ *      flags: 1 = expires, 2 = long: the record ends its block, and the value follows in value blocks of its own
  *
- * A record is never split: a block is closed when it has reached BLOCK_BYTES, so a long value makes a long block.
+ * A block of records is closed when it has reached BLOCK_BYTES; values above that are long, in pieces of VALUE_PIECE_BYTES.
  */
 import type { Hlc, LogIndex, RangeId, Term } from '../../core/brands.ts';
 import { crc32 } from '../../codec/crc.ts';
@@ -35,9 +36,13 @@ export const FOOTER_BYTES = 32;
 export const BLOCK_BYTES = 256 * 1024;
 export const RECORD_HEADER_BYTES = 16;
 export const EXPIRES = 1;
+export const LONG = 2;
+/** A long value is cut into pieces of this size; the last one may be shorter. */
+export const VALUE_PIECE_BYTES = 1024 * 1024;
 
 const HEADER_MAGIC = 0x50434b53; // "SKCP"
-const BLOCK_MAGIC = 0x42434b53; // "SKCB"
+const RECORDS_MAGIC = 0x42434b53; // "SKCB"
+const VALUE_MAGIC = 0x56434b53; // "SKCV"
 const FOOTER_MAGIC = 0x46434b53; // "SKCF"
 const VERSION = 1;
 
@@ -52,6 +57,8 @@ export interface CheckpointInfo {
 }
 
 export interface BlockHeader {
+  /** Whether it holds a piece of a long value, and no records. */
+  readonly isValue: boolean;
   readonly rawBytes: number;
   readonly storedBytes: number;
   readonly checksum: number;
@@ -100,8 +107,8 @@ export function decodeHeader(
 }
 
 /** Fills in the header of a block whose `stored` bytes follow, and returns its checksum. */
-export function writeBlockHeader(header: Buffer, rawBytes: number, stored: Buffer): number {
-  header.writeUInt32LE(BLOCK_MAGIC, 0);
+export function writeBlockHeader(header: Buffer, isValue: boolean, rawBytes: number, stored: Buffer): number {
+  header.writeUInt32LE(isValue ? VALUE_MAGIC : RECORDS_MAGIC, 0);
   header.writeUInt32LE(rawBytes, 4);
   header.writeUInt32LE(stored.length, 8);
   const checksum = crc32(stored, 0, stored.length, crc32(header, 0, 12));
@@ -111,8 +118,11 @@ export function writeBlockHeader(header: Buffer, rawBytes: number, stored: Buffe
 
 /** Null when it is no block header. */
 export function readBlockHeader(header: Buffer): BlockHeader | null {
-  if (header.length < BLOCK_HEADER_BYTES || header.readUInt32LE(0) !== BLOCK_MAGIC) return null;
+  if (header.length < BLOCK_HEADER_BYTES) return null;
+  const magic = header.readUInt32LE(0);
+  if (magic !== RECORDS_MAGIC && magic !== VALUE_MAGIC) return null;
   return {
+    isValue: magic === VALUE_MAGIC,
     rawBytes: header.readUInt32LE(4),
     storedBytes: header.readUInt32LE(8),
     checksum: header.readUInt32LE(12),

@@ -5,7 +5,7 @@
 import path from 'node:path';
 import { zstdCompressSync, constants } from 'node:zlib';
 import { writeU64 } from '../../core/kv/batch.ts';
-import type { StoreCursor } from '../../core/kv/store.ts';
+import type { StoreCursor, ValueRef } from '../../core/kv/store.ts';
 import type { Disk, DiskFile } from '../disk.ts';
 import {
   BLOCK_BYTES,
@@ -15,7 +15,9 @@ import {
   encodeHeader,
   EXPIRES,
   FOOTER_BYTES,
+  LONG,
   RECORD_HEADER_BYTES,
+  VALUE_PIECE_BYTES,
   writeBlockHeader,
 } from './format.ts';
 import type { CheckpointInfo } from './format.ts';
@@ -23,28 +25,33 @@ import type { CheckpointInfo } from './format.ts';
 export interface WrittenCheckpoint {
   readonly bytes: number;
   readonly keys: number;
+  /** CRC-32 over all blocks' checksums, as in the footer: two checkpoints of the same state have the same. */
+  readonly crc: number;
 }
 
 /** Ends the name of a checkpoint that is being written. */
 export const TEMPORARY_SUFFIX = '.tmp';
 
 const ZSTD = { params: { [constants.ZSTD_c_compressionLevel]: 1 } };
+/** A block of records holds at most one record beyond BLOCK_BYTES, with a key of up to 64 KiB and a value of BLOCK_BYTES. */
+const BLOCK_BUFFER_BYTES = 2 * BLOCK_BYTES + 65536 + RECORD_HEADER_BYTES + 8;
 
 /**
- * Writes the checkpoint `file` of what `reader` walks over; its folder must exist. Throws the disk's error, and leaves nothing
- * behind but a temporary.
+ * Writes the checkpoint `file` of what `reader` walks over; its folder must exist. Calls `onProgress` after each block.
+ * Throws the disk's error, and leaves nothing behind but a temporary.
  */
 export function writeCheckpoint(
   disk: Disk,
   file: string,
   reader: StoreCursor,
   info: CheckpointInfo,
+  onProgress?: (keys: number, bytes: number) => void,
 ): WrittenCheckpoint {
   const temporary = file + TEMPORARY_SUFFIX;
   const output = disk.openFile(temporary, 'w+');
   let written: WrittenCheckpoint;
   try {
-    written = writeAll(output, reader, info);
+    written = new CheckpointWriter(output, onProgress).write(reader, info);
     output.sync();
   } finally {
     output.close();
@@ -54,76 +61,87 @@ export function writeCheckpoint(
   return written;
 }
 
-function writeAll(output: DiskFile, reader: StoreCursor, info: CheckpointInfo): WrittenCheckpoint {
-  let position = 0;
-  let blocks = 0;
-  let keys = 0;
-  let blocksChecksum = 0;
-  const append = (...parts: readonly Buffer[]): void => {
-    output.writev(parts, position);
-    for (const part of parts) position += part.length;
-  };
-  const block = new BlockBuilder((rawBytes, stored) => {
-    const header = Buffer.alloc(BLOCK_HEADER_BYTES);
-    blocksChecksum = chainChecksum(blocksChecksum, writeBlockHeader(header, rawBytes, stored));
-    append(header, stored);
-    blocks++;
-  });
-  append(encodeHeader(info), info.meta);
-  for (let more = reader.first(); more; more = reader.next()) {
-    const { keyBuffer, keyStart, keyEnd, value } = reader;
-    block.add(keyBuffer, keyStart, keyEnd, value);
-    keys++;
-  }
-  block.close();
-  append(encodeFooter({ blocks, keys, fileBytes: position + FOOTER_BYTES, blocksChecksum }));
-  return { bytes: position, keys };
-}
-
-class BlockBuilder {
-  #buffer = Buffer.allocUnsafeSlow(BLOCK_BYTES * 2);
+class CheckpointWriter {
+  readonly #output: DiskFile;
+  readonly #onProgress: ((keys: number, bytes: number) => void) | undefined;
+  /** Records of the block in the making. */
+  readonly #buffer = Buffer.allocUnsafeSlow(BLOCK_BUFFER_BYTES);
+  readonly #header = Buffer.allocUnsafeSlow(BLOCK_HEADER_BYTES);
   #bytes = 0;
-  readonly #emit: (rawBytes: number, stored: Buffer) => void;
+  #position = 0;
+  #blocks = 0;
+  #keys = 0;
+  #checksum = 0;
 
-  constructor(emit: (rawBytes: number, stored: Buffer) => void) {
-    this.#emit = emit;
+  constructor(output: DiskFile, onProgress: ((keys: number, bytes: number) => void) | undefined) {
+    this.#output = output;
+    this.#onProgress = onProgress;
   }
 
-  add(
-    key: Buffer,
-    keyStart: number,
-    keyEnd: number,
-    value: { buffer: Buffer; start: number; end: number; version: number; expiresAtMs: number; tag: number },
-  ): void {
-    const expires = value.expiresAtMs !== 0;
+  write(reader: StoreCursor, info: CheckpointInfo): WrittenCheckpoint {
+    this.#append([encodeHeader(info), info.meta]);
+    for (let more = reader.first(); more; more = reader.next()) {
+      this.#add(reader.keyBuffer, reader.keyStart, reader.keyEnd, reader.value);
+    }
+    this.#closeBlock();
+    const footer = {
+      blocks: this.#blocks,
+      keys: this.#keys,
+      fileBytes: this.#position + FOOTER_BYTES,
+      blocksChecksum: this.#checksum,
+    };
+    this.#append([encodeFooter(footer)]);
+    return { bytes: this.#position, keys: this.#keys, crc: this.#checksum };
+  }
+
+  #add(key: Buffer, keyStart: number, keyEnd: number, value: ValueRef): void {
+    const buffer = this.#buffer;
     const keyBytes = keyEnd - keyStart;
     const valueBytes = value.end - value.start;
-    const needed = RECORD_HEADER_BYTES + (expires ? 8 : 0) + keyBytes + valueBytes;
-    if (this.#bytes + needed > this.#buffer.length) this.close();
-    if (needed > this.#buffer.length) this.#buffer = Buffer.allocUnsafeSlow(needed);
-    const buffer = this.#buffer;
+    const isLong = valueBytes > BLOCK_BYTES;
     let at = this.#bytes;
     buffer.writeUInt16LE(keyBytes, at);
     buffer[at + 2] = value.tag;
-    buffer[at + 3] = expires ? EXPIRES : 0;
+    buffer[at + 3] = (value.expiresAtMs === 0 ? 0 : EXPIRES) | (isLong ? LONG : 0);
     buffer.writeUInt32LE(valueBytes, at + 4);
     writeU64(buffer, value.version, at + 8);
     at += RECORD_HEADER_BYTES;
-    if (expires) {
+    if (value.expiresAtMs !== 0) {
       writeU64(buffer, value.expiresAtMs, at);
       at += 8;
     }
     key.copy(buffer, at, keyStart, keyEnd);
-    value.buffer.copy(buffer, at + keyBytes, value.start, value.end);
-    this.#bytes = at + keyBytes + valueBytes;
-    if (this.#bytes >= BLOCK_BYTES) this.close();
+    at += keyBytes;
+    if (!isLong) {
+      value.buffer.copy(buffer, at, value.start, value.end);
+      at += valueBytes;
+    }
+    this.#bytes = at;
+    this.#keys++;
+    if (at >= BLOCK_BYTES || isLong) this.#closeBlock();
+    if (!isLong) return;
+    for (let from = value.start; from < value.end; from += VALUE_PIECE_BYTES) {
+      this.#emit(true, value.buffer.subarray(from, Math.min(from + VALUE_PIECE_BYTES, value.end)));
+    }
   }
 
-  close(): void {
-    if (this.#bytes === 0) return;
-    const raw = this.#buffer.subarray(0, this.#bytes);
-    const compressed = zstdCompressSync(raw, ZSTD);
-    this.#emit(raw.length, compressed.length < raw.length ? compressed : raw);
+  #closeBlock(): void {
+    if (this.#bytes > 0) this.#emit(false, this.#buffer.subarray(0, this.#bytes));
     this.#bytes = 0;
+  }
+
+  #emit(isValue: boolean, raw: Buffer): void {
+    const compressed = zstdCompressSync(raw, ZSTD);
+    const stored = compressed.length < raw.length ? compressed : raw;
+    const checksum = writeBlockHeader(this.#header, isValue, raw.length, stored);
+    this.#checksum = chainChecksum(this.#checksum, checksum);
+    this.#append([this.#header, stored]);
+    this.#blocks++;
+    this.#onProgress?.(this.#keys, this.#position);
+  }
+
+  #append(parts: readonly Buffer[]): void {
+    this.#output.writev(parts, this.#position);
+    for (const part of parts) this.#position += part.length;
   }
 }

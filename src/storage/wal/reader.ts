@@ -125,7 +125,7 @@ export class SegmentReader {
    */
   check(position: number, trusted = false): string | null {
     const { buffer, record } = this;
-    let at = this.#load(position, RECORD_HEADER_BYTES);
+    let at = this.#load(position, RECORD_BYTES_MIN);
     if (this.#available(at) < RECORD_BYTES_MIN) return 'the segment ends inside a record';
     const payloadBytes = buffer.readUInt32LE(at + LENGTH_AT);
     const type = buffer[at + TYPE_AT] as number;

@@ -1,6 +1,7 @@
 /** What a start makes of a log after a crash: the torn tail is cut, damage anywhere else is refused. FAILURES 9, 12, 14, 15. */
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
+import { crc32 } from '../../../../src/codec/crc.ts';
 import type { SkerryError } from '../../../../src/core/errors.ts';
 import { createPrng } from '../../../../src/core/prng.ts';
 import { BLOCK_BYTES, DATA_OFFSET, FLAG_BATCH_LAST, FLAGS_AT } from '../../../../src/storage/wal/format.ts';
@@ -358,6 +359,37 @@ test('what an fsync that failed left in the page cache is written again before i
     readLog(disk).records.map(({ data }) => data.toString()),
     ['first', 'second'],
   );
+});
+
+test('records of every size and at every place of the reading window read back, and damage among them is found', (t) => {
+  const prng = createPrng(11);
+  const segmentBytes = 12 * 1024 * 1024;
+  for (let round = 0; round < 4; round++) {
+    const disk = new FaultyDisk(round);
+    const log = new WalHarness(disk, { ringBytes: 8 * 1024 * 1024, wal: { segmentBytes, spareCount: 0 } });
+    const written: string[] = [];
+    for (let bytes = 0, index = 1; bytes < 9 * 1024 * 1024; index++) {
+      const size = prng.chance(0.1) ? prng.below(1_000_000) : prng.below(round === 0 ? 64 : 5000);
+      const value = Buffer.alloc(size, `${index}.`);
+      log.append(1, index, value);
+      written.push(`${index} ${crc32(value, 0, size)}`);
+      if (prng.chance(0.05)) log.flush();
+      bytes += size + 48;
+    }
+    log.flush();
+    const { scan, records } = readLog(disk);
+    const read = records.map(({ index, data }) => `${index} ${crc32(data, 0, data.length)}`);
+    t.is(read.join(), written.join());
+    const end = scan.segments[0]?.dataEnd as number;
+    for (let i = 0; i < 20; i++) {
+      const harmed = disk.clone();
+      harmed.patch(SEGMENT_1, DATA_OFFSET + prng.below(end / 2), Buffer.alloc(20_000, 0xee));
+      t.throws(() => scanWal(harmed, WAL_DIR), { code: 'KV_CORRUPT' });
+    }
+    const replayed: LogRecord[] = [];
+    replayWal(disk, WAL_DIR, scan, () => true, collectRecords(replayed));
+    t.is(replayed.map(({ index, data }) => `${index} ${crc32(data, 0, data.length)}`).join(), written.join());
+  }
 });
 
 test('replay gives each worker the records of its ranges only, with long entries whole', (t) => {

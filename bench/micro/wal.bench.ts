@@ -1,0 +1,114 @@
+/**
+ * The log's own costs: putting a record into the ring, completing it in a batch, and reading a log back. The disk is left
+ * out: batches go to memory, and the log to be scanned lies in the page cache.
+ */
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { add, complete, cycle, suite } from 'benny';
+import type { LogIndex, RangeId, Term } from '../../src/core/brands.ts';
+import {
+  createDoorbell,
+  createRing,
+  Doorbell,
+  RingConsumer,
+  RingProducer,
+} from '../../src/sharedarraybuffer-ring/index.ts';
+import { nodeDisk } from '../../src/storage/disk.ts';
+import { Batch } from '../../src/storage/wal/batch.ts';
+import { TYPE_DATA } from '../../src/storage/wal/format.ts';
+import { createIoPool, startWal } from '../../src/storage/wal/pool.ts';
+import { WalAppender } from '../../src/storage/wal/record.ts';
+import { replayWal, scanWal } from '../../src/storage/wal/recovery.ts';
+
+const MiB = 1024 * 1024;
+const TERM = 1 as Term;
+const RANGE = 1 as RangeId;
+const target = { nextSequence: 1, batchNumber: 0, seed: 12345, roomBytes: 64 * MiB, dataChecksum: 0 };
+
+/** A thousand records of `dataBytes` through the ring: encoded; or encoded, completed, and released. */
+function records(dataBytes: number, count: number): { encode: () => void; complete: () => void } {
+  const ring = createRing({ capacityBytes: 16 * MiB });
+  const appender = new WalAppender(new RingProducer(ring, null));
+  const consumer = new RingConsumer(ring);
+  const batch = new Batch(() => undefined);
+  const data = Buffer.alloc(dataBytes, 'x');
+  let index = 0;
+  const encode = (): void => {
+    for (let i = 0; i < count; i++) appender.append(TYPE_DATA, 0, TERM, RANGE, ++index as LogIndex, data, 0, dataBytes);
+    appender.publish();
+  };
+  const drain = (): void => {
+    while (consumer.poll()) consumer.consume(consumer.end - consumer.start);
+    consumer.release();
+  };
+  return {
+    encode() {
+      encode();
+      drain();
+    },
+    complete() {
+      encode();
+      batch.begin(target);
+      batch.take(consumer);
+      batch.seal();
+      consumer.release();
+    },
+  };
+}
+
+/** A closed log of about `bytes`, in records of `dataBytes`. */
+async function makeLog(bytes: number, dataBytes: number): Promise<string> {
+  const dir = path.join(fs.mkdtempSync(path.join(os.tmpdir(), 'skerry-bench-')), 'wal');
+  const ring = createRing({ capacityBytes: 8 * MiB });
+  const doorbell = createDoorbell();
+  const pool = createIoPool(2);
+  const wal = await startWal({ dir, pool, workers: [{ ring, doorbell }] });
+  const appender = new WalAppender(new RingProducer(ring, new Doorbell(wal.doorbell)));
+  const data = Buffer.alloc(dataBytes, 'x');
+  for (let index = 1; index * dataBytes < bytes; index++) {
+    while (!appender.append(TYPE_DATA, 0, TERM, RANGE, index as LogIndex, data, 0, dataBytes)) {
+      appender.publish();
+      await new Promise(setImmediate);
+    }
+  }
+  appender.publish();
+  await wal.stop();
+  await pool.destroy();
+  return dir;
+}
+
+const small = records(100, 1000);
+const medium = records(4096, 1000);
+const large = records(900_000, 4);
+const logs = { small: await makeLog(64 * MiB, 200), large: await makeLog(256 * MiB, 500_000) };
+const scans = { small: scanWal(nodeDisk, logs.small), large: scanWal(nodeDisk, logs.large) };
+
+await suite(
+  'wal',
+  add('encode 1000 records of 100 B', small.encode),
+  add('encode and complete 1000 records of 100 B', small.complete),
+  add('encode 1000 records of 4 KiB', medium.encode),
+  add('encode and complete 1000 records of 4 KiB', medium.complete),
+  add('encode 4 records of 900 kB', large.encode),
+  add('encode and complete 4 records of 900 kB', large.complete),
+  add(`scan ${scans.small.recordCount} records of 200 B, ${Math.round(scans.small.bytesRead / MiB)} MiB`, () => {
+    scanWal(nodeDisk, logs.small);
+  }),
+  add(`scan ${scans.large.recordCount} records of 500 kB, ${Math.round(scans.large.bytesRead / MiB)} MiB`, () => {
+    scanWal(nodeDisk, logs.large);
+  }),
+  add('replay the latter', () =>
+    replayWal(
+      nodeDisk,
+      logs.large,
+      scans.large,
+      () => true,
+      () => undefined,
+    ),
+  ),
+  cycle(),
+  complete(),
+);
+
+for (const dir of Object.values(logs)) fs.rmSync(path.dirname(dir), { recursive: true });

@@ -1,0 +1,4 @@
+/** What the process ends with. */
+export const EXIT_FAILED = 1;
+export const EXIT_USAGE = 2;
+export const EXIT_NOT_FOUND = 3;
