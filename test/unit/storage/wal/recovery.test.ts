@@ -380,10 +380,11 @@ test('records of every size and at every place of the reading window read back, 
     const { scan, records } = readLog(disk);
     const read = records.map(({ index, data }) => `${index} ${crc32(data, 0, data.length)}`);
     t.is(read.join(), written.join());
-    const end = scan.segments[0]?.dataEnd as number;
+    const lastBatchStart = scan.segments[0]?.lastBatchStart as number;
     for (let i = 0; i < 20; i++) {
       const harmed = disk.clone();
-      harmed.patch(SEGMENT_1, DATA_OFFSET + prng.below(end / 2), Buffer.alloc(20_000, 0xee));
+      const offset = DATA_OFFSET + prng.below(lastBatchStart - DATA_OFFSET - 20_000);
+      harmed.patch(SEGMENT_1, offset, Buffer.alloc(20_000, 0xee));
       t.throws(() => scanWal(harmed, WAL_DIR), { code: 'KV_CORRUPT' });
     }
     const replayed: LogRecord[] = [];
