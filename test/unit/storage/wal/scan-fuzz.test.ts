@@ -7,7 +7,7 @@ import { crc32 } from '../../../../src/codec/crc.ts';
 import { SkerryError } from '../../../../src/core/errors.ts';
 import { createPrng } from '../../../../src/core/prng.ts';
 import type { Prng } from '../../../../src/core/prng.ts';
-import { BLOCK_BYTES, DATA_OFFSET, STATE_CLOSED } from '../../../../src/storage/wal/format.ts';
+import { BLOCK_BYTES, DATA_OFFSET, SEGMENT_BYTES_MIN, STATE_CLOSED } from '../../../../src/storage/wal/format.ts';
 import { dumpWal, verifyWal } from '../../../../src/storage/wal/inspect.ts';
 import { repairWal } from '../../../../src/storage/wal/repair.ts';
 import { listSegments, segmentName } from '../../../../src/storage/wal/segment.ts';
@@ -30,7 +30,10 @@ function digestOf({ sequence, type, flags, term, rangeId, index, data }: LogReco
 function writeLog(seed: number): Log {
   const prng = createPrng(seed);
   const disk = new FaultyDisk(seed);
-  const log = new WalHarness(disk, { workers: 2, wal: { idleMarkMs: prng.chance(0.3) ? 0 : Infinity } });
+  // Some logs have segments larger than the reader's window.
+  const segmentBytes = seed % 4 === 0 ? 3 * 1024 * 1024 : SEGMENT_BYTES_MIN;
+  const idleMarkMs = prng.chance(0.3) ? 0 : Infinity;
+  const log = new WalHarness(disk, { workers: 2, wal: { idleMarkMs, segmentBytes } });
   const next = [1, 1, 1, 1];
   const isRecycling = prng.chance(0.5);
   const segments = isRecycling ? 7 : 2;
