@@ -10,6 +10,7 @@ import * as fc from 'fast-check';
 import { createDoorbell, Doorbell } from '../index.ts';
 import { countNotifies } from './notifies.ts';
 import type { PingPongOptions, PingPongReport } from './pingpong.worker.ts';
+import { runReporting } from './reporting.ts';
 import type { RingingOptions } from './ringing.worker.ts';
 
 const never = (): boolean => false;
@@ -32,11 +33,8 @@ function notifyLate(shared: SharedArrayBuffer): number {
   return woken;
 }
 
-async function playSide(options: PingPongOptions): Promise<PingPongReport> {
-  const worker = new Worker(new URL('pingpong.worker.ts', import.meta.url), { workerData: options });
-  const [report] = (await once(worker, 'message')) as [PingPongReport];
-  await once(worker, 'exit');
-  return report;
+function playSide(options: PingPongOptions): Promise<PingPongReport> {
+  return runReporting('pingpong.worker.ts', options);
 }
 
 for (const [first, second] of [
@@ -66,16 +64,12 @@ test.serial('many ringers notify at most once for each parking', async (t) => {
   const shared = createDoorbell();
   const words = new SharedArrayBuffer(8);
   const view = new Int32Array(words);
-  const workers = [0, 1, 2].map(() => {
-    const ringing: RingingOptions = { doorbell: shared, words };
-    return new Worker(new URL('ringing.worker.ts', import.meta.url), { workerData: ringing });
-  });
-  const counts = workers.map(async (worker) => (await once(worker, 'message')) as [number]);
+  const ringing: RingingOptions = { doorbell: shared, words };
+  const counts = [0, 1, 2].map(() => runReporting<number>('ringing.worker.ts', ringing));
   const doorbell = new Doorbell(shared);
   const parkings = 3000;
   let wakes = 0;
   for (let parking = 0; parking < parkings; parking += 1) {
-    // oxlint-disable-next-line no-await-in-loop -- one parking after the other is what is counted
     await new Promise<void>((resolve) => {
       const wake = (): void => {
         wakes += 1;
@@ -85,7 +79,7 @@ test.serial('many ringers notify at most once for each parking', async (t) => {
     });
   }
   Atomics.store(view, 1, 1);
-  const notifies = (await Promise.all(counts)).reduce((sum, [count]) => sum + count, 0);
+  const notifies = (await Promise.all(counts)).reduce((sum, count) => sum + count, 0);
   t.true(notifies <= parkings, `${notifies} notifies for ${parkings} parkings`);
   t.true(wakes <= notifies && wakes > 100, `${wakes} wake-ups from ${notifies} notifies`);
   t.true(Atomics.load(view, 0) > parkings, 'the bell was rung more often than it was parked at');
@@ -148,7 +142,6 @@ test.serial('any order of park, unpark and ring wakes the last parking once, and
             notifyLate(shared);
             break;
           case 'turn':
-            // oxlint-disable-next-line no-await-in-loop -- the steps are a sequence
             await delivered();
             if (current?.rung === true) {
               expected.push(current.id);
@@ -198,7 +191,6 @@ test('a notify that comes late does not end a blocking wait: only a ring does', 
   const exited = once(worker, 'exit');
   for (let late = 0; late < 50;) {
     late += notifyLate(shared);
-    // oxlint-disable-next-line no-await-in-loop -- lets the worker go back to sleep
     await nextTurn();
   }
   t.false(rung);
@@ -211,7 +203,6 @@ test('a thread that died while parked costs its ringers one notify, and nothing 
   const shared = createDoorbell();
   const worker = new Worker(new URL('waiting.worker.ts', import.meta.url), { workerData: shared });
   while (notifyLate(shared) === 0) {
-    // oxlint-disable-next-line no-await-in-loop -- until the worker is known to sleep
     await nextTurn();
   }
   await worker.terminate();

@@ -6,6 +6,7 @@ import test from 'ava';
 import type { ExecutionContext } from 'ava';
 import { createDoorbell, createRing, Doorbell, RingConsumer, RingProducer } from '../index.ts';
 import type { CrashOptions } from './crash.worker.ts';
+import { runReporting } from './reporting.ts';
 import { HEADER_BYTES, readRecord, writeRecord, xorshift32 } from './traffic.ts';
 import type { TrafficOptions, TrafficReport } from './traffic.worker.ts';
 
@@ -18,11 +19,8 @@ interface Traffic {
   readonly consumer: TrafficOptions['waiting'];
 }
 
-async function runEnd(options: TrafficOptions): Promise<TrafficReport> {
-  const worker = new Worker(new URL('traffic.worker.ts', import.meta.url), { workerData: options });
-  const [report] = (await once(worker, 'message')) as [TrafficReport];
-  await once(worker, 'exit');
-  return report;
+function runEnd(options: TrafficOptions): Promise<TrafficReport> {
+  return runReporting('traffic.worker.ts', options);
 }
 
 async function runTraffic(t: ExecutionContext, traffic: Traffic): Promise<void> {
