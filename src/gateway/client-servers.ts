@@ -110,6 +110,7 @@ export function createClientServers(options: ClientServersOptions): ClientServer
     valueBytesMax: maxValueBytes,
     workerPorts: () => workerPorts,
     splitRange: options.splitRange,
+    status: () => ({ ...infoConstants(), ...infoNumbers(readers) }),
     onOpen,
     onClose,
     onBytesIn,

@@ -4,11 +4,13 @@
  */
 import type { MessagePort } from 'node:worker_threads';
 import type { RangeId } from '../core/brands.ts';
+import type { ReplyTarget } from '../core/kv/reply.ts';
 import { commandByOp } from '../core/kv/table.ts';
 import type { FlushQueue } from '../net/flush-queue.ts';
 import { createFlushQueue } from '../net/flush-queue.ts';
 import { Doorbell, RingConsumer, RingProducer } from '../sharedarraybuffer-ring/index.ts';
 import { CursorTable } from './router/cursor-table.ts';
+import type { RequestFrame } from './router/forward-frame.ts';
 import { ForwardLink } from './router/forward-link.ts';
 import type { Route } from './router/route-table.ts';
 import { RouteTable } from './router/route-table.ts';
@@ -50,7 +52,8 @@ export class Gateway {
 
   constructor(options: GatewayOptions) {
     const { workerIndex, workerCount, doorbells, scanCursors, localRange, nowMs, onForward, schedule } = options;
-    const links = options.links.map((end) => ({ peer: end.peer, link: this.#connect(end, doorbells) }));
+    const execute = (frame: RequestFrame, target: ReplyTarget): void => this.router.execute(frame, target);
+    const links = options.links.map((end) => ({ peer: end.peer, link: connectLink(end, doorbells, execute) }));
     this.#links = links.map(({ link }) => link);
     this.#schedule = schedule;
     this.flushQueue = createFlushQueue(schedule);
@@ -95,17 +98,22 @@ export class Gateway {
   get inFlight(): number {
     return this.#links.reduce((sum, link) => sum + link.inFlight, 0);
   }
+}
 
-  #connect(end: LinkEnd, doorbells: readonly SharedArrayBuffer[]): ForwardLink {
-    const peerDoorbell = new Doorbell(doorbells[end.peer] as SharedArrayBuffer);
-    return new ForwardLink({
-      outgoing: new RingProducer(end.outgoing, peerDoorbell),
-      incoming: new RingConsumer(end.incoming),
-      port: end.port,
-      peerDoorbell,
-      waiting: new Int32Array(end.waiting),
-      mine: end.mine,
-      execute: (frame, target) => this.router.execute(frame, target),
-    });
-  }
+/** This thread's side of a link. `execute` runs what the other side sends. */
+export function connectLink(
+  end: LinkEnd,
+  doorbells: readonly SharedArrayBuffer[],
+  execute: (frame: RequestFrame, target: ReplyTarget) => void,
+): ForwardLink {
+  const peerDoorbell = new Doorbell(doorbells[end.peer] as SharedArrayBuffer);
+  return new ForwardLink({
+    outgoing: new RingProducer(end.outgoing, peerDoorbell),
+    incoming: new RingConsumer(end.incoming),
+    port: end.port,
+    peerDoorbell,
+    waiting: new Int32Array(end.waiting),
+    mine: end.mine,
+    execute,
+  });
 }

@@ -11,6 +11,7 @@ import { LOCK_NAME } from '../../storage/wal/names.ts';
 import { repairWal } from '../../storage/wal/repair.ts';
 import type { RepairReport } from '../../storage/wal/repair.ts';
 import { listSegments } from '../../storage/wal/segment.ts';
+import { EXIT_FAILED } from '../exit-codes.ts';
 
 interface WalOptions {
   readonly json?: boolean;
@@ -18,9 +19,6 @@ interface WalOptions {
   readonly limit?: number;
   readonly force?: boolean;
 }
-
-/** Ends with this when the log is damaged. */
-const EXIT_DAMAGED = 1;
 
 export function registerWal(program: Command): void {
   const wal = program.command('wal').description('look into the write-ahead log of a stopped node, and repair it');
@@ -100,7 +98,7 @@ function verify(dir: string, options: WalOptions): void {
     const verdict = verifyWal(nodeDisk, dir);
     if (options.json) print(JSON.stringify(verdict));
     else for (const line of formatVerdict(verdict)) print(line);
-    if (!verdict.isUsable) process.exitCode = EXIT_DAMAGED;
+    if (!verdict.isUsable) process.exitCode = EXIT_FAILED;
   });
 }
 
@@ -111,7 +109,7 @@ function repair(dir: string, options: WalOptions): void {
       for (const line of formatVerdict(verdict)) talk(line);
       talk('Nothing was changed. Repairing gives up everything behind the first damage, acknowledged writes included;');
       talk('restoring the node from its peers or a backup does not. To repair all the same, add --force.');
-      process.exitCode = EXIT_DAMAGED;
+      process.exitCode = EXIT_FAILED;
       return;
     }
     const now = new Date();

@@ -16,6 +16,8 @@ export interface NativeServerOptions {
   /** The workers' own ports, by worker. */
   readonly workerPorts: () => readonly number[];
   readonly splitRange: (key: Buffer) => Promise<void>;
+  /** What the node says of itself, as plain data. */
+  readonly status: () => Readonly<Record<string, unknown>>;
   readonly onOpen: () => void;
   readonly onClose: () => void;
   readonly onBytesIn: (bytes: number) => void;
@@ -69,6 +71,7 @@ export function createNativeServer(options: NativeServerOptions): NativeServer {
         workerIndex,
         version,
         topology,
+        status: options.status,
         splitRange: options.splitRange,
       });
       sessions.add(session);

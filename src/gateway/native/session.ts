@@ -17,6 +17,7 @@ import {
   OP_HELLO,
   OP_PING,
   OP_RANGE_SPLIT,
+  OP_STATUS,
   OP_TOPOLOGY,
   PROTOCOL_MAGIC,
   PROTOCOL_VERSION,
@@ -50,6 +51,7 @@ export interface NativeSessionOptions {
   readonly workerIndex: number;
   readonly version: string;
   readonly topology: () => Topology;
+  readonly status: () => Readonly<Record<string, unknown>>;
   readonly splitRange: (key: Buffer) => Promise<void>;
 }
 
@@ -179,7 +181,7 @@ export class NativeSession implements ReplyTarget, Flushable {
   }
 
   #protocolRequest({ op, requestId, args }: RequestFrame): void {
-    const { topology, version, workerIndex, frameBytesMax, splitRange } = this.#options;
+    const { topology, status, version, workerIndex, frameBytesMax, splitRange } = this.#options;
     if (op === OP_HELLO) {
       const magic = args.count > 0 ? args.buffer.toString('latin1', args.start[0], args.end[0]) : '';
       const wanted = args.count > 1 ? Number(args.buffer.toString('latin1', args.start[1], args.end[1])) : 0;
@@ -199,6 +201,8 @@ export class NativeSession implements ReplyTarget, Flushable {
       });
     } else if (op === OP_TOPOLOGY) {
       this.#answer(requestId, topology());
+    } else if (op === OP_STATUS) {
+      this.#answer(requestId, status());
     } else if (op === OP_PING) {
       this.#answer(requestId, null);
     } else if (op === OP_RANGE_SPLIT && args.count === 1) {

@@ -1,0 +1,179 @@
+/** The store as its users have it: the same over TCP and embedded. */
+import { OP_RANGE_SPLIT, OP_STATUS, OP_TOPOLOGY } from '../codec/native/frame.ts';
+import type { RangeRoute, Topology } from '../codec/native/messages.ts';
+import { SkerryError } from '../core/errors.ts';
+import type { CommandSpec } from '../core/kv/spec.ts';
+import { commandByName, requireCommand } from '../core/kv/table.ts';
+import { CALL_ONCE, CALL_READ, CALL_WRITE } from './call.ts';
+import type { Dispatcher } from './dispatcher.ts';
+import { listEntries } from './list.ts';
+import type {
+  BatchOperation,
+  CallOptions,
+  ClientSettings,
+  Consistency,
+  Entry,
+  Format,
+  Formatted,
+  Key,
+  ListOptions,
+  ReadOptions,
+  SetOptions,
+  Value,
+} from './options.ts';
+import type { Decode } from './replies.ts';
+import { decodeBytes, decodeBytesArray, decodeOk, decodePositive, decodeText, decodeValue } from './replies.ts';
+
+const GET = requireCommand('GET');
+const MGET = requireCommand('MGET');
+const SET = requireCommand('SET');
+const DEL = requireCommand('DEL');
+const EXISTS = requireCommand('EXISTS');
+const BATCH = requireCommand('BATCH');
+
+const CONSISTENCIES: Readonly<Record<Consistency, number>> = { lease: 0, linearizable: 1, stale: 2 };
+
+/** A store. Every method rejects with SkerryError; `code` says what happened. */
+export class Store<As extends Format = 'bytes'> implements AsyncDisposable {
+  readonly #dispatcher: Dispatcher;
+  readonly #settings: ClientSettings;
+
+  constructor(dispatcher: Dispatcher, settings: ClientSettings) {
+    this.#dispatcher = dispatcher;
+    this.#settings = settings;
+  }
+
+  /** The value of a key, undefined when it is absent. */
+  get<F extends Format = As>(key: Key, options?: ReadOptions<F>): Promise<Formatted<F> | undefined> {
+    const decode: Decode<Buffer | string | undefined> = this.#isText(options) ? decodeText : decodeBytes;
+    return this.#read(GET, [key], key, decode, options) as Promise<Formatted<F> | undefined>;
+  }
+
+  /** The values of several keys, in the order of the keys. Each is read linearizably, all of them not at one instant. */
+  async getMany<F extends Format = As>(
+    keys: readonly Key[],
+    options?: ReadOptions<F>,
+  ): Promise<(Formatted<F> | undefined)[]> {
+    const [first] = keys;
+    if (first === undefined) return [];
+    const values = await this.#read(MGET, keys, first, decodeBytesArray, options);
+    const isText = this.#isText(options);
+    return values.map((value) => (isText ? value?.toString() : value)) as (Formatted<F> | undefined)[];
+  }
+
+  /** Stores a value. False only when ifAbsent or ifPresent did not hold. Durable when it resolves. */
+  set(key: Key, value: Value, options: SetOptions = {}): Promise<boolean> {
+    const args: Value[] = [key, value];
+    if (options.ifAbsent === true) args.push('NX');
+    if (options.ifPresent === true) args.push('XX');
+    if (options.keepTtl === true) args.push('KEEPTTL');
+    if (options.ttlMs !== undefined) args.push('PX', String(Math.ceil(options.ttlMs)));
+    return this.#write(SET, args, key, decodeOk, options);
+  }
+
+  /** Deletes a key; whether it was there. */
+  delete(key: Key, options?: CallOptions): Promise<boolean> {
+    return this.#write(DEL, [key], key, decodePositive, options);
+  }
+
+  has(key: Key, options?: ReadOptions): Promise<boolean> {
+    return this.#read(EXISTS, [key], key, decodePositive, options);
+  }
+
+  /** Entries in the order of their keys. Each page is read at one instant, the whole is not. */
+  list<F extends Format = As>(options: ListOptions<F> = {}): AsyncIterableIterator<Entry<F>> {
+    const format = (options.as ?? this.#settings.as) as F;
+    return listEntries(this.#dispatcher, this.#settings, options, format);
+  }
+
+  /** Changes several keys of one range, all or none; KV_CROSS_RANGE when they lie in several. */
+  async batch(operations: readonly BatchOperation[], options?: CallOptions): Promise<void> {
+    const [first] = operations;
+    if (first === undefined) return;
+    const args = operations.flatMap((operation): Value[] =>
+      operation.type === 'delete'
+        ? [operation.key, 'D', '']
+        : [operation.key, operation.ttlMs === undefined ? 'P' : `P${Math.ceil(operation.ttlMs)}`, operation.value],
+    );
+    await this.#write(BATCH, args, first.key, decodeOk, options);
+  }
+
+  /** Any command of the store by its name, as over RESP; replies are numbers, Buffers, strings, null and arrays. */
+  async command(name: string, args: readonly Value[] = [], options?: CallOptions): Promise<unknown> {
+    const spec = commandByName(name.toUpperCase());
+    if (spec === undefined || spec.flags.includes('internal')) {
+      throw new SkerryError('KV_INVALID', `there is no command ${name}`);
+    }
+    const key = spec.firstKey > 0 ? (args[spec.firstKey - 1] ?? null) : null;
+    return spec.write
+      ? await this.#write(spec, args, key, decodeValue, options)
+      : await this.#read(spec, args, key, decodeValue, options);
+  }
+
+  /** The ranges of the store, in the order of their keys. */
+  async ranges(options?: CallOptions): Promise<readonly RangeRoute[]> {
+    const topology = (await this.#control(OP_TOPOLOGY, [], CALL_READ, options)) as Topology;
+    return topology.ranges;
+  }
+
+  /** Cuts the range that holds the key there. */
+  async splitRange(key: Key, options?: CallOptions): Promise<void> {
+    await this.#control(OP_RANGE_SPLIT, [key], CALL_ONCE, options);
+  }
+
+  /** What the node says of itself. */
+  async status(options?: CallOptions): Promise<Readonly<Record<string, unknown>>> {
+    return (await this.#control(OP_STATUS, [], CALL_READ, options)) as Readonly<Record<string, unknown>>;
+  }
+
+  /** Ends the connections; of an embedded store, the store. Calls under way fail. */
+  close(): Promise<void> {
+    return this.#dispatcher.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #isText(options: { readonly as?: Format | undefined } | undefined): boolean {
+    return (options?.as ?? this.#settings.as) === 'text';
+  }
+
+  #read<Result>(
+    spec: CommandSpec,
+    args: readonly Value[],
+    key: Value | null,
+    decode: Decode<Result>,
+    options: ReadOptions | undefined,
+  ): Promise<Result> {
+    const consistency = CONSISTENCIES[options?.consistency ?? 'lease'];
+    return this.#dispatcher.call(
+      { op: spec.op, kind: CALL_READ, args, key, binding: null, consistency },
+      decode,
+      options,
+    );
+  }
+
+  #write<Result>(
+    spec: CommandSpec,
+    args: readonly Value[],
+    key: Value | null,
+    decode: Decode<Result>,
+    options: CallOptions | undefined,
+  ): Promise<Result> {
+    return this.#dispatcher.call(
+      { op: spec.op, kind: CALL_WRITE, args, key, binding: null, consistency: 0 },
+      decode,
+      options,
+    );
+  }
+
+  #control(
+    op: number,
+    args: readonly Value[],
+    kind: typeof CALL_READ | typeof CALL_ONCE,
+    options: CallOptions | undefined,
+  ): Promise<unknown> {
+    return this.#dispatcher.call({ op, kind, args, key: null, binding: null, consistency: 0 }, decodeValue, options);
+  }
+}
