@@ -4,6 +4,7 @@
 import { Command, CommanderError } from 'commander';
 import { SkerryError } from '../core/errors.ts';
 import { version } from '../server/server.ts';
+import { registerBench } from './commands/bench.ts';
 import { registerClientCommands } from './commands/client.ts';
 import { registerServe } from './commands/serve.ts';
 import { registerWal } from './commands/wal.ts';
@@ -18,6 +19,7 @@ export async function run(argv: readonly string[]): Promise<void> {
     .exitOverride();
   registerServe(program);
   registerClientCommands(program);
+  registerBench(program);
   registerWal(program);
   for (const command of [program, ...program.commands, ...program.commands.flatMap(({ commands }) => commands)]) {
     command.exitOverride().showSuggestionAfterError().showHelpAfterError('(add --help for help)');

@@ -1,2 +1,200 @@
+/** Commands that talk to a running node: get, set, del, scan, range, status. */
 import type { Command } from 'commander';
-export function registerClientCommands(_program: Command): void {}
+import { connect } from '../../client/connect.ts';
+import type { Store } from '../../client/store.ts';
+import { keyFromText } from '../../server/config.ts';
+import { EXIT_NOT_FOUND } from '../exit-codes.ts';
+import { printable, printJson, printLine, printTable } from '../output.ts';
+
+interface ClientFlags {
+  readonly server: string;
+  readonly json?: boolean;
+  readonly timeout: string;
+}
+
+const DEFAULT_SERVER = process.env['SKERRY_SERVER'] ?? '127.0.0.1:7370';
+
+/** Adds the options that all client commands have. */
+export function withServer(command: Command): Command {
+  return command
+    .option('--server <host:port>', 'Native address of any node.', DEFAULT_SERVER)
+    .option('--timeout <ms>', 'Milliseconds before giving up.', '10000')
+    .option('--json', 'Print JSON.');
+}
+
+/** Runs `action` with a connection, which is closed afterwards. */
+export async function withStore(flags: ClientFlags, action: (store: Store) => Promise<void>): Promise<void> {
+  const timeoutMs = Number(flags.timeout);
+  const store = await connect(`skerry://${flags.server}`, { timeoutMs, connectTimeoutMs: timeoutMs, retries: 4 });
+  try {
+    await action(store);
+  } finally {
+    await store.close();
+  }
+}
+
+export function registerClientCommands(program: Command): void {
+  registerGet(program);
+  registerSet(program);
+  registerDel(program);
+  registerScan(program);
+  registerRange(program);
+  registerStatus(program);
+}
+
+function registerGet(program: Command): void {
+  withServer(program.command('get'))
+    .argument('<key>', 'The key; \\xHH stands for a byte.')
+    .option('--raw', 'Print the bytes as they are, without a newline.')
+    .description('Print the value of a key; exit code 3 when it is absent')
+    .addHelpText('after', '\nExamples:\n  skerry get user:1\n  skerry get image --raw > image.png')
+    .action(async (key: string, flags: ClientFlags & { raw?: boolean }) => {
+      await withStore(flags, async (store) => {
+        const value = await store.get(keyFromText(key));
+        if (value === undefined) process.exitCode = EXIT_NOT_FOUND;
+        if (flags.json === true) printJson({ key, value: value === undefined ? null : printable(value) });
+        else if (value === undefined) process.stderr.write(`skerry: there is no key ${key}\n`);
+        else if (flags.raw === true) process.stdout.write(value);
+        else printLine(printable(value));
+      });
+    });
+}
+
+function registerSet(program: Command): void {
+  withServer(program.command('set'))
+    .argument('<key>')
+    .argument('[value]', 'Without it, the value is read from standard input.')
+    .option('--ttl <ms>', 'Milliseconds until the key expires.')
+    .option('--if-absent', 'Only when the key is absent; exit code 3 when it is there.')
+    .description('Store a value; it is durable when the command ends')
+    .addHelpText('after', '\nExamples:\n  skerry set user:1 Ada\n  skerry set image < image.png')
+    .action(
+      async (key: string, value: string | undefined, flags: ClientFlags & { ttl?: string; ifAbsent?: boolean }) => {
+        const bytes = value === undefined ? await readInput() : keyFromText(value);
+        await withStore(flags, async (store) => {
+          const isStored = await store.set(keyFromText(key), bytes, {
+            ttlMs: flags.ttl === undefined ? undefined : Number(flags.ttl),
+            ifAbsent: flags.ifAbsent,
+          });
+          if (!isStored) process.exitCode = EXIT_NOT_FOUND;
+          if (flags.json === true) printJson({ key, stored: isStored });
+          else process.stderr.write(isStored ? 'stored\n' : `not stored: the key ${key} is there\n`);
+        });
+      },
+    );
+}
+
+function registerDel(program: Command): void {
+  withServer(program.command('del'))
+    .argument('<keys...>')
+    .description('Delete keys; exit code 3 when none of them was there')
+    .addHelpText('after', '\nExample:\n  skerry del user:1 user:2')
+    .action(async (keys: string[], flags: ClientFlags) => {
+      await withStore(flags, async (store) => {
+        const deleted = (await store.command('DEL', keys.map(keyFromText))) as number;
+        if (deleted === 0) process.exitCode = EXIT_NOT_FOUND;
+        if (flags.json === true) printJson({ deleted });
+        else printLine(String(deleted));
+      });
+    });
+}
+
+interface ScanFlags extends ClientFlags {
+  readonly prefix?: string;
+  readonly start?: string;
+  readonly end?: string;
+  readonly limit?: string;
+  readonly reverse?: boolean;
+  readonly keysOnly?: boolean;
+}
+
+function registerScan(program: Command): void {
+  withServer(program.command('scan'))
+    .option('--prefix <prefix>', 'Only keys that begin with it.')
+    .option('--start <key>', 'First key.')
+    .option('--end <key>', 'Key behind the last one.')
+    .option('--limit <n>', 'At most so many.')
+    .option('--reverse', 'From the last key to the first.')
+    .option('--keys-only', 'Print keys without their values.')
+    .description('Print keys and values in the order of the keys')
+    .addHelpText('after', '\nExamples:\n  skerry scan --prefix user: --limit 10\n  skerry scan --json > backup.ndjson')
+    .action(async (flags: ScanFlags) => {
+      await withStore(flags, async (store) => {
+        const entries = store.list({
+          prefix: flags.prefix === undefined ? undefined : keyFromText(flags.prefix),
+          start: flags.start === undefined ? undefined : keyFromText(flags.start),
+          end: flags.end === undefined ? undefined : keyFromText(flags.end),
+          limit: flags.limit === undefined ? undefined : Number(flags.limit),
+          reverse: flags.reverse,
+        });
+        for await (const { key, value } of entries) {
+          const shown = printable(key);
+          if (flags.json === true)
+            printJson(flags.keysOnly === true ? { key: shown } : { key: shown, value: printable(value) });
+          else printLine(flags.keysOnly === true ? shown : `${shown}\t${printable(value)}`);
+        }
+      });
+    });
+}
+
+function registerRange(program: Command): void {
+  const range = program.command('range').description('Look at and change how the key space is cut into ranges');
+  withServer(range.command('list'))
+    .description('List the ranges in the order of their keys')
+    .addHelpText('after', '\nExample:\n  skerry range list --json')
+    .action(async (flags: ClientFlags) => {
+      await withStore(flags, async (store) => {
+        const ranges = (await store.ranges()).map(({ rangeId, startKey, endKey, epoch, workerIndex }) => ({
+          rangeId,
+          startKey: printable(startKey),
+          endKey: endKey === null ? null : printable(endKey),
+          version: epoch.version,
+          worker: workerIndex,
+        }));
+        if (flags.json === true) {
+          printJson(ranges);
+          return;
+        }
+        const rows = ranges.map(({ rangeId, startKey, endKey, version, worker }) => {
+          return [
+            String(rangeId),
+            startKey === '' ? '(first)' : startKey,
+            endKey ?? '(last)',
+            String(version),
+            String(worker),
+          ];
+        });
+        printTable([['RANGE', 'FROM', 'TO', 'VERSION', 'WORKER'], ...rows]);
+      });
+    });
+  withServer(range.command('split'))
+    .argument('<key>', 'First key of the new range.')
+    .description('Cut the range that holds a key into two, there')
+    .addHelpText('after', '\nExample:\n  skerry range split user:5')
+    .action(async (key: string, flags: ClientFlags) => {
+      await withStore(flags, async (store) => {
+        await store.splitRange(keyFromText(key));
+        if (flags.json === true) printJson({ splitAt: key });
+        else process.stderr.write(`split at ${key}\n`);
+      });
+    });
+}
+
+function registerStatus(program: Command): void {
+  withServer(program.command('status'))
+    .description('Show how a node fares')
+    .addHelpText('after', '\nExample:\n  skerry status --server 127.0.0.1:7370')
+    .action(async (flags: ClientFlags) => {
+      await withStore(flags, async (store) => {
+        const status = await store.status();
+        if (flags.json === true) printJson(status);
+        else printTable(Object.entries(status).map(([name, value]) => [name, String(value)]));
+      });
+    });
+}
+
+async function readInput(): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of process.stdin) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks);
+}
