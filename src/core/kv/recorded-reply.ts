@@ -1,157 +1,210 @@
 /**
  * A reply kept for a retry, in a small tagged form of its own (it lives in checkpoints, so it cannot be a connection's
- * encoding): one tag byte and, for text and bytes, a u32 length, little-endian.
+ * encoding). Little-endian.
  *
- *     S simple   E error   T text   B bytes      tag, u32 length, bytes
- *     I integer                                  tag, decimal text as for B
- *     D double                                   tag, f64
+ *     S simple   E error   T text   B bytes      tag, u32 length, bytes (texts: UTF-8)
+ *     I integer  D double                        tag, f64
+ *     L long integer                             tag, i64
  *     t true  f false  N null  n null array      tag
  *     A array  M map  X set                      tag, u32 length; the elements follow
+ *
+ * It is held as a latin1 string, one character per byte: many short ones at once are cheaper so than as buffers.
  */
-import { assert, unreachable } from '../assert.ts';
+import { assert } from '../assert.ts';
 import type { ReplySink } from './reply.ts';
 
-type LengthTag = 'S' | 'E' | 'T' | 'B' | 'I' | 'A' | 'M' | 'X';
-type Tag = LengthTag | 'D' | 't' | 'f' | 'N' | 'n';
+export type RecordedReply = string;
 
-/** Passes a reply on and keeps a copy. */
+/** The reply of nearly every write; its record is one string for all of them. */
+const OK_TEXT = 'OK';
+const OK_RECORD: RecordedReply = 'S\x02\0\0\0OK';
+
+const INITIAL_BYTES = 1024;
+
+const SIMPLE = 0x53;
+const ERROR = 0x45;
+const TEXT = 0x54;
+const BYTES = 0x42;
+const INTEGER = 0x49;
+const DOUBLE = 0x44;
+const LONG = 0x4c;
+const TRUE = 0x74;
+const FALSE = 0x66;
+const NULL = 0x4e;
+const NULL_ARRAY = 0x6e;
+const ARRAY = 0x41;
+const MAP = 0x4d;
+const SET = 0x58;
+
+/** Passes a reply on and keeps a record of it. */
 export class ReplyRecorder implements ReplySink {
   /** Where the reply goes on to. */
   next: ReplySink;
-  #bytes: Buffer[] = [];
+  readonly #bytesMax: number;
+  #buffer = Buffer.alloc(INITIAL_BYTES);
+  #length = 0;
+  #isOk = false;
+  #isTooLong = false;
 
-  constructor(next: ReplySink) {
+  /** Replies whose record would be longer than `bytesMax` are passed on, but not recorded. */
+  constructor(next: ReplySink, bytesMax: number) {
     this.next = next;
+    this.#bytesMax = bytesMax;
   }
 
-  /** The recorded reply; the recorder is empty again. */
-  take(): Buffer {
-    const whole = Buffer.concat(this.#bytes);
-    this.#bytes = [];
-    return whole;
+  /** The record of the reply since the last take(); null when it was too long. */
+  take(): RecordedReply | null {
+    const record = this.#isTooLong ? null : this.#isOk ? OK_RECORD : this.#buffer.toString('latin1', 0, this.#length);
+    this.#length = 0;
+    this.#isOk = false;
+    this.#isTooLong = false;
+    return record;
   }
 
   simple(text: string): void {
-    this.#data('S', Buffer.from(text));
+    if (text === OK_TEXT && this.#length === 0) {
+      this.#isOk = true;
+      this.#length = OK_RECORD.length;
+    } else {
+      this.#text(SIMPLE, text);
+    }
     this.next.simple(text);
   }
   error(text: string): void {
-    this.#data('E', Buffer.from(text));
+    this.#text(ERROR, text);
     this.next.error(text);
   }
   integer(value: number | bigint): void {
-    this.#data('I', Buffer.from(String(value)));
+    if (this.#reserve(9)) {
+      this.#buffer[this.#length] = typeof value === 'number' ? INTEGER : LONG;
+      if (typeof value === 'number') this.#buffer.writeDoubleLE(value, this.#length + 1);
+      else this.#buffer.writeBigInt64LE(value, this.#length + 1);
+      this.#length += 9;
+    }
     this.next.integer(value);
   }
   double(value: number): void {
-    const bytes = Buffer.alloc(9);
-    bytes.write('D', 'latin1');
-    bytes.writeDoubleLE(value, 1);
-    this.#bytes.push(bytes);
+    if (this.#reserve(9)) {
+      this.#buffer[this.#length] = DOUBLE;
+      this.#length = this.#buffer.writeDoubleLE(value, this.#length + 1);
+    }
     this.next.double(value);
   }
   boolean(value: boolean): void {
-    this.#bytes.push(Buffer.from(value ? 't' : 'f'));
+    this.#tag(value ? TRUE : FALSE);
     this.next.boolean(value);
   }
   bulk(source: Buffer, start: number, end: number): void {
-    this.#data('B', source.subarray(start, end));
+    if (this.#reserve(5 + end - start)) {
+      this.#header(BYTES, end - start);
+      source.copy(this.#buffer, this.#length, start, end);
+      this.#length += end - start;
+    }
     this.next.bulk(source, start, end);
   }
   text(value: string): void {
-    this.#data('T', Buffer.from(value));
+    this.#text(TEXT, value);
     this.next.text(value);
   }
   null(): void {
-    this.#bytes.push(Buffer.from('N'));
+    this.#tag(NULL);
     this.next.null();
   }
   nullArray(): void {
-    this.#bytes.push(Buffer.from('n'));
+    this.#tag(NULL_ARRAY);
     this.next.nullArray();
   }
   array(length: number): void {
-    this.#head('A', length);
+    if (this.#reserve(5)) this.#header(ARRAY, length);
     this.next.array(length);
   }
   map(pairs: number): void {
-    this.#head('M', pairs);
+    if (this.#reserve(5)) this.#header(MAP, pairs);
     this.next.map(pairs);
   }
   set(length: number): void {
-    this.#head('X', length);
+    if (this.#reserve(5)) this.#header(SET, length);
     this.next.set(length);
   }
 
-  #head(tag: LengthTag, length: number): void {
-    const head = Buffer.alloc(5);
-    head.write(tag, 'latin1');
-    head.writeUInt32LE(length, 1);
-    this.#bytes.push(head);
+  /** Makes room for `bytes` more. False: the reply is too long to be recorded. */
+  #reserve(bytes: number): boolean {
+    const needed = this.#length + bytes;
+    if (this.#isTooLong || needed > this.#bytesMax) {
+      this.#isTooLong = true;
+      return false;
+    }
+    if (needed > this.#buffer.length) {
+      const larger = Buffer.alloc(Math.max(needed, this.#buffer.length * 2));
+      this.#buffer.copy(larger, 0, 0, this.#length);
+      this.#buffer = larger;
+    }
+    return true;
   }
 
-  #data(tag: LengthTag, data: Buffer): void {
-    this.#head(tag, data.length);
-    this.#bytes.push(Buffer.from(data));
+  #header(tag: number, length: number): void {
+    this.#buffer[this.#length] = tag;
+    this.#length = this.#buffer.writeUInt32LE(length, this.#length + 1);
+  }
+
+  #tag(tag: number): void {
+    if (this.#reserve(1)) this.#buffer[this.#length++] = tag;
+  }
+
+  #text(tag: number, text: string): void {
+    const bytes = Buffer.byteLength(text);
+    if (!this.#reserve(5 + bytes)) return;
+    this.#header(tag, bytes);
+    this.#length += this.#buffer.write(text, this.#length, 'utf8');
   }
 }
 
 /** Sends a recorded reply. */
-export function replayReply(recorded: Buffer, sink: ReplySink): void {
-  let at = 0;
-  while (at < recorded.length) {
-    const tag = String.fromCharCode(recorded[at] as number) as Tag;
-    at++;
-    if (tag === 'D') {
-      sink.double(recorded.readDoubleLE(at));
-      at += 8;
-      continue;
-    }
-    if (tag === 't' || tag === 'f') {
-      sink.boolean(tag === 't');
-      continue;
-    }
-    if (tag === 'N') {
-      sink.null();
-      continue;
-    }
-    if (tag === 'n') {
-      sink.nullArray();
-      continue;
-    }
-    const length = recorded.readUInt32LE(at);
-    at += 4;
-    if (tag === 'A') sink.array(length);
-    else if (tag === 'M') sink.map(length);
-    else if (tag === 'X') sink.set(length);
-    else {
-      assert(at + length <= recorded.length, 'recorded reply: cut off');
-      sendData(tag, recorded, at, at + length, sink);
-      at += length;
-    }
-  }
+export function replayReply(record: RecordedReply, sink: ReplySink): void {
+  const bytes = Buffer.from(record, 'latin1');
+  for (let at = 0; at < bytes.length;) at = replayValue(bytes, at, sink);
 }
 
-function sendData(tag: 'S' | 'E' | 'T' | 'B' | 'I', bytes: Buffer, start: number, end: number, sink: ReplySink): void {
+/** Sends the value at `at`; of an aggregate, its head. Returns the offset behind it. */
+function replayValue(bytes: Buffer, at: number, sink: ReplySink): number {
+  const tag = bytes[at++];
   switch (tag) {
-    case 'S':
-      sink.simple(bytes.toString('utf8', start, end));
-      break;
-    case 'E':
-      sink.error(bytes.toString('utf8', start, end));
-      break;
-    case 'T':
-      sink.text(bytes.toString('utf8', start, end));
-      break;
-    case 'B':
-      sink.bulk(bytes, start, end);
-      break;
-    case 'I': {
-      const value = BigInt(bytes.toString('latin1', start, end));
-      sink.integer(value >= -9007199254740991n && value <= 9007199254740991n ? Number(value) : value);
-      break;
-    }
+    case INTEGER:
+      sink.integer(bytes.readDoubleLE(at));
+      return at + 8;
+    case LONG:
+      sink.integer(bytes.readBigInt64LE(at));
+      return at + 8;
+    case DOUBLE:
+      sink.double(bytes.readDoubleLE(at));
+      return at + 8;
+    case TRUE:
+    case FALSE:
+      sink.boolean(tag === TRUE);
+      return at;
+    case NULL:
+      sink.null();
+      return at;
+    case NULL_ARRAY:
+      sink.nullArray();
+      return at;
     default:
-      unreachable(tag);
   }
+  const length = bytes.readUInt32LE(at);
+  at += 4;
+  if (tag === ARRAY) sink.array(length);
+  else if (tag === MAP) sink.map(length);
+  else if (tag === SET) sink.set(length);
+  else return replayBytes(bytes, tag, at, at + length, sink);
+  return at;
+}
+
+function replayBytes(bytes: Buffer, tag: number | undefined, start: number, end: number, sink: ReplySink): number {
+  assert(end <= bytes.length, 'recorded reply: cut off');
+  if (tag === BYTES) sink.bulk(bytes, start, end);
+  else if (tag === SIMPLE) sink.simple(bytes.toString('utf8', start, end));
+  else if (tag === ERROR) sink.error(bytes.toString('utf8', start, end));
+  else if (tag === TEXT) sink.text(bytes.toString('utf8', start, end));
+  else assert(false, 'recorded reply: unknown tag');
+  return end;
 }

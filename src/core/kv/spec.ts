@@ -18,6 +18,8 @@ export interface CommandContext {
   nowMs: number;
   /** Limit on a value that a command builds (APPEND, SETRANGE, SETBIT …). */
   valueBytesMax: number;
+  /** Differs from command to command: what is chosen at random is chosen by it. The same on every replica for writes. */
+  seed: number;
   /** Scratch for one value in place. */
   readonly value: ValueRef;
 }
@@ -57,6 +59,11 @@ export interface CommandSpec {
   readonly keyStep: number;
   readonly acrossRanges: AcrossRanges;
   readonly gather?: Gather;
+  /**
+   * Bytes that a value which it builds may have beyond the command's own bytes, at most, if that is not 0. Whoever admits
+   * writes asks before they are in the log, because an applied command must never find the memory used up.
+   */
+  readonly growthBytes?: (context: CommandContext) => number;
   /** Runs it. Sends exactly one reply (aggregates count as one). Changes nothing when it replies with an error. */
   readonly run: (context: CommandContext) => void;
 }

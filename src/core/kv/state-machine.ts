@@ -8,16 +8,17 @@
  */
 import type { Hlc } from '../brands.ts';
 import { hlcToMs } from '../hlc.ts';
-import { limits } from '../limits.ts';
 import { assert } from '../assert.ts';
 import type { Args } from './args.ts';
-import { argLength, createArgs } from './args.ts';
+import { createArgs } from './args.ts';
 import type { BatchCommand } from './batch.ts';
 import { BATCH_HEADER_BYTES, batchCount, batchVersion, COMMAND_HAS_REQUEST_ID, readCommand } from './batch.ts';
+import { oversize } from './commands/shared.ts';
+import type { RecordedReply } from './recorded-reply.ts';
 import { replayReply, ReplyRecorder } from './recorded-reply.ts';
 import type { ReplySink } from './reply.ts';
 import { discardReply } from './reply.ts';
-import { SessionTable } from './sessions.ts';
+import { LOOKUP_NEW, LOOKUP_REMEMBERED, SessionTable } from './sessions.ts';
 import type { CommandContext, CommandSpec } from './spec.ts';
 import type { OrderedStore } from './store.ts';
 import { createValueRef } from './store.ts';
@@ -46,16 +47,33 @@ export interface StateMachine {
   apply(batch: Buffer, listener: ApplyListener): void;
   /** Runs a command that changes nothing. `nowMs`: Unix milliseconds, for expiry. */
   read(spec: CommandSpec, args: Args, nowMs: number, reply: ReplySink): void;
+  /**
+   * Bytes that the store may come to need for this command beside the command's own, at most: what to ask memory for
+   * before the command goes into the log (SETRANGE, SETBIT, COPY and their like build long values out of short commands).
+   */
+  growthBytes(spec: CommandSpec, args: Args, nowMs: number): number;
   /** The remembered requests, for a checkpoint. */
   encodeSessions(): Buffer;
 }
 
+/** A reply longer than this is not kept for a retry. */
+const RECORDED_BYTES_MAX = 64 * 1024;
+
 const FORGOTTEN = 'UNKNOWNRESULT this request was sent before and its reply is no longer remembered';
+const TOO_LONG_TO_KEEP: RecordedReply = recordError(
+  'UNKNOWNRESULT this request was applied once, when it first arrived; its reply was too long to be remembered',
+);
+
+function recordError(text: string): RecordedReply {
+  const recorder = new ReplyRecorder(discardReply, RECORDED_BYTES_MAX);
+  recorder.error(text);
+  return recorder.take() ?? '';
+}
 
 export function createStateMachine(options: StateMachineOptions): StateMachine {
   const { store, valueBytesMax } = options;
   const sessions = options.sessions === undefined ? new SessionTable() : SessionTable.decode(options.sessions);
-  const recorder = new ReplyRecorder(discardReply);
+  const recorder = new ReplyRecorder(discardReply, RECORDED_BYTES_MAX);
   const command: BatchCommand = {
     op: 0,
     flags: 0,
@@ -71,6 +89,7 @@ export function createStateMachine(options: StateMachineOptions): StateMachine {
     version: 0 as Hlc,
     nowMs: 0,
     valueBytesMax,
+    seed: 0,
     value: createValueRef(),
   });
   // Two, since a read may run between two commands of a batch.
@@ -78,27 +97,39 @@ export function createStateMachine(options: StateMachineOptions): StateMachine {
   const readContext = newContext();
 
   function runOnce(spec: CommandSpec, reply: ReplySink): void {
-    const known = sessions.lookup(command.requestId);
-    if (known === 'forgotten') {
-      reply.error(FORGOTTEN);
-    } else if (known === 'new') {
-      recorder.next = reply;
-      runWrite(spec, recorder);
-      sessions.record(command.requestId, recorder.take());
-    } else {
-      replayReply(known, reply);
+    switch (sessions.lookup(command.requestId)) {
+      case LOOKUP_NEW:
+        recorder.next = reply;
+        runWrite(spec, recorder);
+        recorder.next = discardReply;
+        sessions.record(command.requestId, recorder.take() ?? TOO_LONG_TO_KEEP);
+        break;
+      case LOOKUP_REMEMBERED:
+        replayReply(sessions.found, reply);
+        break;
+      default:
+        reply.error(FORGOTTEN);
     }
   }
 
   function runWrite(spec: CommandSpec, reply: ReplySink): void {
-    const tooLong = longestKey(spec, command.args);
-    if (tooLong > limits.keyBytesMax) {
-      reply.error(`ERR the key has ${tooLong} bytes; at most ${limits.keyBytesMax} are allowed`);
+    const refused = oversize(spec, command.args, valueBytesMax);
+    if (refused !== null) {
+      reply.error(refused);
       return;
     }
     writeContext.args = command.args;
     writeContext.reply = reply;
     spec.run(writeContext);
+  }
+
+  function prepareRead(args: Args, nowMs: number, reply: ReplySink): void {
+    readContext.args = args;
+    // The clock of the batches may run ahead of the wall clock; what was expired for a write is so for reads behind it.
+    readContext.nowMs = Math.max(nowMs, hlcToMs(latestVersion));
+    readContext.version = latestVersion;
+    readContext.seed = (readContext.seed + 1) | 0;
+    readContext.reply = reply;
   }
 
   return {
@@ -117,6 +148,7 @@ export function createStateMachine(options: StateMachineOptions): StateMachine {
         assert(spec !== undefined && spec.write, 'state machine: a batch holds an unknown command');
         latestVersion = (first + i) as Hlc;
         writeContext.version = latestVersion;
+        writeContext.seed = latestVersion % 2 ** 32;
         const reply = listener.sink(i);
         if ((command.flags & COMMAND_HAS_REQUEST_ID) === 0) runWrite(spec, reply);
         else runOnce(spec, reply);
@@ -124,21 +156,14 @@ export function createStateMachine(options: StateMachineOptions): StateMachine {
       }
     },
     read(spec, args, nowMs, reply) {
-      readContext.args = args;
-      readContext.nowMs = nowMs;
-      readContext.version = latestVersion;
-      readContext.reply = reply;
+      prepareRead(args, nowMs, reply);
       spec.run(readContext);
+    },
+    growthBytes(spec, args, nowMs) {
+      if (spec.growthBytes === undefined) return 0;
+      prepareRead(args, nowMs, discardReply);
+      return spec.growthBytes(readContext);
     },
     encodeSessions: () => sessions.encode(),
   };
-}
-
-/** Bytes of the longest key of the command. Keys of EXEC's commands are checked when they are queued. */
-function longestKey(spec: CommandSpec, args: Args): number {
-  if (spec.firstKey === 0) return 0;
-  const last = spec.lastKey < 0 ? args.count + spec.lastKey : Math.min(spec.lastKey, args.count) - 1;
-  let longest = 0;
-  for (let i = spec.firstKey - 1; i <= last; i += spec.keyStep) longest = Math.max(longest, argLength(args, i));
-  return longest;
 }

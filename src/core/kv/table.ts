@@ -13,6 +13,7 @@ import { expiryCommands } from './commands/expiry.ts';
 import { keyCommands } from './commands/keys.ts';
 import { lcsCommands } from './commands/lcs.ts';
 import { nativeCommands } from './commands/native.ts';
+import { scanCommands } from './commands/scan.ts';
 import { serverCommands } from './commands/server.ts';
 import { stringCommands } from './commands/strings.ts';
 import type { CommandSpec } from './spec.ts';
@@ -27,6 +28,7 @@ export const allCommands: readonly CommandSpec[] = [
   ...counterCommands,
   ...expiryCommands,
   ...keyCommands,
+  ...scanCommands,
   ...bitmapCommands,
   ...bitfieldCommands,
   ...lcsCommands,

@@ -109,10 +109,7 @@ function bitfield(isReadOnly: boolean): (context: CommandContext) => void {
       reply.error(steps);
       return;
     }
-    let neededBytes = 0;
-    for (const { kind, offset, bits } of steps) {
-      if (kind !== 'GET') neededBytes = Math.max(neededBytes, Math.floor((offset + bits - 1) / 8) + 1);
-    }
+    const neededBytes = writtenBytes(steps);
     if (isReadOnly && neededBytes > 0) {
       reply.error('ERR BITFIELD_RO only supports the GET subcommand');
       return;
@@ -132,6 +129,23 @@ function bitfield(isReadOnly: boolean): (context: CommandContext) => void {
     for (const step of steps) runStep(whole, bytes, step, reply);
     putString(context, 0, whole, 0, bytes, isPresent ? value.expiresAtMs : 0);
   };
+}
+
+/** Length of the string that holds every field that is written; 0 = none is. */
+function writtenBytes(steps: readonly Step[]): number {
+  let bytes = 0;
+  for (const { kind, offset, bits } of steps) {
+    if (kind !== 'GET') bytes = Math.max(bytes, Math.floor((offset + bits - 1) / 8) + 1);
+  }
+  return bytes;
+}
+
+function growth(context: CommandContext): number {
+  const { args, value, valueBytesMax } = context;
+  const steps = parseSteps(args, valueBytesMax);
+  const neededBytes = typeof steps === 'string' ? 0 : writtenBytes(steps);
+  if (neededBytes === 0) return 0;
+  return find(context, 0) ? Math.max(neededBytes, value.end - value.start) : neededBytes;
 }
 
 function runStep(whole: Buffer, bytes: number, step: Step, reply: ReplySink): void {
@@ -158,7 +172,8 @@ export const bitfieldCommands: readonly CommandSpec[] = [
     arity: -2,
     write: true,
     flags: ['write', 'denyoom'],
-    categories: ['write', 'bitmap', 'slow'],
+    categories: ['bitmap'],
+    growthBytes: growth,
     run: bitfield(false),
   }),
   command({
@@ -167,7 +182,7 @@ export const bitfieldCommands: readonly CommandSpec[] = [
     arity: -2,
     write: false,
     flags: ['readonly', 'fast'],
-    categories: ['read', 'bitmap', 'fast'],
+    categories: ['bitmap'],
     run: bitfield(true),
   }),
 ];

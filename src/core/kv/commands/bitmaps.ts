@@ -55,6 +55,13 @@ function setbit(context: CommandContext): void {
   reply.integer((byte & mask) === 0 ? 0 : 1);
 }
 
+/** The string that SETBIT makes: what is there, or as far as its bit. */
+function setbitGrowth(context: CommandContext): number {
+  const { args, value, valueBytesMax } = context;
+  const oldBytes = find(context, 0) ? value.end - value.start : 0;
+  return Math.min(Math.max(oldBytes, Math.ceil(((safeIntegerArg(args, 1) ?? 0) + 1) / 8)), valueBytesMax);
+}
+
 function getbit(context: CommandContext): void {
   const { reply, value } = context;
   const offset = offsetArg(context, 1);
@@ -215,6 +222,13 @@ function bitop(context: CommandContext): void {
   reply.integer(bytes);
 }
 
+function bitopGrowth(context: CommandContext): number {
+  const { args, value } = context;
+  let bytes = 0;
+  for (let i = 2; i < args.count; i++) if (find(context, i)) bytes = Math.max(bytes, value.end - value.start);
+  return bytes;
+}
+
 /** whole = whole (operation) source, as far as source goes. */
 function combine(operation: string, whole: Buffer, source: Buffer): void {
   const bytes = source.length;
@@ -225,11 +239,11 @@ function combine(operation: string, whole: Buffer, source: Buffer): void {
     for (let at = 0; at < bytes; at++) whole[at] = (whole[at] as number) ^ (source[at] as number);
 }
 
-const WRITE = { write: true, flags: ['write', 'denyoom'], categories: ['write', 'bitmap', 'slow'] } as const;
-const READ = { write: false, flags: ['readonly'], categories: ['read', 'bitmap', 'slow'] } as const;
+const WRITE = { write: true, flags: ['write', 'denyoom'], categories: ['bitmap'] } as const;
+const READ = { write: false, flags: ['readonly'], categories: ['bitmap'] } as const;
 
 export const bitmapCommands: readonly CommandSpec[] = [
-  command({ ...WRITE, name: 'SETBIT', op: 80, arity: 4, run: setbit }),
+  command({ ...WRITE, name: 'SETBIT', op: 80, arity: 4, growthBytes: setbitGrowth, run: setbit }),
   command({ ...READ, name: 'GETBIT', op: 81, arity: 3, flags: ['readonly', 'fast'], run: getbit }),
   command({ ...READ, name: 'BITCOUNT', op: 82, arity: -2, run: bitcount }),
   command({ ...READ, name: 'BITPOS', op: 83, arity: -3, run: bitpos }),
@@ -241,6 +255,7 @@ export const bitmapCommands: readonly CommandSpec[] = [
     firstKey: 2,
     lastKey: -1,
     acrossRanges: 'refuse',
+    growthBytes: bitopGrowth,
     run: bitop,
   }),
 ];

@@ -68,7 +68,7 @@ function incrbyfloat(context: CommandContext): void {
 
 const COUNTER = {
   write: true,
-  categories: ['write', 'string', 'fast'],
+  categories: ['string'],
   flags: ['write', 'denyoom', 'fast'],
 } as const;
 

@@ -7,21 +7,13 @@
  * If a watched key's version is no longer the one that was seen, nothing runs and the reply is a null array. An error of
  * one command does not undo the others, as in Redis.
  */
-import { assert } from '../../assert.ts';
 import type { Args } from '../args.ts';
 import { createArgs } from '../args.ts';
 import type { CommandContext, CommandSpec } from '../spec.ts';
-import { command, find, safeIntegerArg } from './shared.ts';
+import { command, find, oversize, safeIntegerArg } from './shared.ts';
 
-function numberAt(args: Args, i: number): number {
-  const value = i < args.count ? safeIntegerArg(args, i) : null;
-  assert(value !== null, 'exec: a number is missing');
-  return value;
-}
-
-/** Fills `out` with the arguments from `first` on. */
+/** Fills `out` with `count` arguments from `first` on. */
 function slice(args: Args, first: number, count: number, out: Args): void {
-  assert(first + count <= args.count, 'exec: arguments are missing');
   out.buffer = args.buffer;
   out.count = count;
   for (let i = 0; i < count; i++) {
@@ -33,45 +25,74 @@ function slice(args: Args, first: number, count: number, out: Args): void {
 interface Queued {
   readonly spec: CommandSpec;
   readonly first: number;
-  readonly argc: number;
+  readonly count: number;
 }
 
 /** Makes EXEC over the table that its queued commands are looked up in. */
 export function createExecCommand(commandByOp: (op: number) => CommandSpec | undefined): CommandSpec {
+  /** The queued commands from argument `at` on; null when the arguments are none. */
+  function parseQueued(args: Args, at: number): Queued[] | null {
+    const queued: Queued[] = [];
+    while (at < args.count) {
+      const spec = commandByOp(safeIntegerArg(args, at) ?? -1);
+      const count = at + 1 < args.count ? safeIntegerArg(args, at + 1) : null;
+      const first = at + 2;
+      if (spec === undefined || spec.flags.includes('internal')) return null;
+      if (count === null || count < 0 || first + count > args.count) return null;
+      if (spec.arity < 0 ? count + 1 < -spec.arity : count + 1 !== spec.arity) return null;
+      queued.push({ spec, first, count });
+      at = first + count;
+    }
+    return queued;
+  }
+
   function exec(context: CommandContext): void {
-    const { args, reply, value } = context;
-    const watchCount = numberAt(args, 0);
-    let at = 1;
-    for (let i = 0; i < watchCount; i++, at += 2) {
-      const seen = numberAt(args, at + 1);
+    const { args, reply, value, valueBytesMax } = context;
+    const watchCount = safeIntegerArg(args, 0);
+    const firstQueued = watchCount === null || watchCount < 0 ? Infinity : 1 + watchCount * 2;
+    const queued = firstQueued <= args.count ? parseQueued(args, firstQueued) : null;
+    if (queued === null) {
+      reply.error('ERR EXEC has malformed arguments');
+      return;
+    }
+    for (let at = 1; at < firstQueued; at += 2) {
       const version = find(context, at) ? value.version : 0;
-      if (version !== seen) {
+      if (version !== safeIntegerArg(args, at + 1)) {
         reply.nullArray();
         return;
       }
     }
-    const queued: Queued[] = [];
-    while (at < args.count) {
-      const spec = commandByOp(numberAt(args, at));
-      const argc = numberAt(args, at + 1);
-      assert(spec !== undefined, 'exec: an unknown command');
-      queued.push({ spec, first: at + 2, argc });
-      at += 2 + argc;
-    }
     reply.array(queued.length);
-    const inner: Args = createArgs();
-    const own = context.args;
+    const inner = createArgs();
     context.args = inner;
-    for (const { spec, first, argc } of queued) {
-      slice(own, first, argc, inner);
-      spec.run(context);
+    for (const { spec, first, count } of queued) {
+      slice(args, first, count, inner);
+      context.seed++;
+      const refused = oversize(spec, inner, valueBytesMax);
+      if (refused === null) spec.run(context);
+      else reply.error(refused);
     }
-    context.args = own;
+    context.args = args;
   }
+
+  function growthBytes(context: CommandContext): number {
+    const { args } = context;
+    const queued = parseQueued(args, 1 + (safeIntegerArg(args, 0) ?? 0) * 2) ?? [];
+    const inner = createArgs();
+    let bytes = 0;
+    context.args = inner;
+    for (const { spec, first, count } of queued) {
+      slice(args, first, count, inner);
+      bytes += spec.growthBytes?.(context) ?? 0;
+    }
+    context.args = args;
+    return bytes;
+  }
+
   return command({
     name: 'EXEC',
     op: 160,
-    arity: -1,
+    arity: -2,
     write: true,
     flags: ['write', 'denyoom', 'internal'],
     categories: ['transaction'],
@@ -79,6 +100,7 @@ export function createExecCommand(commandByOp: (op: number) => CommandSpec | und
     lastKey: 0,
     keyStep: 0,
     acrossRanges: 'refuse',
+    growthBytes,
     run: exec,
   });
 }

@@ -105,8 +105,8 @@ function expired(context: CommandContext): void {
   reply.integer(deleted);
 }
 
-const WRITE = { write: true, flags: ['write', 'fast'], categories: ['keyspace', 'write', 'fast'] } as const;
-const READ = { write: false, flags: ['readonly', 'fast'], categories: ['keyspace', 'read', 'fast'] } as const;
+const WRITE = { write: true, flags: ['write', 'fast'], categories: ['keyspace'] } as const;
+const READ = { write: false, flags: ['readonly', 'fast'], categories: ['keyspace'] } as const;
 
 export const expiryCommands: readonly CommandSpec[] = [
   command({ ...WRITE, name: 'EXPIRE', op: 40, arity: -3, run: expire('expire', 1000, false) }),

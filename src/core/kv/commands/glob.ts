@@ -43,6 +43,13 @@ export function globMatches(
   return p === patternEnd;
 }
 
+/** Bytes at the pattern's start that stand for themselves: every text that matches begins with them. */
+export function literalPrefixBytes(pattern: Buffer, start: number, end: number): number {
+  let at = start;
+  while (at < end && !SPECIAL.has(pattern[at] as number)) at++;
+  return at - start;
+}
+
 const STAR = 0x2a;
 const QUESTION = 0x3f;
 const OPEN = 0x5b;
@@ -50,6 +57,7 @@ const CLOSE = 0x5d;
 const CARET = 0x5e;
 const DASH = 0x2d;
 const BACKSLASH = 0x5c;
+const SPECIAL: ReadonlySet<number> = new Set([STAR, QUESTION, OPEN, BACKSLASH]);
 
 /** The offset behind the pattern's element at `p` if that matches `byte`, else -1. */
 function matchOne(pattern: Buffer, p: number, end: number, byte: number): number {

@@ -1,9 +1,19 @@
 /** The key space: what keys there are, and moving, copying and deleting whole values. */
-import { argCopy, argText } from '../args.ts';
-import type { StoreCursor } from '../store.ts';
+import { hlcToMs } from '../../hlc.ts';
+import { argText } from '../args.ts';
 import type { CommandContext, CommandSpec } from '../spec.ts';
-import { globMatches } from './glob.ts';
-import { argIs, command, deleteKey, find, NOT_AN_INTEGER, putString, safeIntegerArg, SYNTAX_ERROR } from './shared.ts';
+import {
+  argIs,
+  command,
+  deleteKey,
+  find,
+  NOT_AN_INTEGER,
+  parseInteger,
+  printableArg,
+  putString,
+  safeIntegerArg,
+  SYNTAX_ERROR,
+} from './shared.ts';
 
 function del(context: CommandContext): void {
   const { args, reply } = context;
@@ -100,109 +110,64 @@ function copy(context: CommandContext): void {
   reply.integer(1);
 }
 
+function copyGrowth(context: CommandContext): number {
+  const { value } = context;
+  return find(context, 0) ? value.end - value.start : 0;
+}
+
+const OBJECT_HELP = [
+  'OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:',
+  'ENCODING <key>',
+  '    Return the kind of internal representation used in order to store the value',
+  '    associated with a <key>.',
+  'FREQ <key>',
+  '    Return the access frequency index of the <key>. The returned integer is',
+  '    proportional to the logarithm of the recent access frequency of the key.',
+  'IDLETIME <key>',
+  '    Return the idle time of the <key>, that is the approximated number of',
+  '    seconds elapsed since the last access to the key.',
+  'REFCOUNT <key>',
+  '    Return the number of references of the value associated with the specified',
+  '    <key>.',
+  'HELP',
+  '    Prints this help.',
+];
+const NO_LFU =
+  'ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.';
+
+/** The longest string that Redis keeps in one allocation with its header. */
+const EMBSTR_BYTES_MAX = 44;
+
+/** Answers what Redis would say of a value that was just set; the store has one kind of representation. */
 function object(context: CommandContext): void {
-  const { args, reply, value } = context;
-  const word = argText(args, 0).toUpperCase();
-  if (!['ENCODING', 'REFCOUNT', 'IDLETIME', 'FREQ'].includes(word) || args.count !== 2) {
-    reply.error(`ERR unknown subcommand or wrong number of arguments for '${argText(args, 0)}'. Try OBJECT HELP.`);
+  const { args, reply, value, nowMs } = context;
+  const word = argText(args, 0).toLowerCase();
+  if (word === 'help' && args.count === 1) {
+    reply.array(OBJECT_HELP.length);
+    for (const line of OBJECT_HELP) reply.simple(line);
+  } else if (word !== 'encoding' && word !== 'refcount' && word !== 'idletime' && word !== 'freq') {
+    reply.error(`ERR unknown subcommand '${printableArg(args, 0)}'. Try OBJECT HELP.`);
+  } else if (args.count !== 2) {
+    reply.error(`ERR wrong number of arguments for 'object|${word}' command`);
   } else if (!find(context, 1)) {
     reply.null();
-  } else if (word === 'ENCODING') {
-    const text = value.buffer.toString('latin1', value.start, Math.min(value.end, value.start + 21));
-    const isInteger = /^(?:0|-?[1-9]\d{0,18})$/.test(text) && BigInt.asIntN(64, BigInt(text)) === BigInt(text);
-    reply.text(isInteger ? 'int' : value.end - value.start <= 44 ? 'embstr' : 'raw');
-  } else if (word === 'REFCOUNT') {
-    reply.integer(1);
-  } else if (word === 'IDLETIME') {
-    reply.integer(0);
+  } else if (word === 'freq') {
+    reply.error(NO_LFU);
+  } else if (word === 'idletime') {
+    reply.integer(Math.max(0, Math.floor((nowMs - hlcToMs(value.version)) / 1000)));
   } else {
-    reply.error('ERR An LFU maxmemory policy is not selected, access frequency not tracked.');
+    const number = parseInteger(value.buffer, value.start, value.end);
+    // Redis shares the numbers below 10,000, and says so with the largest count there is.
+    const isShared = typeof number === 'number' && number >= 0 && number < 10_000;
+    if (word === 'refcount') reply.integer(isShared ? 2_147_483_647 : 1);
+    else if (number !== null) reply.text('int');
+    else reply.text(value.end - value.start <= EMBSTR_BYTES_MAX ? 'embstr' : 'raw');
   }
 }
 
-function dbsize({ store, reply }: CommandContext): void {
-  reply.integer(store.keyCount);
-}
-
-function flush(context: CommandContext): void {
-  const { args, reply, store, version } = context;
-  const hasMode = args.count === 1 && (argIs(args, 0, 'SYNC') || argIs(args, 0, 'ASYNC'));
-  if (args.count > 0 && !hasMode) {
-    reply.error(SYNTAX_ERROR);
-    return;
-  }
-  store.clear(version);
-  reply.simple('OK');
-}
-
-function isLive(cursor: StoreCursor, nowMs: number): boolean {
-  const { expiresAtMs } = cursor.value;
-  return expiresAtMs === 0 || expiresAtMs > nowMs;
-}
-
-function keys(context: CommandContext): void {
-  const { args, reply, store, nowMs } = context;
-  const found: Buffer[] = [];
-  const cursor = store.cursor();
-  for (let more = cursor.first(); more; more = cursor.next()) {
-    const { keyBuffer, keyStart, keyEnd } = cursor;
-    const { buffer, start, end } = args;
-    if (!isLive(cursor, nowMs)) continue;
-    if (globMatches(buffer, start[0] as number, end[0] as number, keyBuffer, keyStart, keyEnd)) {
-      found.push(Buffer.from(keyBuffer.subarray(keyStart, keyEnd)));
-    }
-  }
-  reply.array(found.length);
-  for (const key of found) reply.bulk(key, 0, key.length);
-}
-
-/** A key whose rank is the reading of the range's newest version: any key may come, and nothing random is needed. */
-function randomkey(context: CommandContext): void {
-  const { store, reply, nowMs } = context;
-  const cursor = store.cursor();
-  const { keyCount } = store;
-  // The clock's low bits differ from call to call; a multiplicative hash spreads them (Knuth, vol. 3, §6.4).
-  let rank = keyCount === 0 ? 0 : (Math.imul(nowMs ^ (context.version % 2 ** 31), 0x9e3779b1) >>> 0) % keyCount;
-  for (let tries = 0; tries < keyCount; tries++, rank = (rank + 1) % keyCount) {
-    if (store.seekRank(cursor, rank) && isLive(cursor, nowMs)) {
-      reply.bulk(cursor.keyBuffer, cursor.keyStart, cursor.keyEnd);
-      return;
-    }
-  }
-  reply.null();
-}
-
-/**
- * SCANRANGE from count pattern: what the gateway runs on one range after another for SCAN. Looks at `count` keys from `from`
- * on and replies [next key to look at, or null at the range's end, key …]. An empty pattern matches all.
- */
-function scanRange(context: CommandContext): void {
-  const { args, reply, store, nowMs } = context;
-  const cursor = store.cursor();
-  const count = safeIntegerArg(args, 1) ?? 10;
-  const pattern = argCopy(args, 2);
-  const found: Buffer[] = [];
-  let looked = 0;
-  let more = cursor.seek(args.buffer, args.start[0] as number, args.end[0] as number);
-  for (; more && looked < count; more = cursor.next(), looked++) {
-    const { keyBuffer, keyStart, keyEnd } = cursor;
-    const isWanted = pattern.length === 0 || globMatches(pattern, 0, pattern.length, keyBuffer, keyStart, keyEnd);
-    if (isWanted && isLive(cursor, nowMs)) found.push(Buffer.from(keyBuffer.subarray(keyStart, keyEnd)));
-  }
-  reply.array(found.length + 1);
-  if (more) reply.bulk(cursor.keyBuffer, cursor.keyStart, cursor.keyEnd);
-  else reply.null();
-  for (const key of found) reply.bulk(key, 0, key.length);
-}
-
-function unreachableScan({ reply }: CommandContext): void {
-  reply.error('ERR SCAN runs on all ranges, not on one');
-}
-
-const READ = { write: false, flags: ['readonly', 'fast'], categories: ['keyspace', 'read', 'fast'] } as const;
-const WRITE = { write: true, flags: ['write'], categories: ['keyspace', 'write', 'slow'] } as const;
+const READ = { write: false, flags: ['readonly', 'fast'], categories: ['keyspace'] } as const;
+const WRITE = { write: true, flags: ['write'], categories: ['keyspace'] } as const;
 const ALL_KEYS = { lastKey: -1, acrossRanges: 'gather', gather: 'sum' } as const;
-const NO_KEYS = { firstKey: 0, lastKey: 0, keyStep: 0, acrossRanges: 'gather' } as const;
 
 export const keyCommands: readonly CommandSpec[] = [
   command({ ...WRITE, ...ALL_KEYS, name: 'DEL', op: 60, arity: -2, run: del }),
@@ -229,42 +194,8 @@ export const keyCommands: readonly CommandSpec[] = [
     flags: ['write', 'denyoom'],
     lastKey: 2,
     acrossRanges: 'refuse',
+    growthBytes: copyGrowth,
     run: copy,
   }),
   command({ ...READ, name: 'OBJECT', op: 68, arity: -2, flags: ['readonly'], firstKey: 2, lastKey: 2, run: object }),
-  command({ ...READ, ...NO_KEYS, gather: 'sum', name: 'DBSIZE', op: 69, arity: 1, run: dbsize }),
-  command({ ...WRITE, ...NO_KEYS, gather: 'ok', name: 'FLUSHDB', op: 70, arity: -1, run: flush }),
-  command({ ...WRITE, ...NO_KEYS, gather: 'ok', name: 'FLUSHALL', op: 71, arity: -1, run: flush }),
-  command({ ...READ, ...NO_KEYS, gather: 'concat', name: 'KEYS', op: 72, arity: 2, flags: ['readonly'], run: keys }),
-  command({
-    ...READ,
-    ...NO_KEYS,
-    gather: 'walk',
-    name: 'RANDOMKEY',
-    op: 73,
-    arity: 1,
-    flags: ['readonly'],
-    run: randomkey,
-  }),
-  command({
-    ...READ,
-    ...NO_KEYS,
-    gather: 'walk',
-    name: 'SCAN',
-    op: 74,
-    arity: -2,
-    flags: ['readonly'],
-    run: unreachableScan,
-  }),
-  command({
-    ...READ,
-    name: 'SCANRANGE',
-    op: 75,
-    arity: 4,
-    flags: ['readonly', 'internal'],
-    firstKey: 0,
-    lastKey: 0,
-    keyStep: 0,
-    run: scanRange,
-  }),
 ];

@@ -122,7 +122,7 @@ export const lcsCommands: readonly CommandSpec[] = [
     arity: -3,
     write: false,
     flags: ['readonly'],
-    categories: ['read', 'string', 'slow'],
+    categories: ['string'],
     lastKey: 2,
     acrossRanges: 'refuse',
     run: lcs,

@@ -1,6 +1,7 @@
 /** Commands of the native protocol, and what the gateway needs for WATCH. No Redis client reaches them. */
 import { argText } from '../args.ts';
 import type { CommandContext, CommandSpec } from '../spec.ts';
+import { ItemList } from './item-list.ts';
 import { argIs, command, deleteKey, expiryTime, find, putString, safeIntegerArg } from './shared.ts';
 
 /** Bytes of keys and values after which LIST ends its page. */
@@ -37,27 +38,24 @@ function list(context: CommandContext): void {
       ? cursor.seekBefore(buffer, end, endEnd)
       : cursor.last()
     : cursor.seek(buffer, start, startEnd, flags.includes('A'));
-  const found: Buffer[] = [];
-  let bytes = 0;
+  const found = new ItemList();
   let count = 0;
   let isCut = false;
   for (; more && isInside(); more = isReverse ? cursor.previous() : cursor.next()) {
     const { value, keyBuffer, keyStart, keyEnd } = cursor;
     if (value.expiresAtMs !== 0 && value.expiresAtMs <= nowMs) continue;
-    if (count === limit || bytes >= LIST_BYTES_MAX) {
+    if (count === limit || found.byteLength >= LIST_BYTES_MAX) {
       isCut = true;
       break;
     }
-    found.push(Buffer.from(keyBuffer.subarray(keyStart, keyEnd)));
-    if (!keysOnly) found.push(Buffer.from(value.buffer.subarray(value.start, value.end)));
-    bytes += keyEnd - keyStart + (keysOnly ? 0 : value.end - value.start);
+    found.add(keyBuffer, keyStart, keyEnd);
+    if (!keysOnly) found.add(value.buffer, value.start, value.end);
     count++;
   }
-  reply.array(found.length + 1);
-  const last = found.at(keysOnly ? -1 : -2);
-  if (isCut && last !== undefined) reply.bulk(last, 0, last.length);
+  reply.array(found.count + 1);
+  if (isCut) found.replyItem(reply, found.count - (keysOnly ? 1 : 2));
   else reply.null();
-  for (const item of found) reply.bulk(item, 0, item.length);
+  found.replyAll(reply);
 }
 
 /**
@@ -105,7 +103,7 @@ export const nativeCommands: readonly CommandSpec[] = [
     arity: 5,
     write: false,
     flags: ['readonly', 'native'],
-    categories: ['read'],
+    categories: [],
     firstKey: 0,
     lastKey: 0,
     keyStep: 0,
@@ -118,7 +116,7 @@ export const nativeCommands: readonly CommandSpec[] = [
     arity: -4,
     write: true,
     flags: ['write', 'denyoom', 'native'],
-    categories: ['write'],
+    categories: [],
     lastKey: -1,
     keyStep: 3,
     acrossRanges: 'refuse',
@@ -130,7 +128,7 @@ export const nativeCommands: readonly CommandSpec[] = [
     arity: -2,
     write: false,
     flags: ['readonly', 'internal'],
-    categories: ['read'],
+    categories: [],
     lastKey: -1,
     acrossRanges: 'gather',
     gather: 'perKey',

@@ -21,15 +21,15 @@ function time({ reply, nowMs }: CommandContext): void {
 
 const LOCAL = {
   write: false,
-  flags: ['fast', 'keyless'],
-  categories: ['fast', 'connection'],
+  flags: ['loading', 'stale', 'fast', 'keyless'],
+  categories: ['connection'],
   firstKey: 0,
   lastKey: 0,
   keyStep: 0,
 } as const;
 
 export const serverCommands: readonly CommandSpec[] = [
-  command({ ...LOCAL, name: 'PING', op: 140, arity: -1, run: ping }),
+  command({ ...LOCAL, name: 'PING', op: 140, arity: -1, flags: ['fast', 'keyless'], run: ping }),
   command({ ...LOCAL, name: 'ECHO', op: 141, arity: 2, run: (context) => bulkArg(context, 0) }),
-  command({ ...LOCAL, name: 'TIME', op: 142, arity: 1, run: time }),
+  command({ ...LOCAL, name: 'TIME', op: 142, arity: 1, categories: [], run: time }),
 ];

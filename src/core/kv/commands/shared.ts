@@ -16,11 +16,16 @@ export const INT64_MAX = 2n ** 63n - 1n;
 /** Tag of string values, the only kind so far. */
 export const TAG_STRING = 0;
 
-/** A table row with the parts that most commands share. */
+/** A table row with the parts that most commands share, and the categories that follow from its flags. */
 export function command(
   row: Pick<CommandSpec, 'name' | 'op' | 'arity' | 'write' | 'flags' | 'categories' | 'run'> & Partial<CommandSpec>,
 ): CommandSpec {
-  return { firstKey: 1, lastKey: 1, keyStep: 1, acrossRanges: 'one', ...row };
+  const { flags } = row;
+  const categories = [...row.categories];
+  if (flags.includes('write')) categories.push('write');
+  if (flags.includes('readonly')) categories.push('read');
+  categories.push(flags.includes('fast') ? 'fast' : 'slow');
+  return { firstKey: 1, lastKey: 1, keyStep: 1, acrossRanges: 'one', ...row, categories };
 }
 
 /** Fills context.value with the value of key argument `i`. False: the key is absent, or expired, which is the same. */

@@ -162,9 +162,19 @@ function append(context: CommandContext): void {
   reply.integer(bytes);
 }
 
+/** Bytes of the value at the command's key; APPEND copies them. */
+function storedBytes(context: CommandContext): number {
+  const { value } = context;
+  return find(context, 0) ? value.end - value.start : 0;
+}
+
+function setrangeGrowth(context: CommandContext): number {
+  const offset = safeIntegerArg(context.args, 1) ?? 0;
+  return Math.min(storedBytes(context) + Math.max(0, offset), context.valueBytesMax);
+}
+
 function strlen(context: CommandContext): void {
-  const { reply, value } = context;
-  reply.integer(find(context, 0) ? value.end - value.start : 0);
+  context.reply.integer(storedBytes(context));
 }
 
 function setrange(context: CommandContext): void {
@@ -213,8 +223,8 @@ function getrange(context: CommandContext): void {
   else reply.bulk(value.buffer, value.start + first, value.start + last + 1);
 }
 
-const READ = { write: false, categories: ['read', 'string', 'fast'] } as const;
-const WRITE = { write: true, categories: ['write', 'string', 'slow'] } as const;
+const READ = { write: false, categories: ['string'] } as const;
+const WRITE = { write: true, categories: ['string'] } as const;
 
 export const stringCommands: readonly CommandSpec[] = [
   command({ ...READ, name: 'GET', op: 1, arity: 2, flags: ['readonly', 'fast'], run: get }),
@@ -272,9 +282,25 @@ export const stringCommands: readonly CommandSpec[] = [
     acrossRanges: 'refuse',
     run: msetnx,
   }),
-  command({ ...WRITE, name: 'APPEND', op: 12, arity: 3, flags: ['write', 'denyoom', 'fast'], run: append }),
+  command({
+    ...WRITE,
+    name: 'APPEND',
+    op: 12,
+    arity: 3,
+    flags: ['write', 'denyoom', 'fast'],
+    growthBytes: storedBytes,
+    run: append,
+  }),
   command({ ...READ, name: 'STRLEN', op: 13, arity: 2, flags: ['readonly', 'fast'], run: strlen }),
-  command({ ...WRITE, name: 'SETRANGE', op: 14, arity: 4, flags: ['write', 'denyoom'], run: setrange }),
+  command({
+    ...WRITE,
+    name: 'SETRANGE',
+    op: 14,
+    arity: 4,
+    flags: ['write', 'denyoom'],
+    growthBytes: setrangeGrowth,
+    run: setrange,
+  }),
   command({ ...READ, name: 'GETRANGE', op: 15, arity: 4, flags: ['readonly'], run: getrange }),
   command({ ...READ, name: 'SUBSTR', op: 16, arity: 4, flags: ['readonly'], run: getrange }),
 ];
