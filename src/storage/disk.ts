@@ -140,6 +140,14 @@ export const nodeDisk: Disk = {
   lockFile: lockWithKernel,
 };
 
+/** Makes the folder and the missing ones above it, and makes their names durable. */
+export function makeDirDurably(disk: Disk, dir: string): void {
+  const missing: string[] = [];
+  for (let at = path.resolve(dir); !disk.exists(at); at = path.dirname(at)) missing.push(at);
+  disk.mkdir(dir);
+  for (const made of missing) disk.syncDir(path.dirname(made));
+}
+
 /**
  * Node has no flock(); SQLite, which Node brings along, takes kernel locks on its database file. An exclusive
  * transaction on an empty database that is never written is such a lock: no stale pid file after a kill, no race to take

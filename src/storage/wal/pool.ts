@@ -13,7 +13,7 @@ import { Piscina } from 'piscina';
 import { FatalError, SkerryError } from '../../core/errors.ts';
 import { limits } from '../../core/limits.ts';
 import { createDoorbell, Doorbell } from '../../sharedarraybuffer-ring/index.ts';
-import { nodeDisk } from '../disk.ts';
+import { makeDirDurably, nodeDisk } from '../disk.ts';
 import type { DiskLock } from '../disk.ts';
 import type { IoPorts, IoTask } from './io-tasks.ts';
 import type { WalControl, WalEvent, WalFailure, WalStats } from './messages.ts';
@@ -92,7 +92,7 @@ export interface WalHandle extends EventEmitter<WalHandleEvents> {
  * KV_CORRUPT when it is damaged.
  */
 export async function startWal(options: StartWalOptions): Promise<WalHandle> {
-  nodeDisk.mkdir(options.dir);
+  makeDirDurably(nodeDisk, options.dir);
   const lock = nodeDisk.lockFile(path.join(options.dir, LOCK_NAME));
   try {
     const handle = new Handle(options, lock);

@@ -8,6 +8,7 @@ import { receiveMessageOnPort } from 'node:worker_threads';
 import type { MessagePort } from 'node:worker_threads';
 import { SkerryError } from '../../core/errors.ts';
 import { Doorbell } from '../../sharedarraybuffer-ring/index.ts';
+import { makeDirDurably } from '../disk.ts';
 import type { Disk } from '../disk.ts';
 import { createManifest } from './manifest.ts';
 import type { Manifest } from './manifest.ts';
@@ -34,10 +35,7 @@ const LOG_ID_MAX = 2 ** 48 - 1;
  * Throws KV_CORRUPT when the log is damaged (nothing is changed then), or the disk's own error.
  */
 export function openWal(disk: Disk, dir: string, segmentBytes: number): { scan: WalScan; tail: WalTail } {
-  if (!disk.exists(dir)) {
-    disk.mkdir(dir);
-    disk.syncDir(path.dirname(dir));
-  }
+  makeDirDurably(disk, dir);
   if (readLayout(disk, dir).manifest === null) {
     createManifest(disk, dir, { generation: 1, logId: randomInt(1, LOG_ID_MAX), firstSegment: 1, openedSegment: 0 });
   }
