@@ -21,6 +21,7 @@ import { assert } from '../core/assert.ts';
 import type { ReplyProtocol, ReplySink, ReplyTarget } from '../core/kv/reply.ts';
 import { discardReply } from '../core/kv/reply.ts';
 import { limits } from '../core/limits.ts';
+import { endGently } from './end-gently.ts';
 import type { Flushable, FlushQueue } from './flush-queue.ts';
 
 export interface ConnectionOptions {
@@ -34,6 +35,7 @@ export interface ConnectionOptions {
   readonly onResume: () => void;
   /** The client is cut off because it does not read. */
   readonly onOverflow?: () => void;
+  readonly onBytesOut?: (bytes: number) => void;
 }
 
 /** Commands of one connection that may be unanswered. */
@@ -45,8 +47,6 @@ const REPLY_BYTES_ASSUMED = 1024 * 1024;
 /** A buffer above this is not kept for the next replies. */
 const BUFFER_BYTES_KEPT = 16 * 1024;
 const EARLY_COMPACT_BYTES = 256 * 1024;
-/** After the last reply has left, how long the client may take to close its end. */
-const LINGER_MS = 2000;
 
 const EMPTY = Buffer.alloc(0);
 
@@ -183,7 +183,7 @@ export class Connection implements ReplyTarget, Flushable {
   /** Ends the connection after the replies that are owed; what the client still sends is read and thrown away. */
   closeWhenAnswered(): void {
     this.#isClosing = true;
-    this.#wake();
+    this.wake();
   }
 
   flush(): void {
@@ -203,6 +203,7 @@ export class Connection implements ReplyTarget, Flushable {
     const { socket } = this;
     const { buffer, length } = out;
     this.bytesOut += length;
+    this.#options.onBytesOut?.(length);
     socket.write(buffer.length === length ? buffer : buffer.subarray(0, length), this.#onWritten);
     out.reset();
     if (socket.writableLength > 0) {
@@ -217,7 +218,7 @@ export class Connection implements ReplyTarget, Flushable {
   readonly #onWritten = (): void => {
     if (this.#writingBytes === 0 || this.socket.writableLength > 0) return;
     this.#writingBytes = 0;
-    this.#wake();
+    this.wake();
   };
 
   #arrivedEarly(slot: number): void {
@@ -240,7 +241,7 @@ export class Connection implements ReplyTarget, Flushable {
       this.#whenIdle = null;
       if (callback !== null) queueMicrotask(callback);
     }
-    this.#wake();
+    this.wake();
     if (this.unsentBytes > limits.connectionOutputPauseBytes) this.#pause();
   }
 
@@ -317,7 +318,8 @@ export class Connection implements ReplyTarget, Flushable {
     return true;
   }
 
-  #wake(): void {
+  /** Asks for a turn of the loop, at whose end flush() is called. */
+  wake(): void {
     if (this.#isQueued) return;
     this.#isQueued = true;
     this.#options.flushQueue.add(this);
@@ -343,10 +345,7 @@ export class Connection implements ReplyTarget, Flushable {
   #endWhenAnswered(): void {
     if (this.#isEnded || this.inFlight > 0 || this.#out.length > 0) return;
     this.#isEnded = true;
-    const { socket } = this;
-    // A socket closed with unread bytes would take the last replies with it (RST): read on until the client is done.
-    socket.resume();
-    socket.end(() => setTimeout(() => socket.destroy(), LINGER_MS).unref());
+    endGently(this.socket);
   }
 
   #drop(): void {

@@ -10,6 +10,7 @@ export interface RespClient {
   name: string;
   libraryName: string;
   libraryVersion: string;
+  /** Upper case; a subcommand behind a bar. */
   lastCommand: string;
   lastActiveMs: number;
   commandCount: number;
@@ -17,6 +18,8 @@ export interface RespClient {
   /** Commands queued by MULTI, or -1 outside. */
   queued: number;
   watched: number;
+  /** Ends the connection: at once, or after the replies that are owed to the client itself. */
+  kill(isSelf: boolean): void;
 }
 
 export interface ClientRegistry {
@@ -39,12 +42,14 @@ export function createClientRegistry(workerIndex: number, workerCount: number): 
   };
 }
 
-/** A client as a line of CLIENT LIST. */
+/** A client as a line of CLIENT LIST, in Redis's words. */
 export function describeClient(client: RespClient, nowMs: number): string {
+  const { connection } = client;
   const fields: Record<string, string | number> = {
     id: client.id,
     addr: client.address,
     laddr: client.localAddress,
+    fd: -1,
     name: client.name,
     age: Math.floor((nowMs - client.connectedAtMs) / 1000),
     idle: Math.floor((nowMs - client.lastActiveMs) / 1000),
@@ -52,16 +57,19 @@ export function describeClient(client: RespClient, nowMs: number): string {
     db: 0,
     sub: 0,
     psub: 0,
+    ssub: 0,
     multi: client.queued,
     watch: client.watched,
-    omem: client.connection.unsentBytes,
-    cmd: client.lastCommand,
+    omem: connection.unsentBytes,
+    events: 'r',
+    cmd: client.lastCommand.toLowerCase(),
     user: 'default',
+    redir: -1,
+    resp: connection.protocol,
     'lib-name': client.libraryName,
     'lib-ver': client.libraryVersion,
-    resp: client.connection.protocol,
     'tot-net-in': client.bytesIn,
-    'tot-net-out': client.connection.bytesOut,
+    'tot-net-out': connection.bytesOut,
     'tot-cmds': client.commandCount,
   };
   return Object.entries(fields)

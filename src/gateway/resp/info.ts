@@ -1,5 +1,5 @@
 /** INFO: the node in the words that Redis's tools look for. */
-import { REDIS_VERSION } from './own-commands.ts';
+import { REDIS_VERSION } from './commands/connection.ts';
 
 /** Sums over all workers. */
 export interface InfoNumbers {

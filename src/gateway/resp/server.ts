@@ -1,54 +1,94 @@
 /** Accepts RESP connections and gives each its session. */
 import type { Socket } from 'node:net';
+import { endGently } from '../../net/end-gently.ts';
 import type { FlushQueue } from '../../net/flush-queue.ts';
+import type { CloseReason } from './session.ts';
 import { RespSession } from './session.ts';
 import type { RespServices } from './services.ts';
+
+export type { CloseReason } from './session.ts';
 
 export interface RespServerOptions {
   readonly services: RespServices;
   readonly flushQueue: FlushQueue;
   readonly connectionsMax: number;
   readonly outputBytesMax: number;
-  /** 0 = never. */
+  /** A connection over which nothing came or went for so long is closed. 0 = never. */
   readonly idleTimeoutMs: number;
   readonly onOpen: () => void;
-  readonly onClose: () => void;
+  /** A connection is gone; one that was turned away ('limit') was never opened. */
+  readonly onClose: (reason: CloseReason) => void;
   readonly onBytesIn: (bytes: number) => void;
+  readonly onBytesOut?: (bytes: number) => void;
 }
 
 export interface RespServer {
   readonly onConnection: (socket: Socket) => void;
+  readonly connectionCount: number;
   /** Ends all connections after the replies that are owed. */
   close(): void;
+  /** Ends all connections now. */
+  destroy(): void;
 }
 
+const TOO_MANY = '-ERR max number of clients reached\r\n';
+
 export function createRespServer(options: RespServerOptions): RespServer {
-  const { services, flushQueue, connectionsMax, outputBytesMax, idleTimeoutMs } = options;
+  const { services, flushQueue, connectionsMax, outputBytesMax, idleTimeoutMs, onBytesOut } = options;
   const sessions = new Set<RespSession>();
+
+  function turnAway(socket: Socket): void {
+    options.onClose('limit');
+    socket.on('error', () => socket.destroy());
+    socket.write(TOO_MANY);
+    endGently(socket);
+  }
+
   return {
     onConnection(socket) {
-      // A reset is the client's business; 'close' follows.
-      socket.on('error', () => undefined);
       if (sessions.size >= connectionsMax) {
-        socket.end('-ERR max number of clients reached\r\n');
+        turnAway(socket);
         return;
       }
-      const session = new RespSession({ socket, flushQueue, services, outputBytesMax });
+      const session = new RespSession({
+        socket,
+        flushQueue,
+        services,
+        outputBytesMax,
+        ...(onBytesOut === undefined ? {} : { onBytesOut }),
+      });
       sessions.add(session);
       options.onOpen();
       socket.on('data', (chunk: Buffer) => {
         options.onBytesIn(chunk.length);
         session.onData(chunk);
       });
+      socket.on('error', () => {
+        if (session.closeReason === 'client') session.closeReason = 'network';
+      });
       socket.on('close', () => {
         sessions.delete(session);
         session.onClose();
-        options.onClose();
+        options.onClose(session.closeReason);
       });
-      if (idleTimeoutMs > 0) socket.setTimeout(idleTimeoutMs, () => socket.destroy());
+      if (idleTimeoutMs > 0) {
+        socket.setTimeout(idleTimeoutMs, () => {
+          session.closeReason = 'idle';
+          socket.destroy();
+        });
+      }
+    },
+    get connectionCount() {
+      return sessions.size;
     },
     close() {
-      for (const session of sessions) session.close();
+      for (const session of sessions) session.close('shutdown');
+    },
+    destroy() {
+      for (const session of sessions) {
+        session.closeReason = 'shutdown';
+        session.connection.socket.destroy();
+      }
     },
   };
 }

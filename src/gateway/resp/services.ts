@@ -1,5 +1,4 @@
 /** What a RESP session needs of the worker that it runs on. */
-import type { ReplySink } from '../../core/kv/reply.ts';
 import type { CommandRouter } from '../ports.ts';
 import type { ClientRegistry } from './clients.ts';
 
@@ -25,9 +24,4 @@ export interface RespServices {
   readonly version: string;
   /** Counts a command that the session answers itself. */
   readonly onOwnCommand: () => void;
-}
-
-/** A reply to a wrong number of arguments. */
-export function wrongArity(sink: ReplySink, name: string): void {
-  sink.error(`ERR wrong number of arguments for '${name.toLowerCase()}' command`);
 }

@@ -1,52 +1,82 @@
 /**
- * One RESP connection: commands in, the connection's own commands answered here, all others to the router.
+ * One RESP connection: commands in, the session's own commands answered here, all others to the router.
  *
  *     bytes ─▶ parser ─▶ command ─┬─ HELLO CLIENT CONFIG INFO MULTI …   answered here
  *                                 ├─ inside MULTI                       queued, QUEUED
  *                                 └─ everything else                    router.submit(spec, args, connection, slot)
+ *
+ * The parser is held back for one of two reasons, which come and go independently: the connection has too much to send
+ * or to wait for, or the next command must see the outcome of one that is under way (WATCH, HELLO).
  */
 import type { Socket } from 'node:net';
 import type { Args } from '../../core/kv/args.ts';
-import { argText } from '../../core/kv/args.ts';
+import { argCopy, argText } from '../../core/kv/args.ts';
 import type { ReplySink } from '../../core/kv/reply.ts';
-import { execCommand, lookupCommand, requireCommand } from '../../core/kv/table.ts';
+import { allCommands, execCommand, lookupCommand, requireCommand } from '../../core/kv/table.ts';
 import { CommandErrorValue } from '../../codec/native/messages.ts';
 import { RespParser, RespProtocolError } from '../../codec/resp/parser.ts';
 import { Connection } from '../../net/connection.ts';
 import type { FlushQueue } from '../../net/flush-queue.ts';
 import { argsOf } from '../args.ts';
 import { PartReplies } from '../router/gather.ts';
-import type { ReplyMode } from './client-command.ts';
+import type { ReplyValue } from '../router/reply-value.ts';
+import { playReply } from '../router/reply-value.ts';
 import type { RespClient } from './clients.ts';
-import { isOwnCommand, runOwnCommand } from './own-commands.ts';
+import type { AnsweredCommand, ControlCommand } from './own-command.ts';
+import { isArityRight, wrongArity } from './own-command.ts';
+import { findOwnCommand } from './own-commands.ts';
 import type { RespServices } from './services.ts';
-import { wrongArity } from './services.ts';
+import type { Queued } from './transaction.ts';
 import { Transaction } from './transaction.ts';
+
+/** Why a connection was closed. */
+export type CloseReason = 'client' | 'idle' | 'limit' | 'protocol' | 'output' | 'network' | 'shutdown';
+
+/** What CLIENT REPLY sets. */
+export type ReplyMode = 'ON' | 'OFF' | 'SKIP';
 
 export interface RespSessionOptions {
   readonly socket: Socket;
   readonly flushQueue: FlushQueue;
   readonly services: RespServices;
   readonly outputBytesMax: number;
+  readonly onBytesOut?: (bytes: number) => void;
 }
+
+const HOLD_CONNECTION = 1;
+const HOLD_ORDER = 2;
 
 /** Texts of unknown commands are cut to this many characters, as in Redis. */
 const UNKNOWN_TEXT_MAX = 128;
+/** What a transaction may take beyond one value of the largest size. */
+const TRANSACTION_BYTES_EXTRA = 1024 * 1024;
 
 const versionsCommand = requireCommand('VERSIONS');
+
+/** By op: commands that are not for Redis clients. */
+const isHidden: readonly boolean[] = allCommands.reduce<boolean[]>((hidden, { op, flags }) => {
+  hidden[op] = flags.includes('native');
+  return hidden;
+}, []);
+
+const queued = (sink: ReplySink): void => sink.simple('QUEUED');
 
 export class RespSession {
   readonly connection: Connection;
   readonly client: RespClient;
-  readonly transaction = new Transaction();
+  readonly transaction: Transaction;
   readonly services: RespServices;
+  /** Why it was closed, as far as the session knows. */
+  closeReason: CloseReason = 'client';
   readonly #parser: RespParser;
+  #holds = 0;
   #replyMode: ReplyMode = 'ON';
   /** CLIENT REPLY SKIP: the next command is not answered. */
   #skipsNext = false;
 
-  constructor({ socket, flushQueue, services, outputBytesMax }: RespSessionOptions) {
+  constructor({ socket, flushQueue, services, outputBytesMax, onBytesOut }: RespSessionOptions) {
     this.services = services;
+    this.transaction = new Transaction(services.valueBytesMax + TRANSACTION_BYTES_EXTRA);
     this.#parser = new RespParser({
       bulkBytesMax: services.valueBytesMax,
       onCommand: (args, nameStart, nameEnd) => this.#command(args, nameStart, nameEnd),
@@ -56,10 +86,13 @@ export class RespSession {
       flushQueue,
       outputBytesMax,
       protocol: 2,
-      onPause: () => this.#parser.pause(),
-      onResume: () => this.#guard(() => this.#parser.resume()),
+      onPause: () => this.#hold(HOLD_CONNECTION),
+      onResume: () => this.#release(HOLD_CONNECTION),
+      onOverflow: () => (this.closeReason = 'output'),
+      ...(onBytesOut === undefined ? {} : { onBytesOut }),
     });
     const nowMs = services.nowMs();
+    const { transaction } = this;
     this.client = {
       id: services.clients.nextId(),
       connection: this.connection,
@@ -73,8 +106,16 @@ export class RespSession {
       lastActiveMs: nowMs,
       commandCount: 0,
       bytesIn: 0,
-      queued: -1,
-      watched: 0,
+      get queued() {
+        return transaction.queuedCount;
+      },
+      get watched() {
+        return transaction.watchedCount;
+      },
+      kill: (isSelf) => {
+        if (isSelf) this.close();
+        else socket.destroy();
+      },
     };
     services.clients.add(this.client);
   }
@@ -83,26 +124,32 @@ export class RespSession {
   onData(chunk: Buffer): void {
     this.client.bytesIn += chunk.length;
     this.client.lastActiveMs = this.services.nowMs();
-    this.#guard(() => this.#parser.push(chunk));
+    try {
+      this.#parser.push(chunk);
+    } catch (error) {
+      this.#refuse(error);
+    }
   }
 
   onClose(): void {
     this.services.clients.remove(this.client);
     this.#parser.close();
+    this.transaction.reset();
   }
 
-  get replyMode(): ReplyMode {
-    return this.#replyMode;
-  }
-
-  /** ON and OFF last; SKIP concerns the next command only. */
+  /** ON and OFF last; SKIP concerns the next command only, and only when it would be answered. */
   set replyMode(mode: ReplyMode) {
-    this.#replyMode = mode === 'SKIP' ? this.#replyMode : mode;
-    this.#skipsNext = mode === 'SKIP';
+    if (mode === 'SKIP') {
+      this.#skipsNext = this.#replyMode === 'ON';
+    } else {
+      this.#replyMode = mode;
+      this.#skipsNext = false;
+    }
   }
 
   /** Ends the connection after the replies that are owed; nothing more is read. */
-  close(): void {
+  close(reason: CloseReason = 'client'): void {
+    this.closeReason = reason;
     this.#parser.close();
     this.connection.closeWhenAnswered();
   }
@@ -113,109 +160,188 @@ export class RespSession {
       action();
       return;
     }
-    this.#parser.pause();
+    this.#hold(HOLD_ORDER);
     this.connection.whenIdle(() => {
       action();
-      this.#guard(() => this.#parser.resume());
+      this.#release(HOLD_ORDER);
     });
   }
 
-  /** Replies to a command that is answered here. */
-  answer(reply: (sink: ReplySink) => void): void {
-    const slot = this.#slot(false);
+  /** Replies to the command at hand. */
+  readonly answer = (reply: (sink: ReplySink) => void): void => {
+    const slot = this.#slot(false, 0);
     reply(this.connection.begin(slot));
     this.connection.finish(slot);
-  }
+  };
 
-  #guard(action: () => void): void {
-    try {
-      action();
-    } catch (error) {
-      if (!(error instanceof RespProtocolError)) throw error;
-      this.answer((sink) => sink.error(error.message));
-      this.connection.closeWhenAnswered();
-    }
-  }
-
-  #slot(isWrite: boolean): number {
-    const isMuted = this.#replyMode === 'OFF' || this.#skipsNext;
-    this.#skipsNext = false;
-    return this.connection.slot(isWrite, isMuted);
-  }
-
-  #command(args: Args, nameStart: number, nameEnd: number): void {
-    const { client, transaction } = this;
-    client.commandCount++;
-    const spec = lookupCommand(args.buffer, nameStart, nameEnd);
-    if (spec !== undefined && !spec.flags.includes('native')) {
-      client.lastCommand = spec.name;
-      const isArityRight = spec.arity < 0 ? args.count + 1 >= -spec.arity : args.count + 1 === spec.arity;
-      if (!isArityRight) {
-        transaction.isSpoiled ||= transaction.isOpen;
-        this.answer((sink) => wrongArity(sink, spec.name));
-      } else if (transaction.isOpen) {
-        transaction.queue(spec, args);
-        client.queued = transaction.queued;
-        this.answer((sink) => sink.simple('QUEUED'));
-      } else {
-        this.services.router.submit(spec, args, this.connection, this.#slot(spec.write));
-      }
-      return;
-    }
-    const name = args.buffer.toString('latin1', nameStart, nameEnd);
-    client.lastCommand = name.toUpperCase();
-    if (isOwnCommand(client.lastCommand)) {
-      this.services.onOwnCommand();
-      runOwnCommand(this, client.lastCommand, args);
-    } else {
-      transaction.isSpoiled ||= transaction.isOpen;
-      this.answer((sink) => sink.error(unknownCommand(name, args)));
-    }
-  }
-
-  /** WATCH: reads the keys' versions, in order behind what this connection has written. */
+  /** WATCH: reads the keys' versions, behind what this connection has written. */
   watch(args: Args): void {
-    const keys: Buffer[] = [];
-    for (let i = 0; i < args.count; i++) keys.push(Buffer.from(args.buffer.subarray(args.start[i], args.end[i])));
-    const slot = this.#slot(false);
-    this.#parser.pause();
+    const keys = Array.from({ length: args.count }, (_, i) => argCopy(args, i));
+    const slot = this.#slot(false, 0);
+    this.#hold(HOLD_ORDER);
     const replies = new PartReplies(1, this.connection.writesInFlight, ([value]) => {
       const sink = this.connection.begin(slot);
       if (value instanceof CommandErrorValue) {
         sink.error(value.text);
       } else {
-        keys.forEach((key, i) => this.transaction.watch(key, Number((value as readonly unknown[])[i])));
-        this.client.watched = this.transaction.watchedCount;
+        const versions = value as readonly ReplyValue[];
+        keys.forEach((key, i) => this.transaction.watch(key, Number(versions[i])));
         sink.simple('OK');
       }
       this.connection.finish(slot);
-      // Commands behind it must see that the keys are watched. Not from within the reply: the parser may be on the stack.
-      queueMicrotask(() => this.#guard(() => this.#parser.resume()));
+      // Commands behind it must find the keys watched. Not from within the reply: a range may be in the midst of a batch.
+      queueMicrotask(() => this.#release(HOLD_ORDER));
     });
     this.services.router.submit(versionsCommand, argsOf(keys), replies, 0);
   }
 
   exec(): void {
-    const { transaction, client } = this;
+    const { transaction } = this;
+    const { router } = this.services;
     if (transaction.isSpoiled) {
       this.answer((sink) => sink.error('EXECABORT Transaction discarded because of previous errors.'));
-    } else if (transaction.queued === 0 && transaction.watchedCount === 0) {
-      this.answer((sink) => sink.array(0));
     } else {
-      const { args, touched } = transaction.build();
-      this.services.router.submitAtomic(execCommand, args, touched, this.connection, this.#slot(true));
+      const { queued: commands, args, touched } = transaction.build();
+      const needsStore = transaction.watchedCount > 0 || commands.some(({ spec }) => spec !== undefined);
+      if (!needsStore) {
+        this.answer((sink) => this.#playExec(commands, [], sink));
+      } else if (commands.every(({ spec }) => spec !== undefined)) {
+        router.submitAtomic(execCommand, args, touched, this.connection, this.#slot(true, args.buffer.length));
+      } else {
+        const slot = this.#slot(true, args.buffer.length);
+        const replies = new PartReplies(1, this.connection.writesInFlight, ([value]) => {
+          const sink = this.connection.begin(slot);
+          if (value instanceof CommandErrorValue) sink.error(value.text);
+          else if (value === null) sink.nullArray();
+          else this.#playExec(commands, value as readonly ReplyValue[], sink);
+          this.connection.finish(slot);
+        });
+        router.submitAtomic(execCommand, args, touched, replies, 0);
+      }
     }
     transaction.reset();
-    client.queued = -1;
-    client.watched = 0;
   }
-}
 
-function unknownCommand(name: string, args: Args): string {
-  let shown = '';
-  for (let i = 0; i < args.count && shown.length < UNKNOWN_TEXT_MAX; i++) {
-    shown += `'${argText(args, i).slice(0, UNKNOWN_TEXT_MAX - shown.length)}' `;
+  /** EXEC's reply: those of the store's commands, with the session's own in their places. */
+  #playExec(commands: readonly Queued[], values: readonly ReplyValue[], sink: ReplySink): void {
+    sink.array(commands.length);
+    let next = 0;
+    for (const { own, args } of commands) {
+      if (own === undefined) playReply(values[next++] ?? null, sink);
+      else own.answer(this, args, sink);
+    }
   }
-  const text = `ERR unknown command '${name.slice(0, UNKNOWN_TEXT_MAX)}', with args beginning with: ${shown}`;
-  return text.replaceAll(/[\r\n]/g, ' ');
+
+  #hold(reason: number): void {
+    this.#holds |= reason;
+    this.#parser.pause();
+  }
+
+  #release(reason: number): void {
+    this.#holds &= ~reason;
+    if (this.#holds !== 0) return;
+    try {
+      this.#parser.resume();
+    } catch (error) {
+      this.#refuse(error);
+    }
+    // No bytes from the socket led here: what was handed to the ranges waits for a turn of the loop.
+    this.connection.wake();
+  }
+
+  /** The stream is no RESP: say so, and no more. */
+  #refuse(error: unknown): void {
+    if (!(error instanceof RespProtocolError)) throw error;
+    this.answer((sink) => sink.error(error.message));
+    this.close('protocol');
+  }
+
+  #slot(isWrite: boolean, bytes: number): number {
+    const isMuted = this.#skipsNext || this.#replyMode === 'OFF';
+    this.#skipsNext = false;
+    return this.connection.slot(isWrite, isMuted, bytes);
+  }
+
+  #command(args: Args, nameStart: number, nameEnd: number): void {
+    this.client.commandCount++;
+    const spec = lookupCommand(args.buffer, nameStart, nameEnd);
+    if (spec === undefined || isHidden[spec.op] === true) {
+      this.#ownCommand(args.buffer.toString('latin1', nameStart, nameEnd), args);
+      return;
+    }
+    this.client.lastCommand = spec.name;
+    if (!isArityRight(spec.arity, args.count + 1)) {
+      this.#refuseCommand(wrongArity(spec.name));
+    } else if (this.transaction.isOpen) {
+      this.#queue(this.transaction.queue(spec, args));
+    } else {
+      const bytes = args.count === 0 ? 0 : (args.end[args.count - 1] as number) - nameStart;
+      this.services.router.submit(spec, args, this.connection, this.#slot(spec.write, bytes));
+    }
+  }
+
+  #ownCommand(name: string, args: Args): void {
+    const own = findOwnCommand(name, args);
+    if (own === undefined) {
+      this.#unknownCommand(name, args);
+      return;
+    }
+    this.services.onOwnCommand();
+    if (typeof own === 'string') {
+      this.#refuseOwn(name, own);
+      return;
+    }
+    this.client.lastCommand = own.name;
+    if (own.kind === 'control') this.#runControl(own, args);
+    else if (this.transaction.isOpen) this.#queue(this.transaction.queueOwn(own, args));
+    else this.#runAnswered(own, args);
+  }
+
+  #runControl(own: ControlCommand, args: Args): void {
+    if (own.isRefusedInMulti && this.transaction.isOpen) {
+      this.#refuseCommand('ERR Command not allowed inside a transaction');
+    } else {
+      own.run(this, args);
+    }
+  }
+
+  #runAnswered(own: AnsweredCommand, args: Args): void {
+    this.answer((sink) => own.answer(this, args, sink));
+  }
+
+  /** As Redis does, EXEC itself aborts the transaction when it is written wrongly. */
+  #refuseOwn(name: string, error: string): void {
+    if (name.toUpperCase() !== 'EXEC') {
+      this.#refuseCommand(error);
+      return;
+    }
+    this.transaction.reset();
+    this.answer((sink) => sink.error(`EXECABORT Transaction discarded because of: ${error.slice('ERR '.length)}`));
+  }
+
+  #queue(error: string | null): void {
+    if (error === null) this.answer(queued);
+    else this.#refuseCommand(error);
+  }
+
+  #refuseCommand(error: string): void {
+    this.transaction.spoil();
+    this.answer((sink) => sink.error(error));
+  }
+
+  #unknownCommand(name: string, args: Args): void {
+    // A browser that was talked into sending HTTP here: what is in the request's body must not be run.
+    if (/^(?:post|host:)$/i.test(name)) {
+      this.closeReason = 'protocol';
+      this.#parser.close();
+      this.connection.socket.destroy();
+      return;
+    }
+    let shown = '';
+    for (let i = 0; i < args.count && shown.length < UNKNOWN_TEXT_MAX; i++) {
+      shown += `'${argText(args, i).slice(0, UNKNOWN_TEXT_MAX - shown.length)}' `;
+    }
+    const known = name.slice(0, UNKNOWN_TEXT_MAX);
+    this.#refuseCommand(`ERR unknown command '${known}', with args beginning with: ${shown}`);
+  }
 }

@@ -1,33 +1,67 @@
 /**
- * MULTI, EXEC, DISCARD, WATCH, UNWATCH of one connection. Commands are queued here and leave as one EXEC command of one
- * range (core/kv/commands/exec.ts), which checks the watched versions and runs them in one go.
+ * MULTI and WATCH of one connection. Commands of the store are queued here and leave as one EXEC command of one range
+ * (core/kv/commands/exec.ts), which checks the watched versions and runs them in one go; commands of the session that
+ * are queued among them are answered when its reply is there.
  */
 import type { Args } from '../../core/kv/args.ts';
+import { argLength, copyArgs } from '../../core/kv/args.ts';
 import type { CommandSpec } from '../../core/kv/spec.ts';
+import { limits } from '../../core/limits.ts';
 import { argsOf } from '../args.ts';
 import type { KeySet } from '../ports.ts';
+import type { AnsweredCommand } from './own-command.ts';
 
 interface Watched {
   readonly key: Buffer;
   readonly version: number;
 }
 
+/** A command of the store, or of the session. */
+export type Queued =
+  | { readonly spec: CommandSpec; readonly own?: never; readonly args: Args }
+  | { readonly own: AnsweredCommand; readonly spec?: never; readonly args: Args };
+
+/** What EXEC is to run. */
+export interface Execution {
+  readonly queued: readonly Queued[];
+  /** The arguments of the store's EXEC command, over the store's commands among them. */
+  readonly args: Args;
+  readonly touched: KeySet;
+}
+
+/** Bytes that a queued command takes besides its arguments. */
+const QUEUED_BYTES = 64;
+
 export class Transaction {
+  readonly #bytesMax: number;
   isOpen = false;
   /** A command was refused while queueing: EXEC answers EXECABORT. */
   isSpoiled = false;
   #watched = new Map<string, Watched>();
-  #parts: Buffer[] = [];
-  #keys: Buffer[] = [];
-  #everything = false;
-  queued = 0;
+  #queued: Queued[] = [];
+  #bytes = 0;
+
+  /** `bytesMax`: how much may be queued. */
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax;
+  }
 
   get watchedCount(): number {
     return this.#watched.size;
   }
 
+  /** Commands queued, or -1 outside MULTI. */
+  get queuedCount(): number {
+    return this.isOpen ? this.#queued.length : -1;
+  }
+
   begin(): void {
     this.isOpen = true;
+  }
+
+  /** Notes that a command was refused, if that matters. */
+  spoil(): void {
+    if (this.isOpen) this.isSpoiled = true;
   }
 
   /** Forgets queued commands and watched keys. */
@@ -35,10 +69,8 @@ export class Transaction {
     this.isOpen = false;
     this.isSpoiled = false;
     this.#watched = new Map();
-    this.#parts = [];
-    this.#keys = [];
-    this.#everything = false;
-    this.queued = 0;
+    this.#queued = [];
+    this.#bytes = 0;
   }
 
   unwatch(): void {
@@ -51,29 +83,64 @@ export class Transaction {
     if (!this.#watched.has(name)) this.#watched.set(name, { key, version });
   }
 
-  queue(spec: CommandSpec, args: Args): void {
-    this.queued++;
-    this.#parts.push(Buffer.from(String(spec.op)), Buffer.from(String(args.count)));
-    const copies: Buffer[] = [];
-    for (let i = 0; i < args.count; i++) copies.push(Buffer.from(args.buffer.subarray(args.start[i], args.end[i])));
-    this.#parts.push(...copies);
-    if (spec.firstKey === 0) {
-      if (spec.gather !== undefined) this.#everything = true;
-      return;
-    }
-    const last = spec.lastKey < 0 ? args.count + spec.lastKey : spec.lastKey - 1;
-    for (let i = spec.firstKey - 1; i <= last; i += spec.keyStep) this.#keys.push(copies[i] as Buffer);
+  queueOwn(own: AnsweredCommand, args: Args): string | null {
+    const error = this.#takeRoom(args);
+    if (error === null) this.#queued.push({ own, args: copyArgs(args) });
+    return error;
   }
 
-  /** The arguments of EXEC, and what it touches. */
-  build(): { args: Args; touched: KeySet } {
+  /** Queues a command whose arity is right. Returns why it is refused, or null. */
+  queue(spec: CommandSpec, args: Args): string | null {
+    for (const i of keyIndexes(spec, args)) {
+      const bytes = argLength(args, i);
+      if (bytes > limits.keyBytesMax) {
+        return `ERR the key has ${bytes} bytes; at most ${limits.keyBytesMax} are allowed`;
+      }
+    }
+    const error = this.#takeRoom(args);
+    if (error === null) this.#queued.push({ spec, args: copyArgs(args) });
+    return error;
+  }
+
+  build(): Execution {
     const watched = [...this.#watched.values()];
     const parts: Buffer[] = [Buffer.from(String(watched.length))];
-    for (const { key, version } of watched) parts.push(key, Buffer.from(String(version)));
-    const keys = [...this.#keys, ...watched.map(({ key }) => key)];
-    return {
-      args: argsOf([...parts, ...this.#parts]),
-      touched: { keys: argsOf(keys), everything: this.#everything },
-    };
+    const keys: Buffer[] = [];
+    let everything = false;
+    for (const { key, version } of watched) {
+      parts.push(key, Buffer.from(String(version)));
+      keys.push(key);
+    }
+    for (const { spec, args } of this.#queued) {
+      if (spec === undefined) continue;
+      const values = valuesOf(args);
+      parts.push(Buffer.from(String(spec.op)), Buffer.from(String(args.count)), ...values);
+      for (const i of keyIndexes(spec, args)) keys.push(values[i] as Buffer);
+      if (spec.firstKey === 0 && spec.gather !== undefined) everything = true;
+    }
+    return { queued: this.#queued, args: argsOf(parts), touched: { keys: argsOf(keys), everything } };
   }
+
+  #takeRoom(args: Args): string | null {
+    let bytes = QUEUED_BYTES;
+    for (let i = 0; i < args.count; i++) bytes += argLength(args, i);
+    if (this.#bytes + bytes > this.#bytesMax) {
+      return `ERR the commands of a transaction may take ${this.#bytesMax} bytes together; this one is too much`;
+    }
+    this.#bytes += bytes;
+    return null;
+  }
+}
+
+function valuesOf({ buffer, count, start, end }: Args): Buffer[] {
+  return Array.from({ length: count }, (_, i) => buffer.subarray(start[i], end[i]));
+}
+
+/** Which arguments are keys. */
+function keyIndexes({ firstKey, lastKey, keyStep }: CommandSpec, { count }: Args): number[] {
+  if (firstKey === 0) return [];
+  const last = lastKey < 0 ? count + lastKey : Math.min(lastKey, count) - 1;
+  const indexes: number[] = [];
+  for (let i = firstKey - 1; i <= last; i += keyStep) indexes.push(i);
+  return indexes;
 }

@@ -1,0 +1,116 @@
+/** What the commands that the session answers itself have in common: those about the connection and the node. */
+import type { Args } from '../../core/kv/args.ts';
+import { argText } from '../../core/kv/args.ts';
+import type { ReplySink } from '../../core/kv/reply.ts';
+import type { RespSession } from './session.ts';
+
+/** Sends exactly one reply. `args` are all words behind the command's first, a subcommand's name included. */
+export type Answer = (session: RespSession, args: Args, sink: ReplySink) => void;
+
+/** As COMMAND describes it. */
+interface Described {
+  /** Upper case; a subcommand's is CLIENT|ID. */
+  readonly name: string;
+  /** As Redis counts it: all words of the name included, negative = at least. */
+  readonly arity: number;
+  readonly flags: readonly string[];
+  readonly categories: readonly string[];
+}
+
+/** Answered in one go; inside MULTI it is queued, and answered when EXEC is. */
+export interface AnsweredCommand extends Described {
+  readonly kind: 'answer';
+  readonly answer: Answer;
+}
+
+/** Takes a slot when and if it wants one. Inside MULTI it runs at once, or is refused. */
+export interface ControlCommand extends Described {
+  readonly kind: 'control';
+  readonly isRefusedInMulti: boolean;
+  readonly run: (session: RespSession, args: Args) => void;
+}
+
+/** CLIENT, CONFIG, COMMAND: the second word decides. */
+export interface ContainerCommand extends Described {
+  readonly kind: 'container';
+  readonly subcommands: ReadonlyMap<string, AnsweredCommand | ControlCommand>;
+  /** The command without a second word, where it has a meaning. */
+  readonly alone?: AnsweredCommand;
+}
+
+export type OwnCommand = AnsweredCommand | ControlCommand | ContainerCommand;
+
+const CONNECTION_FLAGS = ['noscript', 'loading', 'stale'] as const;
+
+export function answered(
+  name: string,
+  arity: number,
+  answer: Answer,
+  flags: readonly string[] = CONNECTION_FLAGS,
+  categories: readonly string[] = ['slow', 'connection'],
+): AnsweredCommand {
+  return { kind: 'answer', name, arity, flags, categories, answer };
+}
+
+export function control(
+  name: string,
+  arity: number,
+  run: ControlCommand['run'],
+  category: string,
+  isRefusedInMulti = false,
+): ControlCommand {
+  const flags = [...CONNECTION_FLAGS, 'fast', 'allow_busy'];
+  return { kind: 'control', name, arity, flags, categories: ['fast', category], run, isRefusedInMulti };
+}
+
+/** A container, with HELP added. */
+export function container(
+  name: string,
+  subcommands: readonly (AnsweredCommand | ControlCommand)[],
+  alone?: AnsweredCommand,
+): ContainerCommand {
+  const byName = new Map(subcommands.map((command) => [command.name.slice(name.length + 1), command]));
+  const lines = [
+    `${name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:`,
+    ...[...byName.keys()].sort(),
+    'HELP',
+    '    Prints this help.',
+  ];
+  byName.set(
+    'HELP',
+    answered(`${name}|HELP`, 2, (_session, _args, sink) => {
+      sink.array(lines.length);
+      for (const line of lines) sink.simple(line);
+    }),
+  );
+  const common = {
+    kind: 'container',
+    name,
+    arity: alone === undefined ? -2 : -1,
+    flags: [],
+    categories: ['slow'],
+    subcommands: byName,
+  } as const;
+  return alone === undefined ? common : { ...common, alone };
+}
+
+export function isArityRight(arity: number, words: number): boolean {
+  return arity < 0 ? words >= -arity : words === arity;
+}
+
+export function wrongArity(name: string): string {
+  return `ERR wrong number of arguments for '${name.toLowerCase()}' command`;
+}
+
+/** The option word at `i`, upper case. */
+export function wordAt(args: Args, i: number): string {
+  return argText(args, i).toUpperCase();
+}
+
+/** A decimal integer as Redis reads it (string2ll), or null. Beyond 2^53 it may be rounded. */
+export function integerAt(args: Args, i: number): number | null {
+  const text = argText(args, i);
+  if (!/^(?:0|-?[1-9]\d{0,18})$/.test(text)) return null;
+  const exact = BigInt(text);
+  return BigInt.asIntN(64, exact) === exact ? Number(exact) : null;
+}
