@@ -12,8 +12,8 @@ const LEAVES_PER_ROUND = 2000;
 const KEYS_PER_ROUND = 5000;
 
 export interface ExpiryCycle {
-  /** Looks at the next leaves of each range. */
-  round(replicas: Iterable<Replica>, nowMs: number): void;
+  /** Looks at the next leaves of each range. Whether it found something to delete. */
+  round(replicas: Iterable<Replica>, nowMs: number): boolean;
 }
 
 /** `expired`: the command that deletes those of its keys that are expired by the batch's clock. */
@@ -22,6 +22,7 @@ export function createExpiryCycle(expired: CommandSpec): ExpiryCycle {
   const positions = new WeakMap<Replica, Buffer>();
   return {
     round(replicas, nowMs) {
+      let hasFound = false;
       for (const replica of replicas) {
         if (!replica.isLeader || replica.store.expiringCount === 0) continue;
         const keys: Buffer[] = [];
@@ -34,8 +35,11 @@ export function createExpiryCycle(expired: CommandSpec): ExpiryCycle {
           },
         );
         positions.set(replica, next ?? beginning);
-        if (keys.length > 0) replica.submitInternal(expired, argsOf(keys));
+        if (keys.length === 0) continue;
+        replica.submitInternal(expired, argsOf(keys));
+        hasFound = true;
       }
+      return hasFound;
     },
   };
 }

@@ -115,7 +115,8 @@ export class Shard {
 
   /** Gives the memory of expired keys back; call it some times a second. */
   expireSome(): void {
-    this.#expiry.round(this.host.replicas.values(), this.host.nowMs);
+    // The host's clock stands still while it has nothing to do.
+    if (this.#expiry.round(this.host.replicas.values(), Date.now())) this.#ports.schedule();
   }
 
   /** These ranges hold back log segments. */
@@ -136,6 +137,7 @@ export class Shard {
     } else {
       const rangeVersion = replica.descriptor.epoch.version;
       replica.split({ newRangeId, splitKey: Buffer.from(key), rangeVersion }, done);
+      this.#ports.schedule();
     }
   }
 

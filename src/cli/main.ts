@@ -12,6 +12,11 @@ import { EXIT_FAILED, EXIT_USAGE } from './exit-codes.ts';
 
 /** Runs the command line and sets the process's exit code. */
 export async function run(argv: readonly string[]): Promise<void> {
+  // Whoever reads us (head, less) may have seen enough.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+    process.exit(0);
+  });
   const program = new Command('skerry')
     .description('A durable, linearizable, sharded key-value store')
     .version(version, '-V, --version')
