@@ -19,8 +19,7 @@ import { limits } from '../src/core/limits.ts';
 import type { RangeDescriptor } from '../src/core/range.ts';
 import type { Message, Ready } from '../src/core/raft/types.ts';
 import type { Engine } from '../src/engine/engine.ts';
-import { Replica } from './replica.ts';
-import type { ReplicaHost } from './replica.ts';
+import type { Replica, ReplicaHost } from './replica.ts';
 
 /** The way to the WAL: this worker's end of it. All of a call is taken or nothing (false: the ring is full for now). */
 export interface LogAppender {

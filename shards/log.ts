@@ -9,6 +9,8 @@ import { ENTRY_CONFIG, ENTRY_DATA, ENTRY_NOOP } from '../src/core/raft/types.ts'
 import { TYPE_CHECKPOINT, TYPE_CONFIG, TYPE_DATA, TYPE_NOOP } from '../src/storage/wal/format.ts';
 import type { RecordType } from '../src/storage/wal/format.ts';
 import type { WalAppender } from '../src/storage/wal/record.ts';
+import { WAL_FULL, WAL_RUNNING } from '../src/storage/wal/status.ts';
+import type { WalStatus } from '../src/storage/wal/status.ts';
 
 const NOTHING = Buffer.alloc(0);
 
@@ -77,4 +79,12 @@ function recordType(entry: Entry): RecordType {
     default:
       return unreachable(entry.type);
   }
+}
+
+/** Why writes are refused while the log is in this state, as an error reply; null when they are not. */
+export function refusalOf(status: WalStatus): string | null {
+  if (status === WAL_RUNNING) return null;
+  return status === WAL_FULL
+    ? 'DISKFULL the disk of the write-ahead log is full: writes are refused until there is room, reads go on'
+    : 'ERR the write-ahead log takes no more writes; the node is stopping';
 }

@@ -31,3 +31,14 @@ export function createMemoryGauge(
     },
   };
 }
+
+const ARENA_BYTES_MAX = 32 * 2 ** 30;
+const ARENA_BYTES_MORE = 2 ** 30;
+
+/**
+ * How large a worker's arena may become: more than what writes are admitted for, since applying what is in the log must
+ * never run out of memory.
+ */
+export function arenaBytes(maxMemoryBytes: number): number {
+  return Math.min(ARENA_BYTES_MAX, Math.ceil(maxMemoryBytes * 1.25) + ARENA_BYTES_MORE);
+}

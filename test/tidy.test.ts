@@ -22,7 +22,7 @@ const documents = filesUnder('', ['.md']);
  * Rooms, and the rooms each may import from besides itself. A room is a folder; the longest name that fits a path wins.
  *
  *     core ← codec, sharedarraybuffer-ring ← engine, storage, net, observe ← gateway, client
- *     core, codec, sharedarraybuffer-ring, engine, storage ← shards ← workers
+ *     core, codec, sharedarraybuffer-ring, engine, storage, observe ← shards ← workers, server
  *     server starts workers by URL, never by import
  */
 const core = ['src/core'];
@@ -39,10 +39,11 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'src/observe': bytes,
   'src/gateway': devices,
   'src/client': devices,
-  'src/server': [...devices, 'src/gateway', 'shards'],
+  // The node embedded in a process offers the client's transport.
+  'src/server': [...devices, 'src/gateway', 'src/client', 'shards'],
   'src/cli': [...devices, 'src/gateway', 'src/client', 'src/server'],
   'src/index.ts': [...core, 'src/client', 'src/server'],
-  shards: [...bytes, 'src/engine', 'src/storage'],
+  shards: [...bytes, 'src/engine', 'src/storage', 'src/observe'],
   workers: [...devices, 'src/gateway', 'shards'],
 };
 

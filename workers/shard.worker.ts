@@ -16,9 +16,9 @@ import { watchStalls } from '../src/observe/stall.ts';
 import { Doorbell, RingProducer } from '../src/sharedarraybuffer-ring/index.ts';
 import { nodeDisk } from '../src/storage/disk.ts';
 import { WalAppender } from '../src/storage/wal/record.ts';
-import { WAL_FULL, WAL_RUNNING, WalStatusWords } from '../src/storage/wal/status.ts';
-import { RangeLog } from '../shards/log.ts';
-import { createMemoryGauge } from '../shards/memory-gauge.ts';
+import { WalStatusWords } from '../src/storage/wal/status.ts';
+import { RangeLog, refusalOf } from '../shards/log.ts';
+import { arenaBytes, createMemoryGauge } from '../shards/memory-gauge.ts';
 import type { FromWorker, ToWorker, WorkerBoot } from '../shards/messages.ts';
 import { asBuffer, reviveRoutes } from '../shards/messages.ts';
 import { Requests } from '../shards/requests.ts';
@@ -58,7 +58,7 @@ const shard = new Shard(
   },
   {
     log: new RangeLog(new WalAppender(ring, { status: wal })),
-    refuseWrites,
+    refuseWrites: () => refusalOf(wal.status),
     hasMemory: (bytes) => memory.hasRoom(bytes),
     resubmit: (spec, args, target, slot, requestId) => gateway.router.submit(spec, args, target, slot, requestId),
     rangesChanged: announceRanges,
@@ -105,25 +105,12 @@ function turn(): void {
   memory.update();
 }
 
-function refuseWrites(): string | null {
-  const { status } = wal;
-  if (status === WAL_RUNNING) return null;
-  return status === WAL_FULL
-    ? 'DISKFULL the disk of the write-ahead log is full: writes are refused until there is room, reads go on'
-    : 'ERR the write-ahead log takes no more writes; the node is stopping';
-}
-
 /** Tells this worker's router at once, and the others by way of the main thread. */
 function announceRanges(ranges: readonly RangeDescriptor[]): void {
   const routes = ranges.map((range) => ({ range, workerIndex }));
   gateway.learn(routes);
   metrics.set(slots.ranges, ranges.length);
   send({ type: 'ranges', routes });
-}
-
-/** More than what writes are admitted for: applying what is in the log must never run out of memory. */
-function arenaBytes(maxMemoryBytes: number): number {
-  return Math.min(32 * 2 ** 30, Math.ceil(maxMemoryBytes * 1.25) + 1024 * 2 ** 20);
 }
 
 const handlers: { readonly [T in ToWorker['type']]: (message: Extract<ToWorker, { type: T }>) => void } = {

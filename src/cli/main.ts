@@ -3,7 +3,7 @@
  */
 import { Command, CommanderError } from 'commander';
 import { SkerryError } from '../core/errors.ts';
-import { version } from '../server/server.ts';
+import { version } from '../server/version.ts';
 import { registerBench } from './commands/bench.ts';
 import { registerClientCommands } from './commands/client.ts';
 import { registerServe } from './commands/serve.ts';

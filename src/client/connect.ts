@@ -8,7 +8,7 @@ import { Store } from './store.ts';
 import { TcpTransport } from './tcp-transport.ts';
 import type { Transport } from './transport.ts';
 
-export const DEFAULT_PORT = 7370;
+const DEFAULT_PORT = 7370;
 const CLIENT_ID_MAX = 2 ** 48 - 1;
 
 /** Connects to skerry://host[:port]. Rejects with SkerryError when nobody answers there. */

@@ -23,7 +23,7 @@ const codeOfWord: ReadonlyMap<string, readonly [ErrorCode, retryable: boolean]> 
 ]);
 
 /** The error that a command's error text stands for. */
-export function commandError(text: string): SkerryError {
+function commandError(text: string): SkerryError {
   const space = text.indexOf(' ');
   const known = space > 0 ? codeOfWord.get(text.slice(0, space)) : undefined;
   if (known === undefined) return new SkerryError('KV_REPLY', text);

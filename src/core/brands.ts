@@ -16,8 +16,3 @@ export type RangeId = Branded<number, 'RangeId'>;
 export type NodeId = Branded<number, 'NodeId'>;
 /** Hybrid logical clock reading: Unix milliseconds × 2048 + logical counter. See hlc.ts. */
 export type Hlc = Branded<number, 'Hlc'>;
-
-export const term = (value: number): Term => value as Term;
-export const logIndex = (value: number): LogIndex => value as LogIndex;
-export const rangeId = (value: number): RangeId => value as RangeId;
-export const nodeId = (value: number): NodeId => value as NodeId;

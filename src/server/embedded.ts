@@ -6,7 +6,8 @@
  *     reply ◀─ events.frame ◀── drain ◀────── ring from it
  */
 import type { EmbeddedEndpoint, RunningServer } from './server.ts';
-import { startServer, version } from './server.ts';
+import { startServer } from './server.ts';
+import { version } from './version.ts';
 import { parseSettings } from './config.ts';
 import type { Link, Transport, TransportEvents } from '../client/transport.ts';
 import {

@@ -3,22 +3,16 @@
  * workers, carries their few questions to each other, serves the admin HTTP, and stops everything when one part fails.
  */
 import path from 'node:path';
-import { MessageChannel, Worker } from 'node:worker_threads';
+import { Worker } from 'node:worker_threads';
 import type { MessagePort } from 'node:worker_threads';
-import { readFileSync } from 'node:fs';
 import { Piscina } from 'piscina';
 import { FatalError, SkerryError } from '../core/errors.ts';
 import { createCursorTable } from '../gateway/router/cursor-table.ts';
 import type { LinkEnd } from '../gateway/gateway.ts';
 import type { AdminServer } from '../gateway/http/admin-server.ts';
 import { startAdminServer } from '../gateway/http/admin-server.ts';
-import { createMetricsArea, MetricsReader } from '../observe/counters.ts';
 import type { Logger } from '../observe/log.ts';
 import { createLogger } from '../observe/log.ts';
-import { processSamples } from '../observe/process-metrics.ts';
-import type { MetricsSource } from '../observe/prometheus.ts';
-import { renderPrometheus, samplesOf } from '../observe/prometheus.ts';
-import { summarize } from '../observe/summary.ts';
 import { createDoorbell, createRing } from '../sharedarraybuffer-ring/index.ts';
 import { nodeDisk } from '../storage/disk.ts';
 import type { DiskLock } from '../storage/disk.ts';
@@ -27,7 +21,10 @@ import type { WalHandle } from '../storage/wal/pool.ts';
 import type { FromWorker, RouteMessage, ToWorker, WorkerBoot } from '../../shards/messages.ts';
 import { reviveRoutes } from '../../shards/messages.ts';
 import { DataDir } from './data-dir.ts';
+import { createLinks } from './links.ts';
+import { NodeMetrics } from './node-metrics.ts';
 import type { Settings } from './settings.ts';
+import { version } from './version.ts';
 
 /** The same files are .ts in a checkout and .js in the published package. */
 const EXTENSION = path.extname(import.meta.url);
@@ -75,14 +72,6 @@ export interface RunningServer {
   close(): Promise<void>;
 }
 
-export const version: string = (JSON.parse(readFileSync(findPackage(), 'utf8')) as { readonly version: string })
-  .version;
-
-function findPackage(): URL {
-  // src/server in a checkout, dist/src/server when published.
-  return new URL(EXTENSION === '.ts' ? '../../package.json' : '../../../package.json', import.meta.url);
-}
-
 /** Starts a node and resolves when it serves. Rejects with SkerryError; then nothing of it is left. */
 export async function startServer(settings: Settings, options: StartOptions): Promise<RunningServer> {
   const node = new Node(settings, options);
@@ -108,8 +97,7 @@ class Node implements RunningServer {
   readonly #log: Logger;
   readonly #startedAtMs = Date.now();
   readonly #dir: DataDir;
-  readonly #metricsAreas: SharedArrayBuffer[] = [];
-  readonly #walMetrics = createMetricsArea();
+  readonly #metrics: NodeMetrics;
   #lock: DiskLock | null = null;
   #ioPool: Piscina | null = null;
   #cpuPool: Piscina | null = null;
@@ -132,6 +120,7 @@ class Node implements RunningServer {
     this.#settings = settings;
     this.#options = options;
     this.#log = createLogger({ level: settings.log.level, format: settings.log.format, thread: 'main' });
+    this.#metrics = new NodeMetrics(settings.threads.workers, this.#startedAtMs);
     this.#dir = new DataDir(nodeDisk, settings.node.dataDir);
   }
 
@@ -167,7 +156,7 @@ class Node implements RunningServer {
       pool: this.#ioPool,
       workers: rings.map((ring, i) => ({ ring, doorbell: doorbells[i] as SharedArrayBuffer })),
       segmentBytes: this.#settings.wal.segmentBytes,
-      metricsArea: this.#walMetrics,
+      metricsArea: this.#metrics.wal,
     });
     this.#wal = wal;
     this.#followLog(wal);
@@ -221,7 +210,7 @@ class Node implements RunningServer {
         epoch: range.epoch,
         workerIndex,
       })),
-      metrics: summarize(this.#metricsSources),
+      metrics: this.#metrics.summary(),
     };
   }
 
@@ -256,19 +245,11 @@ class Node implements RunningServer {
           ...(this.#phase === 'ready' ? [] : [`the node is ${this.#phase}`]),
           ...(this.#isDiskFull ? ['the disk of the write-ahead log is full: writes are refused'] : []),
         ],
-        metrics: () =>
-          renderPrometheus([...samplesOf(this.#metricsSources), ...processSamples(version, this.#startedAtMs)]),
+        metrics: () => this.#metrics.page(),
         status: () => this.status(),
       },
       { host, port: httpPort, log: this.#log },
     );
-  }
-
-  get #metricsSources(): MetricsSource[] {
-    const workers = this.#metricsAreas.map((area, i): MetricsSource => {
-      return { scope: 'worker', labels: { worker: String(i) }, reader: new MetricsReader(area) };
-    });
-    return [...workers, { scope: 'wal', labels: { wal: '0' }, reader: new MetricsReader(this.#walMetrics) }];
   }
 
   #followLog(wal: WalHandle): void {
@@ -297,7 +278,6 @@ class Node implements RunningServer {
     const found = this.#dir.findCheckpoints();
     const ids = [...found.map(({ rangeId }) => rangeId), ...wal.recovery.ranges.keys()];
     this.#nextRangeId = Math.max(...ids) + 1;
-    for (let i = 0; i < threads.workers; i++) this.#metricsAreas.push(createMetricsArea());
     const scanCursors = createCursorTable();
     for (let workerIndex = 0; workerIndex < threads.workers; workerIndex++) {
       const own = links[workerIndex] ?? [];
@@ -327,7 +307,7 @@ class Node implements RunningServer {
         walRing: rings[workerIndex] as SharedArrayBuffer,
         walDoorbell: wal.doorbell,
         walStatus: wal.status,
-        metricsAreas: this.#metricsAreas,
+        metricsAreas: this.#metrics.workers,
         scanCursors,
         startedAtMs: this.#startedAtMs,
       };
@@ -483,20 +463,4 @@ class Node implements RunningServer {
     this.#log.fatal({ err: error }, 'the node stops');
     void this.close().then(() => this.#options.onFatal(error));
   }
-}
-
-/** Rings between each two endpoints, by endpoint. */
-function createLinks(endpoints: number, ringBytes: number): LinkEnd[][] {
-  const links: LinkEnd[][] = Array.from({ length: endpoints }, () => []);
-  for (let low = 0; low < endpoints; low++) {
-    for (let high = low + 1; high < endpoints; high++) {
-      const up = createRing({ capacityBytes: ringBytes });
-      const down = createRing({ capacityBytes: ringBytes });
-      const waiting = new SharedArrayBuffer(2 * Int32Array.BYTES_PER_ELEMENT);
-      const { port1, port2 } = new MessageChannel();
-      links[low]?.push({ outgoing: up, incoming: down, waiting, mine: 0, port: port1, peer: high });
-      links[high]?.push({ outgoing: down, incoming: up, waiting, mine: 1, port: port2, peer: low });
-    }
-  }
-  return links;
 }

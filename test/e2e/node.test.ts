@@ -6,6 +6,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import test from 'ava';
+import type { ExecutionContext } from 'ava';
 import { connect } from '../../src/client/connect.ts';
 import { open, SkerryError } from '../../src/index.ts';
 import type { NodeProcess } from '../support/node-process.ts';
@@ -14,14 +15,14 @@ import { startNode } from '../support/node-process.ts';
 const run = promisify(execFile);
 const LAUNCHER = fileURLToPath(new URL('../../src/cli/skerry.js', import.meta.url));
 
-async function temporaryDir(t: import('ava').ExecutionContext): Promise<string> {
+async function temporaryDir(t: ExecutionContext): Promise<string> {
   const dir = await mkdtemp(path.join(tmpdir(), 'skerry-e2e-'));
   t.teardown(() => rm(dir, { recursive: true, force: true }));
   return dir;
 }
 
 async function withNode(
-  t: import('ava').ExecutionContext,
+  t: ExecutionContext,
   flags: readonly string[] = ['--workers', '2', '--pre-split', 'm'],
 ): Promise<NodeProcess> {
   const node = await startNode(await temporaryDir(t), flags);

@@ -9,6 +9,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import test from 'ava';
+import type { ExecutionContext } from 'ava';
 import { connect } from '../../src/client/connect.ts';
 import { SkerryError } from '../../src/core/errors.ts';
 import { createPrng } from '../../src/core/prng.ts';
@@ -67,7 +68,7 @@ test(`${ROUNDS} times kill -9 under load: every acknowledged write reads back (F
   t.true(writers.every(({ acknowledged }) => acknowledged > 0));
 });
 
-async function check(writers: readonly Writer[], port: number, t: import('ava').ExecutionContext): Promise<void> {
+async function check(writers: readonly Writer[], port: number, t: ExecutionContext): Promise<void> {
   const store = await connect(`skerry://127.0.0.1:${port}`, { as: 'text' });
   for (const writer of writers) {
     const read = Number((await store.get(writer.key)) ?? 0);

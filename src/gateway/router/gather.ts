@@ -101,7 +101,7 @@ export function isRangeMoved(value: ReplyValue): boolean {
   return value instanceof CommandErrorValue && value.text.startsWith('RANGEMOVED ');
 }
 
-export function firstError(values: readonly ReplyValue[]): CommandErrorValue | undefined {
+function firstError(values: readonly ReplyValue[]): CommandErrorValue | undefined {
   return values.find((value) => value instanceof CommandErrorValue);
 }
 
