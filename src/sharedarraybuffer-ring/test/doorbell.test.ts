@@ -107,6 +107,42 @@ test.serial('ringing costs no notify while nobody is parked, and one while someb
   }
 });
 
+test.serial('of two ringers that find the waiter parked at the same moment, one notifies', (t) => {
+  const shared = createDoorbell();
+  const waiter = new Doorbell(shared);
+  const [first, second] = [new Doorbell(shared), new Doorbell(shared)];
+  waiter.park(never, () => undefined);
+  const notifies = countNotifies();
+  const load = Atomics.load;
+  // The second ringer rings as a whole between the first one's look at the flag and what it does then.
+  Atomics.load = new Proxy(load, {
+    apply: (original, self, parameters: Parameters<typeof load>): number => {
+      const flag = Reflect.apply(original, self, parameters);
+      Atomics.load = load;
+      second.ring();
+      return flag;
+    },
+  });
+  try {
+    first.ring();
+    t.is(notifies.count(), 1);
+  } finally {
+    Atomics.load = load;
+    notifies.restore();
+    waiter.unpark();
+  }
+});
+
+test('parking and unparking again and again leaves one waiter behind, not many', (t) => {
+  const shared = createDoorbell();
+  const doorbell = new Doorbell(shared);
+  for (let parking = 0; parking < 100; parking += 1) {
+    t.true(doorbell.park(never, () => undefined));
+    doorbell.unpark();
+  }
+  t.is(notifyLate(shared), 1);
+});
+
 test.serial('any order of park, unpark and ring wakes the last parking once, and no other', async (t) => {
   const stepArbitrary = fc.constantFrom(
     ...(['park', 'park', 'ring', 'ring', 'turn', 'turn', 'unpark', 'late'] as const),

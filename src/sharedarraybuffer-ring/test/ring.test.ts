@@ -175,6 +175,14 @@ test('a failed reservation cannot be committed, and does not undo what was commi
   t.is(consumer.end, 60);
 });
 
+test('a failed reservation takes back the one before it', (t) => {
+  const { producer } = ends(64, 40);
+  t.is(producer.reserve(8), 40);
+  t.is(producer.reserve(64), -1);
+  t.throws(() => producer.commit(8), { instanceOf: RangeError });
+  t.is(producer.position, 40);
+});
+
 test('poll grows the view when more is published, and keeps what is not consumed', (t) => {
   const { producer, consumer } = ends(64);
   put(producer, 10);
