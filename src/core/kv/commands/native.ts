@@ -2,7 +2,7 @@
 import { argText } from '../args.ts';
 import type { CommandContext, CommandSpec } from '../spec.ts';
 import { ItemList } from './item-list.ts';
-import { argIs, command, deleteKey, expiryTime, find, putString, safeIntegerArg } from './shared.ts';
+import { argIs, command, deleteKey, find, putString, safeIntegerArg } from './shared.ts';
 
 /** Bytes of keys and values after which LIST ends its page. */
 const LIST_BYTES_MAX = 1024 * 1024;
@@ -58,6 +58,9 @@ function list(context: CommandContext): void {
   found.replyAll(reply);
 }
 
+/** The types of BATCH's changes; a time to live stays well below 2^53 ms. */
+const CHANGE = /^(?:D|P([1-9]\d{0,14})?)$/;
+
 /**
  * BATCH key type value …: all or nothing, in the order given. Type P = put, D = delete (the value is ignored). A type
  * P followed by digits puts with an expiry of so many milliseconds.
@@ -70,14 +73,12 @@ function batch(context: CommandContext): void {
   }
   const expiries: number[] = [];
   for (let i = 0; i < args.count; i += 3) {
-    const kind = argText(args, i + 1);
-    const ttl = kind.length > 1 && kind.startsWith('P') ? Number(kind.slice(1)) : 0;
-    const dueMs = ttl === 0 ? 0 : expiryTime(ttl, 1, nowMs);
-    if (!/^(?:D|P\d*)$/.test(kind) || dueMs === null) {
+    const kind = CHANGE.exec(argText(args, i + 1));
+    if (kind === null) {
       reply.error('ERR a change of BATCH is neither P (put) nor D (delete)');
       return;
     }
-    expiries.push(dueMs);
+    expiries.push(kind[1] === undefined ? 0 : nowMs + Number(kind[1]));
   }
   for (let i = 0; i < args.count; i += 3) {
     if (argIs(args, i + 1, 'D')) deleteKey(context, i);

@@ -3,12 +3,15 @@
  * What differs on purpose is listed in docs/resp.md and left out here.
  */
 import test from 'ava';
+import type { ExecutionContext } from 'ava';
 import { ByteWriter } from '../../../../src/codec/byte-writer.ts';
 import { Resp2Writer } from '../../../../src/codec/resp/reply-writer.ts';
+import type { Prng } from '../../../../src/core/prng.ts';
 import { createPrng } from '../../../../src/core/prng.ts';
 import { requireCommand } from '../../../../src/core/kv/table.ts';
 import { argsOf, KvMachine } from '../../../support/kv-machine.ts';
 import { randomCommand } from '../../../support/redis-commands.ts';
+import type { RedisServer } from '../../../support/redis-server.ts';
 import { redisServerVersion, replyEnd, startRedisServer } from '../../../support/redis-server.ts';
 
 const SEED = Number(process.env['KV_SEED'] ?? 20_260_101);
@@ -58,26 +61,86 @@ function runHere(kv: KvMachine, words: readonly string[]): Buffer {
   return Buffer.from(out.buffer.subarray(0, out.length));
 }
 
-testWithRedis('every command answers as redis-server does, byte for byte', async (t) => {
+/** Runs commands on both sides and describes the first difference, or returns null. */
+async function firstDifference(redis: RedisServer, commands: readonly (readonly string[])[]): Promise<string | null> {
+  const theirs = await redis.run([['FLUSHALL'], ...commands]);
+  const kv = new KvMachine({ valueBytesMax: VALUE_BYTES_MAX });
+  for (const [i, words] of commands.entries()) {
+    const their = theirs[i + 1] as Buffer;
+    const ours = runHere(kv, words);
+    if (isSame(words[0] as string, their, ours)) continue;
+    return `${JSON.stringify(words).slice(0, 300)}\n    redis ${show(their)}\n    here  ${show(ours)}`;
+  }
+  return null;
+}
+
+/** Compares rounds of commands; `draw` makes those of one round. */
+async function compare(t: ExecutionContext, rounds: number, draw: (prng: Prng) => string[][]): Promise<void> {
   const redis = await startRedisServer(['--proto-max-bulk-len', String(VALUE_BYTES_MAX)]);
   const prng = createPrng(SEED);
-  const kv = new KvMachine({ valueBytesMax: VALUE_BYTES_MAX });
   const differences: string[] = [];
   try {
-    for (let round = 0; round < ROUNDS && differences.length < 20; round++) {
-      const commands = [['FLUSHALL'], ...Array.from({ length: COMMANDS_PER_ROUND }, () => randomCommand(prng))];
-      const theirs = await redis.run(commands);
-      for (const [i, words] of commands.entries()) {
-        const ours = runHere(kv, words);
-        const their = theirs[i] as Buffer;
-        if (isSame(words[0] as string, their, ours)) continue;
-        differences.push(`${JSON.stringify(words).slice(0, 300)}\n    redis ${show(their)}\n    here  ${show(ours)}`);
-        // What follows may differ because of this: the next round starts from nothing again.
-        break;
-      }
+    for (let round = 0; round < rounds && differences.length < 20; round++) {
+      const difference = await firstDifference(redis, draw(prng));
+      if (difference !== null) differences.push(difference);
     }
   } finally {
     await redis.stop();
   }
   t.is(differences.join('\n'), '', `seed ${SEED}`);
+}
+
+function times<T>(count: number, make: () => T): T[] {
+  return Array.from({ length: count }, make);
+}
+
+testWithRedis('every command answers as redis-server does, byte for byte', async (t) => {
+  await compare(t, ROUNDS, (prng) => times(COMMANDS_PER_ROUND, () => randomCommand(prng)));
+});
+
+testWithRedis('patterns match the keys that redis-server matches', async (t) => {
+  await compare(t, 20, (prng) => {
+    const text = (letters: string, lengthMax: number): string =>
+      times(prng.below(lengthMax), () => letters[prng.below(letters.length)] as string).join('');
+    const keys = times(40, () => ['SET', text('ab-]\\^c', 6), 'v']);
+    return [...keys, ...times(300, () => ['KEYS', text('ab*?[]^-\\*c', 9)])];
+  });
+});
+
+testWithRedis('sums of fractions have the digits that redis-server gives them', async (t) => {
+  await compare(t, 20, (prng) => {
+    const digits = (count: number): string => times(count, () => String(prng.below(10))).join('');
+    const number = (): string => {
+      const sign = prng.chance(0.5) ? '-' : '';
+      const exponent = prng.chance(0.3) ? `e${prng.below(50) - 25}` : '';
+      return `${sign}${digits(1 + prng.below(20))}.${digits(prng.below(25))}${exponent}`;
+    };
+    return times(200, () =>
+      prng.chance(0.1) ? ['SET', 'a', number()] : ['INCRBYFLOAT', prng.chance(0.9) ? 'a' : 'b', number()],
+    );
+  });
+});
+
+/** What tells the time, or comes in another order, is compared elsewhere. */
+function hasExactReply([name = '']: readonly string[]): boolean {
+  return !/^(?:P?TTL|P?EXPIRETIME|KEYS)$/.test(name);
+}
+
+testWithRedis('a transaction answers as in redis-server, errors of single commands included', async (t) => {
+  const redis = await startRedisServer(['--proto-max-bulk-len', String(VALUE_BYTES_MAX)]);
+  const prng = createPrng(SEED);
+  const kv = new KvMachine({ valueBytesMax: VALUE_BYTES_MAX });
+  try {
+    for (let round = 0; round < 200; round++) {
+      const commands = times(10, () => randomCommand(prng)).filter(hasExactReply);
+      const theirs = (await redis.run([['MULTI'], ...commands, ['EXEC']])).at(-1) as Buffer;
+      const exec = ['EXEC', '0'];
+      for (const [name, ...args] of commands) {
+        exec.push(String(requireCommand(name as string).op), String(args.length), ...args);
+      }
+      t.is(runHere(kv, exec).toString('latin1'), theirs.toString('latin1'), JSON.stringify(commands));
+    }
+  } finally {
+    await redis.stop();
+  }
 });

@@ -1,5 +1,5 @@
 import test from 'ava';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { replayReply, ReplyRecorder } from '../../../../src/core/kv/recorded-reply.ts';
 import { discardReply } from '../../../../src/core/kv/reply.ts';
 import type { ReplySink } from '../../../../src/core/kv/reply.ts';
@@ -149,6 +149,16 @@ interface Step {
   readonly floor: number;
 }
 
+/** What the table knows of each request; new ones are recorded. */
+function runSteps(table: SessionTable, steps: readonly Step[]): unknown[] {
+  return steps.map((step, i) => {
+    const known = table.lookup(step);
+    const found = known === LOOKUP_REMEMBERED ? table.found : '';
+    if (known === LOOKUP_NEW) table.record(step, `${i}`.repeat(i % 9));
+    return [known, found];
+  });
+}
+
 test('a table that was written down and read back behaves as the one that was not', (t) => {
   const step = fc.record({
     clientId: fc.integer({ min: 1, max: 6 }),
@@ -156,19 +166,12 @@ test('a table that was written down and read back behaves as the one that was no
     floor: fc.integer({ min: 0, max: 15 }),
   });
   const limits = { clientsMax: 4, repliesMax: 5, bytesMax: 900 };
-  const run = (table: SessionTable, steps: readonly Step[]): unknown[] =>
-    steps.map((one, i) => {
-      const known = table.lookup(one);
-      const found = known === LOOKUP_REMEMBERED ? table.found : '';
-      if (known === LOOKUP_NEW) table.record(one, `${i}`.repeat(i % 9));
-      return [known, found];
-    });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), fc.array(step, { maxLength: 60 }), (before, after) => {
       const table = new SessionTable(limits);
-      run(table, before);
+      runSteps(table, before);
       const copy = SessionTable.decode(table.encode(), limits);
-      t.deepEqual(run(copy, after), run(table, after));
+      t.deepEqual(runSteps(copy, after), runSteps(table, after));
       t.deepEqual(copy.encode(), table.encode());
       t.is(copy.byteLength, table.byteLength);
     }),
