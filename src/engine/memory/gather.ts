@@ -7,18 +7,7 @@
  */
 import { assert } from '../../core/assert.ts';
 import type { Epochs } from './epochs.ts';
-import {
-  CHAINED,
-  EXPIRES,
-  EXTENT,
-  TOMBSTONE,
-  cellBytesOf,
-  copyBytes,
-  createCellBody,
-  readBody,
-  readExpiry,
-  storedBodyBytes,
-} from './leaf.ts';
+import { EXPIRES, TOMBSTONE, cellBytesOf, copyBytes, readExpiry, storedBodyBytes } from './leaf.ts';
 import {
   COLUMN_CHILD,
   COLUMN_KEYS,
@@ -48,7 +37,7 @@ import {
   wholeWords,
   writeEntryKey,
 } from './page.ts';
-import { chainUnits } from './chain.ts';
+import { addEntrySums } from './sums.ts';
 import { type Slab, UNIT_BYTES } from './slab.ts';
 
 /** One page that came out of a cut. */
@@ -80,7 +69,6 @@ export class Gather {
   #totalBytes = 0;
   readonly #leftKey = Buffer.alloc(KEY_BYTES_MAX + 4);
   readonly #rightKey = Buffer.alloc(KEY_BYTES_MAX + 4);
-  readonly #body = createCellBody();
 
   constructor(epochs: Epochs) {
     this.#epochs = epochs;
@@ -302,27 +290,12 @@ export class Gather {
         keys++;
         continue;
       }
-      if ((flags & TOMBSTONE) !== 0) {
-        addPageTombstones(slab, base, 1);
-      } else {
-        keys++;
-        if ((flags & EXPIRES) !== 0) {
-          sums[1] = (sums[1] as number) + 1;
-          minExpiry = Math.min(minExpiry, readExpiry(other, otherBase, slot));
-        }
-      }
-      if ((flags & (CHAINED | TOMBSTONE)) !== 0) sums[2] = (sums[2] as number) + 1;
-      if ((flags & (EXTENT | CHAINED)) !== 0) sums[3] = (sums[3] as number) + this.#cellUnits(other, otherBase, entry);
+      addEntrySums(this.#epochs, other, otherBase, entry, sums);
+      if ((flags & TOMBSTONE) !== 0) addPageTombstones(slab, base, 1);
+      else if ((flags & EXPIRES) !== 0) minExpiry = Math.min(minExpiry, readExpiry(other, otherBase, slot));
     }
-    sums[0] = keys;
+    sums[0] = (sums[0] as number) + keys;
     if (minExpiry !== Infinity) setPageMinExpiry(slab, base, minExpiry);
-  }
-
-  #cellUnits(slab: Slab, base: number, entry: number): number {
-    const body = this.#body;
-    readBody(slab, base, entry, body);
-    const value = (body.flags & EXTENT) !== 0 ? this.#epochs.extents.unitsFor(body.valueBytes) : 0;
-    return value + (body.chain !== 0 ? chainUnits(this.#epochs, body.chain) : 0);
   }
 
   #buildInner(slab: Slab, base: number, out: BuiltPage): void {

@@ -7,10 +7,10 @@
  *     8   u16  capacity of the columns, in entries
  *    10   u16  prefix length: all keys of the page begin with these bytes
  *    12   u16  where the lowest cell begins
- *    14   u16  dead bytes among the cells
+ *    14   u16  dead bytes among the cells: all holes
  *    16   f64  leaf: no key here expires before this (Unix ms; may be too early, never too late)
  *    24   u16  leaf: tombstones
- *    26   u16  0
+ *    26   u16  offset of the first hole, 0 = none; a hole begins with u16 next hole, u16 bytes
  *    28   prefix bytes, padded to 4
  *         columns of i32, each `capacity` long:   hint | slot                                                    leaf
  *                                                 hint | slot | child | keys | expiring | versioned | weight     inner
@@ -41,6 +41,8 @@ export const KEY_BYTES_MAX = 1024;
 const HINT_BYTES = 4;
 const SIGN = 0x80000000 | 0;
 const GROWTH = 4;
+/** Cells of one size fill each other's holes exactly; for mixed sizes a longer search would not pay. */
+const HOLES_LOOKED_AT = 8;
 
 export const pageBirth = (slab: Slab, base: number): number => slab.words[base >> 2] as number;
 export const pageCount = (slab: Slab, base: number): number => slab.halves[(base + 4) >> 1] as number;
@@ -50,6 +52,7 @@ export const pagePrefix = (slab: Slab, base: number): number => slab.halves[(bas
 export const pageCells = (slab: Slab, base: number): number => slab.halves[(base + 12) >> 1] as number;
 export const pageDead = (slab: Slab, base: number): number => slab.halves[(base + 14) >> 1] as number;
 export const pageMinExpiry = (slab: Slab, base: number): number => slab.view.getFloat64(base + 16, true);
+export const pageFirstHole = (slab: Slab, base: number): number => slab.halves[(base + 26) >> 1] as number;
 export const pageTombstones = (slab: Slab, base: number): number => slab.halves[(base + 24) >> 1] as number;
 
 export function setPageBirth(slab: Slab, base: number, epoch: number): void {
@@ -60,9 +63,6 @@ export function setPageMinExpiry(slab: Slab, base: number, expiresAtMs: number):
 }
 export function addPageTombstones(slab: Slab, base: number, delta: number): void {
   slab.halves[(base + 24) >> 1] = pageTombstones(slab, base) + delta;
-}
-export function addPageDead(slab: Slab, base: number, delta: number): void {
-  slab.halves[(base + 14) >> 1] = pageDead(slab, base) + delta;
 }
 
 export const columnsOfLevel = (level: number): number => (level === 0 ? LEAF_COLUMNS : INNER_COLUMNS);
@@ -284,10 +284,52 @@ export function takeCell(slab: Slab, base: number, cellBytes: number): number {
   return offset;
 }
 
-/** Gives a cell's bytes back; they are dead until the page is packed, unless it is the lowest cell. */
+/**
+ * Room for a cell: one of the first few holes if it is large enough, else of the gap as long as `growth` bytes are left of it
+ * for the columns. Returns its offset in the page, -1 when there is none.
+ */
+export function takeRoom(slab: Slab, base: number, columns: number, cellBytes: number, growth: number): number {
+  const gap = pageGap(slab, base, columns);
+  if (gap < growth) return -1;
+  if (cellBytes > 0 && pageDead(slab, base) >= cellBytes) {
+    const hole = takeHole(slab, base, cellBytes);
+    if (hole >= 0) return hole;
+  }
+  return gap < growth + cellBytes ? -1 : takeCell(slab, base, cellBytes);
+}
+
+function takeHole(slab: Slab, base: number, cellBytes: number): number {
+  const { halves } = slab;
+  let link = (base + 26) >> 1;
+  for (let looked = 0; looked < HOLES_LOOKED_AT; looked++) {
+    const hole = halves[link] as number;
+    if (hole === 0) return -1;
+    const at = (base + hole) >> 1;
+    const left = (halves[at + 1] as number) - cellBytes;
+    if (left >= 0) {
+      if (left === 0) halves[link] = halves[at] as number;
+      else halves[at + 1] = left;
+      halves[(base + 14) >> 1] = pageDead(slab, base) - cellBytes;
+      return hole + left;
+    }
+    link = at;
+  }
+  return -1;
+}
+
+/** Gives a cell's bytes back, or the rest of one: to the gap if it is the lowest cell, else as a hole. */
 export function dropCell(slab: Slab, base: number, offset: number, cellBytes: number): void {
-  if (offset === pageCells(slab, base)) slab.halves[(base + 12) >> 1] = offset + cellBytes;
-  else addPageDead(slab, base, cellBytes);
+  if (cellBytes === 0) return;
+  const { halves } = slab;
+  if (offset === pageCells(slab, base)) {
+    halves[(base + 12) >> 1] = offset + cellBytes;
+    return;
+  }
+  const at = (base + offset) >> 1;
+  halves[at] = pageFirstHole(slab, base);
+  halves[at + 1] = cellBytes;
+  halves[(base + 26) >> 1] = offset;
+  halves[(base + 14) >> 1] = pageDead(slab, base) + cellBytes;
 }
 
 /** Writes hint and slot of an entry and its key's rest; the body follows at the returned slab offset. */

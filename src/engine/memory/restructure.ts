@@ -33,6 +33,7 @@ import {
   slotOffset,
   slotSuffix,
   takeCell,
+  takeRoom,
   wholeWords,
   writeEntryKey,
 } from './page.ts';
@@ -40,9 +41,9 @@ import { Slab, UNIT_BYTES } from './slab.ts';
 import type { Tree } from './tree.ts';
 
 /** A page that packing would leave fuller than this is shared or split instead. */
-const PACK_FILL_MAX = 0.95;
+export const PACK_FILL_MAX = 0.95;
 /** A neighbour takes part of a full leaf's entries when this much of it is free. */
-const SHARE_FREE_MIN = 0.11;
+export const SHARE_FREE_MIN = 0.11;
 const MERGE_FILL = 0.3;
 const MERGED_FILL_MAX = 0.8;
 
@@ -182,14 +183,14 @@ function rebuild(tree: Tree, level: number, from: number, to: number): void {
 }
 
 /** Bytes used in a child, Infinity when there is no such child. */
-function neighbourUsed(tree: Tree, slab: Slab, base: number, entry: number): number {
+export function neighbourUsed(tree: Tree, slab: Slab, base: number, entry: number): number {
   if (entry < 0 || entry >= pageCount(slab, base)) return Infinity;
   const child = slab.words[column(slab, base, COLUMN_CHILD) + entry] as number;
   const { memory } = tree;
   return pageUsed(memory.slabOfPage(child), memory.baseOfPage(child), memory.pageBytes);
 }
 
-function isRightEdge(tree: Tree, level: number): boolean {
+export function isRightEdge(tree: Tree, level: number): boolean {
   for (let above = level + 1; above <= tree.rootLevel; above++) {
     const page = tree.path[above] as number;
     const count = pageCount(tree.memory.slabOfPage(page), tree.memory.baseOfPage(page));
@@ -198,7 +199,7 @@ function isRightEdge(tree: Tree, level: number): boolean {
   return true;
 }
 
-function isLeftEdge(tree: Tree): boolean {
+export function isLeftEdge(tree: Tree): boolean {
   for (let above = 1; above <= tree.rootLevel; above++) if (tree.pathEntry[above] !== 0) return false;
   return true;
 }
@@ -318,7 +319,7 @@ function newRoot(tree: Tree, level: number): void {
  * Entries [from, to) of the inner page on the path give way to the pending ones; the first of these has the separator of
  * entry `from`. Returns whether the page still is where the path says.
  */
-function replaceEntries(tree: Tree, level: number, from: number, to: number): boolean {
+export function replaceEntries(tree: Tree, level: number, from: number, to: number): boolean {
   assert(level > 0 && level <= tree.rootLevel && from < to, 'replaceEntries: an inner page');
   if (!replaceInPlace(tree, level, from, to)) {
     rebuild(tree, level, from, to);
@@ -360,7 +361,8 @@ function replaceInPlace(tree: Tree, level: number, from: number, to: number): bo
   for (let i = 0; i < added; i++) {
     if (i > 0) {
       const length = readKey(scratch.slab, pending, i, key);
-      const cell = takeCell(slab, base, keyCellBytes(length - pagePrefix(slab, base)));
+      const cell = takeRoom(slab, base, INNER_COLUMNS, keyCellBytes(length - pagePrefix(slab, base)), 0);
+      assert(cell >= 0, 'replaceInPlace: room');
       writeEntryKey(slab, base, from + i, cell, 0, key, 0, length);
     }
     let target = column(slab, base, COLUMN_CHILD) + from + i;

@@ -28,7 +28,6 @@ import {
   KEY_BYTES_MAX,
   LEAF_COLUMNS,
   SUMS,
-  addPageDead,
   addPageTombstones,
   column,
   columnGrowth,
@@ -37,7 +36,6 @@ import {
   makeSlot,
   pageBirth,
   pageCapacity,
-  pageGap,
   pageMinExpiry,
   pagePrefix,
   pageSlot,
@@ -52,11 +50,12 @@ import {
   slotFlags,
   slotOffset,
   slotSuffix,
-  takeCell,
+  takeRoom,
   wholeWords,
   writeEntryKey,
 } from './page.ts';
 import { overflow, underflow } from './restructure.ts';
+import { shareLeaf } from './share.ts';
 import { type PageMemory, type Slab, UNIT_BYTES } from './slab.ts';
 
 const LEVELS_MAX = 24;
@@ -165,21 +164,38 @@ export class Tree {
     versioned: number,
     units: number,
   ): boolean {
-    const slab = this.leafSlab;
-    const base = this.leafBase;
-    if (sharesPrefix(slab, base, key, start, end)) {
-      const cellBytes = wholeWords(restBytes(end - start - pagePrefix(slab, base)) + bodyBytes(body));
-      if (pageGap(slab, base, LEAF_COLUMNS) >= cellBytes + columnGrowth(slab, base, LEAF_COLUMNS, 1)) {
-        resizeEntries(slab, base, LEAF_COLUMNS, entry, 0, 1);
-        const cell = takeCell(slab, base, cellBytes);
-        writeBody(slab, writeEntryKey(slab, base, entry, cell, body.flags, key, start, end), body);
-        noteExpiry(slab, base, body);
-        this.addSums(0, 1, expiring, versioned, units);
-        return true;
-      }
+    if (this.#insertInPlace(entry, key, start, end, body, expiring, versioned, units)) return true;
+    this.detachValue(body);
+    const fitsPrefix = sharesPrefix(this.leafSlab, this.leafBase, key, start, end);
+    if (fitsPrefix && shareLeaf(this, entry, bodyBytes(body) + end - start)) {
+      entry = ~this.seek(key, start, end);
+      if (this.#insertInPlace(entry, key, start, end, body, expiring, versioned, units)) return false;
     }
     overflow(this, entry, entry, key, start, end, body);
     return false;
+  }
+
+  #insertInPlace(
+    entry: number,
+    key: Buffer,
+    start: number,
+    end: number,
+    body: CellBody,
+    expiring: number,
+    versioned: number,
+    units: number,
+  ): boolean {
+    const slab = this.leafSlab;
+    const base = this.leafBase;
+    if (!sharesPrefix(slab, base, key, start, end)) return false;
+    const cellBytes = wholeWords(restBytes(end - start - pagePrefix(slab, base)) + bodyBytes(body));
+    const cell = takeRoom(slab, base, LEAF_COLUMNS, cellBytes, columnGrowth(slab, base, LEAF_COLUMNS, 1));
+    if (cell < 0) return false;
+    resizeEntries(slab, base, LEAF_COLUMNS, entry, 0, 1);
+    writeBody(slab, writeEntryKey(slab, base, entry, cell, body.flags, key, start, end), body);
+    noteExpiry(slab, base, body);
+    this.addSums(0, 1, expiring, versioned, units);
+    return true;
   }
 
   /**
@@ -224,15 +240,16 @@ export class Tree {
     const newBytes = wholeWords(rest + bodyBytes(body));
     let cell = offset;
     if (newBytes <= oldBytes) {
-      addPageDead(slab, base, oldBytes - newBytes);
-    } else if (pageGap(slab, base, LEAF_COLUMNS) >= newBytes) {
-      cell = takeCell(slab, base, newBytes);
+      dropCell(slab, base, offset + newBytes, oldBytes - newBytes);
+    } else {
+      cell = takeRoom(slab, base, LEAF_COLUMNS, newBytes, 0);
+      if (cell < 0) {
+        const length = readKey(slab, base, entry, this.#key);
+        overflow(this, entry, entry + 1, this.#key, 0, length, body);
+        return;
+      }
       copyBytes(slab.bytes, base + offset, rest, slab.bytes, base + cell);
       dropCell(slab, base, offset, oldBytes);
-    } else {
-      const length = readKey(slab, base, entry, this.#key);
-      overflow(this, entry, entry + 1, this.#key, 0, length, body);
-      return;
     }
     slab.words[slots + entry] = makeSlot(cell, suffix, body.flags);
     writeBody(slab, base + cell + rest, body);

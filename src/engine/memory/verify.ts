@@ -16,6 +16,7 @@ import {
   pageCells,
   pageCount,
   pageDead,
+  pageFirstHole,
   pageGap,
   pageLevel,
   pageMinExpiry,
@@ -111,6 +112,7 @@ class Walk {
     assert(pageCount(slab, base) > 0 || page === this.#store.tree.root, 'verify: empty page');
     const cells = this.#keys(slab, base, level, low, high);
     assert(pageBytes - pageCells(slab, base) - pageDead(slab, base) === cells, 'verify: dead bytes');
+    assert(holeBytes(slab, base, pageBytes) === pageDead(slab, base), 'verify: holes');
     if (level === 0) {
       this.leaves++;
       this.leafBytes += pageUsed(slab, base, pageBytes);
@@ -207,6 +209,17 @@ class Walk {
     total.set([keys, expiring, versioned, units]);
     return total;
   }
+}
+
+function holeBytes(slab: Slab, base: number, pageBytes: number): number {
+  let bytes = 0;
+  for (let hole = pageFirstHole(slab, base); hole !== 0; hole = slab.halves[(base + hole) >> 1] as number) {
+    const length = slab.halves[((base + hole) >> 1) + 1] as number;
+    assert(hole >= pageCells(slab, base) && hole + length <= pageBytes && length > 0, 'verify: hole out of place');
+    bytes += length;
+    assert(bytes <= pageBytes, 'verify: holes in a circle');
+  }
+  return bytes;
 }
 
 function keyOf(slab: Slab, base: number, entry: number): Buffer {

@@ -1,0 +1,54 @@
+/** The memory engine: single operations on 500,000 keys of 16 bytes with values of 100 bytes, keys at random. */
+import { add, complete, cycle, suite } from 'benny';
+import type { Hlc } from '../../src/core/brands.ts';
+import { createValueRef } from '../../src/core/kv/store.ts';
+import { createPrng } from '../../src/core/prng.ts';
+import { MemoryArena } from '../../src/engine/memory/arena.ts';
+
+const KEYS = 500_000;
+const KEY_BYTES = 16;
+
+const prng = createPrng(1);
+const keys = Buffer.alloc(KEYS * KEY_BYTES);
+for (let i = 0; i < keys.length; i += 4) keys.writeUInt32LE(prng.below(2 ** 32), i);
+const value = Buffer.alloc(100, 'value');
+const out = createValueRef();
+let version = 1;
+
+const arena = new MemoryArena({ maxBytes: 2 ** 31 });
+const store = arena.createStore();
+for (let i = 0; i < KEYS; i++) putKey(i * KEY_BYTES, 0);
+
+function putKey(at: number, expiresAtMs: number): void {
+  store.put(keys, at, at + KEY_BYTES, value, 0, value.length, version++ as Hlc, expiresAtMs, 0);
+}
+
+const randomKey = (): number => prng.below(KEYS) * KEY_BYTES;
+const cursor = store.cursor();
+
+await suite(
+  'memory engine',
+  add('get', () => {
+    const at = randomKey();
+    store.get(keys, at, at + KEY_BYTES, out);
+  }),
+  add('put over a value of the same length', () => putKey(randomKey(), 0)),
+  add('delete and put again', () => {
+    const at = randomKey();
+    store.delete(keys, at, at + KEY_BYTES, version++ as Hlc);
+    putKey(at, 0);
+  }),
+  add('seek, and read the next 100 keys', () => {
+    const at = randomKey();
+    let more = cursor.seek(keys, at, at + KEY_BYTES);
+    for (let i = 0; more && i < 100; i++) more = cursor.next();
+  }),
+  add('freeze, put 100 keys, release', () => {
+    const frozen = store.freeze();
+    for (let i = 0; i < 100; i++) putKey(randomKey(), 0);
+    store.release(frozen);
+    while (arena.reclaim(1000));
+  }),
+  cycle(),
+  complete(),
+);
