@@ -15,6 +15,7 @@ export function redisServerVersion(): string | null {
 }
 
 export interface RedisServer {
+  readonly port: number;
   /** Sends all commands at once; resolves with the bytes of each reply. RESP2. */
   run(commands: readonly (readonly (string | Buffer)[])[]): Promise<Buffer[]>;
   stop(): Promise<void>;
@@ -47,6 +48,7 @@ export async function startRedisServer(settings: readonly string[] = []): Promis
     onData?.();
   });
   return {
+    port,
     async run(commands) {
       const replies: Buffer[] = [];
       socket.write(Buffer.concat(commands.map(encodeCommand)));

@@ -63,6 +63,9 @@ export function createRespServer(options: RespServerOptions): RespServer {
         options.onBytesIn(chunk.length);
         session.onData(chunk);
       });
+      // A client that has said all it wants may still wait for the answers.
+      socket.allowHalfOpen = true;
+      socket.on('end', () => session.onEnd());
       socket.on('error', () => {
         if (session.closeReason === 'client') session.closeReason = 'network';
       });

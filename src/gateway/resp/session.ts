@@ -70,6 +70,8 @@ export class RespSession {
   closeReason: CloseReason = 'client';
   readonly #parser: RespParser;
   #holds = 0;
+  /** No more bytes come, but commands that are held back are still to be run. */
+  #isEnded = false;
   #replyMode: ReplyMode = 'ON';
   /** CLIENT REPLY SKIP: the next command is not answered. */
   #skipsNext = false;
@@ -129,6 +131,12 @@ export class RespSession {
     } catch (error) {
       this.#refuse(error);
     }
+  }
+
+  /** The client sends no more; it may still read. */
+  onEnd(): void {
+    this.#isEnded = true;
+    if (this.#holds === 0) this.close();
   }
 
   onClose(): void {
@@ -209,12 +217,14 @@ export class RespSession {
         router.submitAtomic(execCommand, args, touched, this.connection, this.#slot(true, args.buffer.length));
       } else {
         const slot = this.#slot(true, args.buffer.length);
+        this.#hold(HOLD_ORDER);
         const replies = new PartReplies(1, this.connection.writesInFlight, ([value]) => {
           const sink = this.connection.begin(slot);
           if (value instanceof CommandErrorValue) sink.error(value.text);
           else if (value === null) sink.nullArray();
           else this.#playExec(commands, value as readonly ReplyValue[], sink);
           this.connection.finish(slot);
+          queueMicrotask(() => this.#release(HOLD_ORDER));
         });
         router.submitAtomic(execCommand, args, touched, replies, 0);
       }
@@ -245,6 +255,7 @@ export class RespSession {
     } catch (error) {
       this.#refuse(error);
     }
+    if (this.#isEnded && this.#holds === 0) this.close();
     // No bytes from the socket led here: what was handed to the ranges waits for a turn of the loop.
     this.connection.wake();
   }
