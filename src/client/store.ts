@@ -1,5 +1,12 @@
 /** The store as its users have it: the same over TCP and embedded. */
-import { OP_RANGE_SPLIT, OP_STATUS, OP_TOPOLOGY } from '../codec/native/frame.ts';
+import {
+  CONSISTENCY_LEASE,
+  CONSISTENCY_LINEARIZABLE,
+  CONSISTENCY_STALE,
+  OP_RANGE_SPLIT,
+  OP_STATUS,
+  OP_TOPOLOGY,
+} from '../codec/native/frame.ts';
 import type { RangeRoute, Topology } from '../codec/native/messages.ts';
 import { SkerryError } from '../core/errors.ts';
 import type { CommandSpec } from '../core/kv/spec.ts';
@@ -31,7 +38,11 @@ const DEL = requireCommand('DEL');
 const EXISTS = requireCommand('EXISTS');
 const BATCH = requireCommand('BATCH');
 
-const CONSISTENCIES: Readonly<Record<Consistency, number>> = { lease: 0, linearizable: 1, stale: 2 };
+const CONSISTENCIES: Readonly<Record<Consistency, number>> = {
+  lease: CONSISTENCY_LEASE,
+  linearizable: CONSISTENCY_LINEARIZABLE,
+  stale: CONSISTENCY_STALE,
+};
 
 /** A store. Every method rejects with SkerryError; `code` says what happened. */
 export class Store<As extends Format = 'bytes'> implements AsyncDisposable {

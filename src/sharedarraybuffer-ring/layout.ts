@@ -30,10 +30,10 @@ export const TAIL_WORD = 2 * LINE_WORDS;
 export const TAIL_TURNS_WORD = TAIL_WORD + 1;
 export const SKIP_WORD = 3 * LINE_WORDS;
 
-export const DATA_OFFSET_BYTES = 4 * LINE_WORDS * WORD_BYTES;
-export const CAPACITY_BYTES_MIN = 64;
+const DATA_OFFSET_BYTES = 4 * LINE_WORDS * WORD_BYTES;
+const CAPACITY_BYTES_MIN = 64;
 /** Invariant: head - tail ≤ capacity < 2^31, so differences of two words, taken as int32, are exact. */
-export const CAPACITY_BYTES_MAX = 2 ** 30;
+const CAPACITY_BYTES_MAX = 2 ** 30;
 
 export interface RingOptions {
   /** Size of the data area: a power of two, 64 … 2^30. The longest record that always fits an empty ring is half of it. */

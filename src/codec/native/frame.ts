@@ -34,7 +34,6 @@ export const PROTOCOL_VERSION = 1;
 export const FIRST_PROTOCOL_OP = 0xf000;
 export const OP_HELLO = 0xf000;
 export const OP_TOPOLOGY = 0xf001;
-export const OP_RANGE_LIST = 0xf002;
 export const OP_RANGE_SPLIT = 0xf003;
 export const OP_STATUS = 0xf004;
 export const OP_PING = 0xf005;
@@ -48,7 +47,7 @@ export const CONSISTENCY_STALE = 2;
 /** The value is the reply. */
 export const STATUS_OK = 0;
 /** The value is an EXT_COMMAND_ERROR: the command's own error. */
-export const STATUS_COMMAND_ERROR = 1;
+const STATUS_COMMAND_ERROR = 1;
 /** The value is an EXT_STORE_ERROR: the request failed before or beside the command. With request id 0: the whole connection did. */
 export const STATUS_STORE_ERROR = 2;
 /** A notice (request id 0): the value is a new topology. */

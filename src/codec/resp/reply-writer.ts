@@ -32,7 +32,7 @@ const NUMBER_LINE_BYTES_MAX = 20;
 const SHORT_BYTES = 32;
 
 /** A double as clients of Redis expect it: the shortest text that reads back as the same number, inf, -inf, nan. */
-export function doubleText(value: number): string {
+function doubleText(value: number): string {
   if (Number.isNaN(value)) return 'nan';
   if (!Number.isFinite(value)) return value > 0 ? 'inf' : '-inf';
   return Object.is(value, -0) ? '-0' : String(value);

@@ -16,7 +16,7 @@ const FLAG_AUTO_LEAVE = 1;
 const HEADER_BYTES = 10;
 const ID_BYTES = 8;
 
-export const EMPTY_CONF: ConfState = {
+const EMPTY_CONF: ConfState = {
   voters: [],
   votersOutgoing: [],
   learners: [],

@@ -49,7 +49,7 @@ export function quorumStamp(r: RaftState): number {
 }
 
 /** Ticks since a stamp was sent for which the lease holds (k of the bound above). */
-export function leaseTicks(electionTicks: number, clockDriftMax: number): number {
+function leaseTicks(electionTicks: number, clockDriftMax: number): number {
   return Math.floor((electionTicks - 1) / (1 + clockDriftMax)) - 1;
 }
 

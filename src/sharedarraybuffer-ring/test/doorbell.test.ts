@@ -116,8 +116,8 @@ test.serial('of two ringers that find the waiter parked at the same moment, one 
   const load = Atomics.load;
   // The second ringer rings as a whole between the first one's look at the flag and what it does then.
   Atomics.load = new Proxy(load, {
-    apply: (original, self, parameters: Parameters<typeof load>): number => {
-      const flag = Reflect.apply(original, self, parameters);
+    apply: (original, self, parameters: Parameters<typeof load>): unknown => {
+      const flag: unknown = Reflect.apply(original, self, parameters);
       Atomics.load = load;
       second.ring();
       return flag;

@@ -37,7 +37,7 @@ export const PAYLOAD_BYTES_MAX = limits.walFragmentBytesMax;
 /** The smallest segment that can hold the largest record. */
 export const SEGMENT_BYTES_MIN = DATA_OFFSET + alignToBlock(RECORD_HEADER_BYTES + PAYLOAD_BYTES_MAX);
 /** Batches of a segment are counted in a u16, and data_end in a u32. */
-export const SEGMENT_BYTES_MAX = 2 ** 16 * BLOCK_BYTES;
+const SEGMENT_BYTES_MAX = 2 ** 16 * BLOCK_BYTES;
 assert(limits.walSegmentBytes >= SEGMENT_BYTES_MIN, 'a record fits into a segment');
 assert(limits.walSegmentBytes <= SEGMENT_BYTES_MAX, 'batch numbers of a segment fit 16 bits');
 
@@ -105,9 +105,9 @@ export function segmentSeed(segmentId: number, logId: number): number {
   return crc32(bytes, 0, 16);
 }
 
-export const SEGMENT_MAGIC = 0x57414c44; // "WALD"
-export const SEGMENT_VERSION = 1;
-export const SEGMENT_HEADER_BYTES = 128;
+const SEGMENT_MAGIC = 0x57414c44; // "WALD"
+const SEGMENT_VERSION = 1;
+const SEGMENT_HEADER_BYTES = 128;
 
 /** Still written to, or left so by a crash. */
 export const STATE_OPEN = 0;

@@ -187,7 +187,7 @@ export function scanWal(disk: Disk, dir: string, onRecord?: OnRecord): WalScan {
 }
 
 /** Tells the tracker of one record. */
-export function trackRecord(tracker: WalTracker, record: RecordView): void {
+function trackRecord(tracker: WalTracker, record: RecordView): void {
   if ((record.flags & FLAG_IDLE_MARK) !== 0) return;
   if ((record.flags & FLAG_HARD_STATE) !== 0) tracker.hardState(record.rangeId, record.bytes);
   else if (record.type === TYPE_CHECKPOINT) tracker.checkpointed(record.rangeId, record.index);

@@ -14,7 +14,7 @@ export const INT64_MIN = -(2n ** 63n);
 export const INT64_MAX = 2n ** 63n - 1n;
 
 /** Tag of string values, the only kind so far. */
-export const TAG_STRING = 0;
+const TAG_STRING = 0;
 
 /** A table row with the parts that most commands share, and the categories that follow from its flags. */
 export function command(
