@@ -2,9 +2,12 @@
  * A range's state machine: applies batches in the order of the log, answers reads from what is applied.
  *
  * Deterministic: what a batch does depends on the batch and the state only. The clock is the batch's own version, and a
- * command's errors are part of its outcome. Running out of memory would not be deterministic, so the host asks for
- * memory before it proposes (HostPorts.hasMemory), with a margin; if the store still has none while applying, it
- * throws, and the node stops rather than differ from its peers.
+ * command's errors are part of its outcome. So `valueBytesMax` must be the same on all replicas.
+ *
+ * Running out of memory would not be deterministic: each replica has its own. Whoever admits writes asks for memory before
+ * a command is proposed, for its bytes and for growthBytes(), with a margin, and refuses it with an OOM error then. If
+ * the store still throws KV_OUT_OF_MEMORY while applying, apply() lets it pass, and the node stops rather than differ
+ * from its peers.
  */
 import type { Hlc } from '../brands.ts';
 import { hlcToMs } from '../hlc.ts';

@@ -9,6 +9,9 @@ import { Resp2Writer } from '../../../../src/codec/resp/reply-writer.ts';
 import type { Prng } from '../../../../src/core/prng.ts';
 import { createPrng } from '../../../../src/core/prng.ts';
 import { requireCommand } from '../../../../src/core/kv/table.ts';
+import type { OrderedStore } from '../../../../src/core/kv/store.ts';
+import { MemoryArena } from '../../../../src/engine/memory/arena.ts';
+import { ArrayStore } from '../../../support/array-store.ts';
 import { argsOf, KvMachine } from '../../../support/kv-machine.ts';
 import { randomCommand } from '../../../support/redis-commands.ts';
 import type { RedisServer } from '../../../support/redis-server.ts';
@@ -23,7 +26,7 @@ const version = redisServerVersion();
 const isComparable = version?.startsWith('7.0.') === true;
 const testWithRedis = isComparable ? test.serial : test.skip;
 if (!isComparable)
-  console.log(`redis-server 7.0 is not on the PATH (${version ?? 'none'}): replies are not compared with it`);
+  process.stderr.write(`redis-server 7.0 is not on the PATH (${version ?? 'none'}): replies are not compared with it`);
 
 /** Replies that tell the time may differ by what passed between the two servers. */
 const TIME_SLACK: Readonly<Record<string, number>> = { TTL: 2, EXPIRETIME: 2, PTTL: 2000, PEXPIRETIME: 2000 };
@@ -62,9 +65,13 @@ function runHere(kv: KvMachine, words: readonly string[]): Buffer {
 }
 
 /** Runs commands on both sides and describes the first difference, or returns null. */
-async function firstDifference(redis: RedisServer, commands: readonly (readonly string[])[]): Promise<string | null> {
+async function firstDifference(
+  redis: RedisServer,
+  store: OrderedStore,
+  commands: readonly (readonly string[])[],
+): Promise<string | null> {
   const theirs = await redis.run([['FLUSHALL'], ...commands]);
-  const kv = new KvMachine({ valueBytesMax: VALUE_BYTES_MAX });
+  const kv = new KvMachine({ store, valueBytesMax: VALUE_BYTES_MAX });
   for (const [i, words] of commands.entries()) {
     const their = theirs[i + 1] as Buffer;
     const ours = runHere(kv, words);
@@ -74,14 +81,17 @@ async function firstDifference(redis: RedisServer, commands: readonly (readonly 
   return null;
 }
 
-/** Compares rounds of commands; `draw` makes those of one round. */
+/** Compares rounds of commands; `draw` makes those of one round. Every second round runs on the real engine. */
 async function compare(t: ExecutionContext, rounds: number, draw: (prng: Prng) => string[][]): Promise<void> {
   const redis = await startRedisServer(['--proto-max-bulk-len', String(VALUE_BYTES_MAX)]);
   const prng = createPrng(SEED);
+  const arena = new MemoryArena({ maxBytes: 2 ** 28 });
   const differences: string[] = [];
   try {
     for (let round = 0; round < rounds && differences.length < 20; round++) {
-      const difference = await firstDifference(redis, draw(prng));
+      const engine = round % 2 === 0 ? arena.createStore() : null;
+      const difference = await firstDifference(redis, engine ?? new ArrayStore(), draw(prng));
+      engine?.destroy();
       if (difference !== null) differences.push(difference);
     }
   } finally {
