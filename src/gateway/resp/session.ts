@@ -72,6 +72,7 @@ export class RespSession {
   #holds = 0;
   /** No more bytes come, but commands that are held back are still to be run. */
   #isEnded = false;
+  #isClosing = false;
   #replyMode: ReplyMode = 'ON';
   /** CLIENT REPLY SKIP: the next command is not answered. */
   #skipsNext = false;
@@ -157,6 +158,8 @@ export class RespSession {
 
   /** Ends the connection after the replies that are owed; nothing more is read. */
   close(reason: CloseReason = 'client'): void {
+    if (this.#isClosing) return;
+    this.#isClosing = true;
     this.closeReason = reason;
     this.#parser.close();
     this.connection.closeWhenAnswered();

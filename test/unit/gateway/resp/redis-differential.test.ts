@@ -12,7 +12,7 @@ const version = redisServerVersion();
 const isComparable = version?.startsWith('7.0.') === true;
 const testWithRedis = isComparable ? test : test.skip;
 if (!isComparable) {
-  console.log(`redis-server 7.0 is not on the PATH (${version ?? 'none'}): replies are not compared with it`);
+  process.stderr.write(`redis-server 7.0 is not on the PATH (${version ?? 'none'}): replies are not compared with it`);
 }
 
 /** What they are about, and their lines. */
