@@ -130,7 +130,7 @@ export function initPage(
 }
 
 /** The four key bytes at `from` as a hint; bytes behind `end` count as 0. */
-export function hintAt(key: Buffer, from: number, end: number): number {
+function hintAt(key: Buffer, from: number, end: number): number {
   if (end - from >= HINT_BYTES) {
     return (
       (((key[from] as number) << 24) |

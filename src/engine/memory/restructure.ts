@@ -1,7 +1,8 @@
 /**
  * Pages that overflow or run empty. After Knuth's B*-tree (TAOCP 3, 6.2.4): a full leaf first shares with a neighbour that
- * has room; only when both neighbours are full, three leaves become four. Random inserts fill leaves to 85–87 % so,
- * where plain halving gives 69 %. At the right or left edge of the tree a full page is left full.
+ * has room; only when both neighbours are full, three leaves become four. Random inserts fill leaves to 87 % so,
+ * where plain halving gives 69 %. At the right or left edge of the tree a full page is left full. share.ts does both in
+ * place where it can; here is the general way, which builds new pages.
  *
  * A change of one level is `replaceEntries`: entries [from, to) of a page give way to pending ones, which stand in a scratch
  * page of their own. Where they do not fit, the page (with neighbours) is rebuilt, which is a change of the level above.
@@ -42,8 +43,6 @@ import type { Tree } from './tree.ts';
 
 /** A page that packing would leave fuller than this is shared or split instead. */
 export const PACK_FILL_MAX = 0.95;
-/** A neighbour takes part of a full leaf's entries when this much of it is free. */
-export const SHARE_FREE_MIN = 0.11;
 const MERGE_FILL = 0.3;
 const MERGED_FILL_MAX = 0.8;
 
@@ -168,7 +167,7 @@ function rebuild(tree: Tree, level: number, from: number, to: number): void {
     const left = neighbourUsed(tree, parentSlab, parentBase, entry - 1);
     const right = neighbourUsed(tree, parentSlab, parentBase, entry + 1);
     const least = Math.min(left, right);
-    const share = least <= pageBytes * (1 - SHARE_FREE_MIN) && packed + least <= 2 * pageBytes * PACK_FILL_MAX;
+    const share = packed + least <= 2 * pageBytes * PACK_FILL_MAX;
     if (share) {
       if (left <= right) first--;
       else last++;
@@ -390,7 +389,7 @@ export function sumEntries(slab: Slab, base: number, from: number, to: number, s
 }
 
 /** While the root has one child, that is the root. */
-export function collapseRoot(tree: Tree): void {
+function collapseRoot(tree: Tree): void {
   const { memory } = tree;
   while (tree.rootLevel > 0) {
     const slab = memory.slabOfPage(tree.root);

@@ -44,22 +44,18 @@ import {
   takeRoom,
   writeEntryKey,
 } from './page.ts';
-import {
-  PACK_FILL_MAX,
-  SHARE_FREE_MIN,
-  isLeftEdge,
-  isRightEdge,
-  neighbourUsed,
-  replaceEntries,
-} from './restructure.ts';
+import { PACK_FILL_MAX, isLeftEdge, isRightEdge, neighbourUsed, replaceEntries } from './restructure.ts';
 import type { Slab } from './slab.ts';
 import { addEntrySums } from './sums.ts';
 import type { Tree } from './tree.ts';
 
+/** A neighbour takes part of a full leaf's entries when this much of it is free. Less: better filled, more often. */
+const SHARE_FREE_MIN = 0.04;
 const ENTRY_COLUMN_BYTES = LEAF_COLUMNS * 4;
 
 const leftKey = Buffer.alloc(KEY_BYTES_MAX + 4);
 const rightKey = Buffer.alloc(KEY_BYTES_MAX + 4);
+const entrySums = new Int32Array(SUMS);
 
 /** A leaf that takes part. */
 interface Leaf {
@@ -88,7 +84,8 @@ export function shareLeaf(tree: Tree, entry: number, cellBytes: number): boolean
   const at = tree.pathEntry[1] as number;
   const left = neighbourUsed(tree, parentSlab, parentBase, at - 1);
   const right = neighbourUsed(tree, parentSlab, parentBase, at + 1);
-  if (Math.min(left, right) <= pageBytes * (1 - SHARE_FREE_MIN)) {
+  const least = Math.min(left, right);
+  if (least <= pageBytes * (1 - SHARE_FREE_MIN) && least + 2 * cellBytes <= pageBytes) {
     return shareBetween(tree, left <= right ? at - 1 : at);
   }
   const siblings = pageCount(parentSlab, parentBase);
@@ -134,11 +131,9 @@ function threeToFour(tree: Tree, first: number): boolean {
     [middle, middleCount - fromMiddle, fromMiddle],
     [right, 0, fromRight],
   ] as const) {
-    for (let i = from; i < from + count; i++) {
-      const one = new Int32Array(SUMS);
-      addEntrySums(epochs, leaf.slab, leaf.base, i, one);
-      addSums(leaf.sums, one, -1);
-    }
+    entrySums.fill(0);
+    for (let i = from; i < from + count; i++) addEntrySums(epochs, leaf.slab, leaf.base, i, entrySums);
+    addSums(leaf.sums, entrySums, -1);
     dropEntries(leaf, from, count);
   }
   if (samePrefix(left, middle)) moveRight(tree, left, middle, leftUsed - target);
@@ -246,18 +241,18 @@ function moveEntry(tree: Tree, from: Leaf, entry: number, to: Leaf, target: numb
   const end = first + (cellBytes >> 2);
   for (let i = first, t = (to.base + cell) >> 2; i < end; i++, t++) words[t] = source[i] as number;
 
-  const one = new Int32Array(SUMS);
-  addEntrySums(epochs, from.slab, from.base, entry, one);
-  addSums(from.sums, one, -1);
-  addSums(to.sums, one, 1);
+  entrySums.fill(0);
+  addEntrySums(epochs, from.slab, from.base, entry, entrySums);
+  addSums(from.sums, entrySums, -1);
+  addSums(to.sums, entrySums, 1);
   if ((slotFlags(slot) & TOMBSTONE) !== 0) addPageTombstones(to.slab, to.base, 1);
   const earliest = pageMinExpiry(from.slab, from.base);
   if (earliest < pageMinExpiry(to.slab, to.base)) setPageMinExpiry(to.slab, to.base, earliest);
   return true;
 }
 
-function addSums(sums: Int32Array, one: Int32Array, sign: number): void {
-  for (let s = 0; s < SUMS; s++) sums[s] = (sums[s] as number) + sign * (one[s] as number);
+function addSums(sums: Int32Array, change: Int32Array, sign: number): void {
+  for (let s = 0; s < SUMS; s++) sums[s] = (sums[s] as number) + sign * (change[s] as number);
 }
 
 function dropEntries({ slab, base }: Leaf, from: number, count: number): void {

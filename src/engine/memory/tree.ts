@@ -77,6 +77,8 @@ export class Tree {
   readonly pathEntry = new Int32Array(LEVELS_MAX);
   /** Counts changes, so that a cursor can tell that its position is gone. */
   changes = 0;
+  /** What touchLeaf() has read; kept so that the reads are not optimized away. */
+  touched = 0;
   readonly #key = Buffer.alloc(KEY_BYTES_MAX + 4);
   readonly #value: Buffer;
 
@@ -113,7 +115,10 @@ export class Tree {
       page = slab.words[column(slab, base, COLUMN_CHILD) + entry] as number;
     }
     this.path[0] = page;
-    const found = searchPage(memory.slabOfPage(page), memory.baseOfPage(page), 0, key, start, end);
+    const slab = memory.slabOfPage(page);
+    const base = memory.baseOfPage(page);
+    this.touched = touchLeaf(slab, base);
+    const found = searchPage(slab, base, 0, key, start, end);
     this.pathEntry[0] = found >= 0 ? found : ~found;
     return found;
   }
@@ -324,6 +329,20 @@ export class Tree {
     arena.epochs.retirePage(page, this.newest);
     return copy;
   }
+}
+
+/**
+ * Reads the start of the header, of the hints and of the slots at once, before the search needs them one after another: the
+ * processor then waits for the four cache lines together, instead of three times in a row.
+ */
+function touchLeaf({ words }: Slab, base: number): number {
+  const first = base >> 2;
+  return (
+    (words[first] as number) ^
+    (words[first + 32] as number) ^
+    (words[first + 64] as number) ^
+    (words[first + 96] as number)
+  );
 }
 
 function noteExpiry(slab: Slab, base: number, body: CellBody): void {
