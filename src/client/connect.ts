@@ -1,6 +1,6 @@
-/** A client of a server: skerry://host:port. */
+/** A client of a server: skerry://host:port[,host:port …]. */
 import { randomInt } from 'node:crypto';
-import { SkerryError } from '../core/errors.ts';
+import { parseUrl } from './address.ts';
 import { Dispatcher } from './dispatcher.ts';
 import type { Format, OpenOptions } from './options.ts';
 import { clientSettings } from './options.ts';
@@ -8,17 +8,19 @@ import { Store } from './store.ts';
 import { TcpTransport } from './tcp-transport.ts';
 import type { Transport } from './transport.ts';
 
-const DEFAULT_PORT = 7370;
 const CLIENT_ID_MAX = 2 ** 48 - 1;
 
-/** Connects to skerry://host[:port]. Rejects with SkerryError when nobody answers there. */
+/**
+ * Connects to skerry://host:port; of several addresses, separated by commas, to the first that answers, and to another one
+ * when that is lost. Rejects with SkerryError: KV_INVALID for what is no address, KV_NETWORK when nobody answers.
+ */
 export async function connect<As extends Format = 'bytes'>(
   url: string,
   options: OpenOptions<As> = {},
 ): Promise<Store<As>> {
-  const { host, port } = parseAddress(url);
+  const addresses = parseUrl(url);
   const { connectTimeoutMs, name } = clientSettings(options);
-  return await openStore(new TcpTransport({ host, port, connectTimeoutMs, name }), options);
+  return await openStore(new TcpTransport({ addresses, connectTimeoutMs, name }), options);
 }
 
 /** A store over any transport. */
@@ -32,14 +34,4 @@ export async function openStore<As extends Format>(transport: Transport, options
     throw error;
   }
   return new Store<As>(dispatcher, settings);
-}
-
-function parseAddress(url: string): { host: string; port: number } {
-  const parsed = URL.canParse(url) ? new URL(url) : null;
-  if (parsed === null || parsed.protocol !== 'skerry:' || parsed.hostname === '') {
-    throw new SkerryError('KV_INVALID', `${url} is no address; it should be like skerry://127.0.0.1:7370`);
-  }
-  // IPv6 addresses come in brackets.
-  const host = parsed.hostname.replace(/^\[|\]$/g, '');
-  return { host, port: parsed.port === '' ? DEFAULT_PORT : Number(parsed.port) };
 }

@@ -3,7 +3,7 @@
  *
  *     call() ─▶ waiting ── a link is up and has room ─▶ pending (by request id) ── reply ─▶ settled
  *                  ▲                                        │
- *                  └── link lost, or a retryable error ─────┘   until `retries` or the deadline is used up
+ *                  └─ delayed ◀─ link lost, retryable error ┘   until `retries` or the deadline is used up
  *
  * Everything is bounded: calls not settled by `pendingMax`, attempts of a call by `retries`, its time by its deadline.
  *
@@ -14,7 +14,6 @@ import {
   RESPONSE_HEADER_BYTES,
   requestBytesMax,
   STATUS_OK,
-  STATUS_STORE_ERROR,
   STATUS_TOPOLOGY,
   writeRequest,
 } from '../codec/native/frame.ts';
@@ -44,7 +43,10 @@ export class Dispatcher implements TransportEvents {
   readonly #settings: ClientSettings;
   readonly #random: () => number;
   readonly #pending = new PendingTable<Call>();
+  /** For a link, or for room on it; in order. */
   readonly #waiting = new Set<Call>();
+  /** For the time of their next attempt. */
+  readonly #delayed = new Set<Call>();
   readonly #window = new RequestWindow();
   readonly #identity = { clientId: 0, sequence: 0, floor: 0 };
   #linksUp = 0;
@@ -66,7 +68,7 @@ export class Dispatcher implements TransportEvents {
 
   /** Calls not yet settled. */
   get size(): number {
-    return this.#pending.size + this.#waiting.size;
+    return this.#pending.size + this.#waiting.size + this.#delayed.size;
   }
 
   /** Resolves with the decoded reply, or rejects with SkerryError. */
@@ -87,7 +89,7 @@ export class Dispatcher implements TransportEvents {
       }
       this.#wakeAt(deadlineMs);
       // Those who wait go first.
-      if (this.#waiting.size > 0 || !this.#send(call)) this.#wait(call);
+      if (this.#waiting.size > 0 || !this.#send(call)) this.#waiting.add(call);
     });
   }
 
@@ -97,7 +99,7 @@ export class Dispatcher implements TransportEvents {
       this.#closed = true;
       clearTimeout(this.#timer);
       const error = new SkerryError('KV_STATE', 'the client was closed before this call had its reply');
-      for (const call of [...this.#pending.all(), ...this.#waiting]) this.#fail(call, error);
+      for (const call of this.#all()) this.#fail(call, error);
     }
     await this.#transport.close();
   }
@@ -185,7 +187,12 @@ export class Dispatcher implements TransportEvents {
     if (kind === CALL_WRITE && call.sequence === 0) {
       if (this.#window.width >= WINDOW_MAX) return false;
     }
-    if (!link.reserve(requestBytesMax(request.args))) return false;
+    const bytesMax = requestBytesMax(request.args);
+    if (bytesMax > link.frameBytesMax) {
+      this.#fail(call, tooLarge(bytesMax, link.frameBytesMax));
+      return true;
+    }
+    if (!link.reserve(bytesMax)) return false;
     const identity = kind === CALL_WRITE ? this.#identity : null;
     if (identity !== null) {
       if (call.sequence === 0) call.sequence = this.#window.take();
@@ -211,14 +218,12 @@ export class Dispatcher implements TransportEvents {
     return true;
   }
 
-  #wait(call: Call): void {
-    this.#waiting.add(call);
+  #all(): Call[] {
+    return [...this.#pending.all(), ...this.#waiting, ...this.#delayed];
   }
 
   #sendWaiting(): void {
-    const nowMs = performance.now();
     for (const call of this.#waiting) {
-      if (call.notBeforeMs > nowMs) continue;
       if (!this.#send(call)) return;
       this.#waiting.delete(call);
     }
@@ -235,14 +240,15 @@ export class Dispatcher implements TransportEvents {
     if (error.code === 'KV_UNKNOWN_RESULT') this.#unanswered(call);
     const { kind } = call.request;
     const isSafe = kind === CALL_READ || kind === CALL_WRITE || !call.mayHaveHappened;
-    if (!isSafe || !error.retryable || call.request.binding !== null || this.#closed) {
+    const isBound = call.request.binding !== null && error.code === 'KV_RANGE_MOVED';
+    if (!isSafe || !error.retryable || isBound || this.#closed) {
       this.#fail(call, error);
       return;
     }
     if (!this.#countFailure(call, error)) return;
     const delayMs = this.#delayMs(call.failures);
     call.notBeforeMs = performance.now() + delayMs;
-    this.#waiting.add(call);
+    this.#delayed.add(call);
     this.#wakeAt(call.notBeforeMs);
   }
 
@@ -274,6 +280,7 @@ export class Dispatcher implements TransportEvents {
       this.#unanswered(call);
     }
     this.#waiting.delete(call);
+    this.#delayed.delete(call);
     this.#settle(call);
     // An answer of the command itself is certain: the store remembers it. Any other error says only why nobody knows.
     const isUnknown = call.mayHaveHappened && error.code !== 'KV_REPLY' && error.code !== 'KV_ABORTED';
@@ -283,17 +290,13 @@ export class Dispatcher implements TransportEvents {
   #abort(call: Call, reason: unknown): void {
     const isSent = call.link !== null && call.request.kind !== CALL_READ;
     this.#fail(call, abortedError(reason, isSent || call.mayHaveHappened));
+    if (this.#waiting.size > 0) this.#sendWaiting();
   }
 
   #notice(status: number, source: Buffer, start: number, end: number): void {
-    if (status === STATUS_TOPOLOGY) {
-      const topology = unpackMessage(source, start, end) as Topology;
-      if (this.routing.learn(topology)) this.#transport.learn(topology);
-    } else if (status === STATUS_STORE_ERROR) {
-      // The connection is closed next, and says so by events.down; here is why.
-      const error = decodeError(status, source, start, end);
-      for (const call of this.#waiting) call.lastError = error;
-    }
+    if (status !== STATUS_TOPOLOGY) return;
+    const topology = unpackMessage(source, start, end) as Topology;
+    if (this.routing.learn(topology)) this.#transport.learn(topology);
   }
 
   #wakeAt(ms: number): void {
@@ -310,10 +313,9 @@ export class Dispatcher implements TransportEvents {
     this.#wakeMs = Infinity;
     let nextMs = Infinity;
     const silent = new Map<Link, SkerryError>();
-    const calls = [...this.#pending.all(), ...this.#waiting];
-    for (const call of calls) {
+    for (const call of this.#all()) {
       if (call.deadlineMs > nowMs) {
-        nextMs = Math.min(nextMs, call.deadlineMs, call.notBeforeMs > nowMs ? call.notBeforeMs : Infinity);
+        nextMs = Math.min(nextMs, call.deadlineMs);
         continue;
       }
       const { link } = call;
@@ -327,6 +329,14 @@ export class Dispatcher implements TransportEvents {
         new SkerryError('KV_NETWORK', `nothing came from the store for ${SILENCE_MS} ms`, { retryable: true, cause }),
       );
     }
+    for (const call of this.#delayed) {
+      if (call.notBeforeMs > nowMs) {
+        nextMs = Math.min(nextMs, call.notBeforeMs);
+      } else {
+        this.#delayed.delete(call);
+        this.#waiting.add(call);
+      }
+    }
     this.#wakeAt(nextMs);
     if (this.#waiting.size > 0) this.#sendWaiting();
   }
@@ -337,6 +347,10 @@ function timeoutError(call: Call): SkerryError {
   if (call.link !== null) return new SkerryError('KV_TIMEOUT', 'the store did not answer in time', details);
   const because = call.lastError === null ? 'no connection had room for it' : call.lastError.message;
   return new SkerryError('KV_TIMEOUT', `the request could not be sent in time: ${because}`, details);
+}
+
+function tooLarge(bytes: number, most: number): SkerryError {
+  return new SkerryError('KV_TOO_LARGE', `the request would have ${bytes} bytes; the store takes at most ${most}`);
 }
 
 function unknownResult(cause: SkerryError): SkerryError {

@@ -1,269 +1,186 @@
 /**
- * The client's way to a server: one connection per worker, each to the worker's own port, so that a command goes straight
- * to the thread that has its range.
+ * The TCP transport: one connection to each worker that is needed, dialled when it first is; until then (or when a
+ * worker's own port cannot be reached from here) another worker's connection serves.
  *
- *     dial(address given) ─ HELLO ─▶ topology ─▶ dial(worker 0's port), dial(worker 1's port) …
- *
- * A worker that cannot be reached costs speed, not answers: any worker takes any request.
+ *     no link up:  connect() ─▶ the given addresses, one after another ─▶ up, or unreachable
+ *     some link up:  route(w) ─▶ link w, or dial w in the background and take another one
  */
-import net from 'node:net';
-import type { Socket } from 'node:net';
-import { FrameReader } from '../codec/native/frame-reader.ts';
-import {
-  LENGTH_BYTES,
-  OP_HELLO,
-  PROTOCOL_MAGIC,
-  PROTOCOL_VERSION,
-  requestBytesMax,
-  RESPONSE_HEADER_BYTES,
-  STATUS_OK,
-  writeRequest,
-} from '../codec/native/frame.ts';
-import type { HelloReply, Topology } from '../codec/native/messages.ts';
-import { unpackMessage } from '../codec/native/messages.ts';
-import { SkerryError } from '../core/errors.ts';
-import { decodeError } from './replies.ts';
+import type { HelloReply, Topology, WorkerAddress } from '../codec/native/messages.ts';
+import type { SkerryError } from '../core/errors.ts';
+import type { Address } from './address.ts';
+import { TcpLink } from './tcp-link.ts';
 import type { Link, Transport, TransportEvents } from './transport.ts';
 
+/** A worker's own port that could not be reached is tried again after so long. */
+const WORKER_RETRY_MS = 2000;
+
 export interface TcpTransportOptions {
-  readonly host: string;
-  readonly port: number;
+  /** Where the store listens; tried in this order. */
+  readonly addresses: readonly Address[];
   readonly connectTimeoutMs: number;
-  /** What the server shall call this client. */
   readonly name: string;
 }
 
-const RESPONSE_BYTES_MAX = 2 ** 30;
-const BUFFER_BYTES = 16 * 1024;
-/** Bytes not taken by the kernel, above which a link takes no more. */
-const UNSENT_BYTES_MAX = 8 * 1024 * 1024;
-/** How long to wait before a worker whose connection broke is dialled again. */
-const REDIAL_MS = 500;
-
-class TcpLink implements Link {
-  readonly socket: Socket;
-  workerIndex = -1;
-  buffer: Buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES);
-  offset = 0;
-  lastReceivedMs = performance.now();
-  isFull = false;
-  #isScheduled = false;
-
-  constructor(socket: Socket) {
-    this.socket = socket;
-  }
-
-  reserve(bytes: number): boolean {
-    if (this.socket.destroyed) return false;
-    if (this.offset + this.socket.writableLength > UNSENT_BYTES_MAX) {
-      this.isFull = true;
-      return false;
-    }
-    const needed = this.offset + bytes;
-    if (needed > this.buffer.length) {
-      const grown = Buffer.allocUnsafeSlow(Math.max(needed, this.buffer.length * 2));
-      this.buffer.copy(grown, 0, 0, this.offset);
-      this.buffer = grown;
-    }
-    return true;
-  }
-
-  commit(bytes: number): void {
-    this.offset += bytes;
-    if (this.#isScheduled) return;
-    this.#isScheduled = true;
-    setImmediate(this.#flush);
-  }
-
-  readonly #flush = (): void => {
-    this.#isScheduled = false;
-    if (this.socket.destroyed || this.offset === 0) return;
-    this.socket.write(this.buffer.subarray(0, this.offset));
-    this.offset = 0;
-    // What the kernel has not taken yet, the socket reads from this buffer later.
-    if (this.socket.writableLength > 0) this.buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES);
-  };
+interface WorkerDial {
+  /** Monotonic milliseconds. */
+  notBeforeMs: number;
+  link: TcpLink | null;
 }
 
 export class TcpTransport implements Transport {
   readonly #options: TcpTransportOptions;
-  readonly #links = new Map<number, TcpLink>();
-  readonly #dialling = new Set<number>();
-  readonly #sockets = new Set<Socket>();
-  #topology: Topology | null = null;
   #events: TransportEvents | null = null;
-  #round: NodeJS.Timeout | null = null;
-  #redial: NodeJS.Timeout | null = null;
-  #isClosed = false;
+  /** By worker; only those that are up. */
+  readonly #links: (TcpLink | undefined)[] = [];
+  #linkCount = 0;
+  readonly #dials = new Map<number, WorkerDial>();
+  #workers: readonly WorkerAddress[] = [];
+  /** The host that reached the store: stands in for workers' wildcard hosts. */
+  #dialledHost = '';
+  /** Of addresses: where the next round begins. */
+  #nextAddress = 0;
+  #round: TcpLink | null = null;
+  #delay: NodeJS.Timeout | null = null;
+  #closed = false;
 
   constructor(options: TcpTransportOptions) {
     this.#options = options;
   }
 
-  async open(events: TransportEvents): Promise<HelloReply> {
-    this.#events = events;
-    const { host, port } = this.#options;
-    return await this.#dial(host, port);
+  open(events: TransportEvents): Promise<HelloReply> {
+    return new Promise((resolve, reject) => {
+      this.#events = {
+        frame: (source, start, end) => events.frame(source, start, end),
+        room: (link) => events.room(link),
+        down: (link, error) => events.down(link, error),
+        up: (link, hello) => {
+          events.up(link, hello);
+          this.#events = events;
+          resolve(hello);
+        },
+        unreachable: (error) => {
+          this.#closed = true;
+          reject(error);
+        },
+      };
+      this.#attempt(0);
+    });
   }
 
   route(workerIndex: number): Link | null {
-    const link = this.#links.get(workerIndex);
+    const link = this.#links[workerIndex];
     if (link !== undefined) return link;
-    for (const other of this.#links.values()) return other;
-    return null;
+    if (this.#linkCount === 0) return null;
+    this.#dialWorker(workerIndex);
+    return this.#links.find((other) => other !== undefined) ?? null;
   }
 
   connect(delayMs: number): void {
-    if (this.#round !== null || this.#isClosed) return;
-    this.#round = setTimeout(() => void this.#runRound(), delayMs);
+    if (this.#closed || this.#linkCount > 0 || this.#round !== null || this.#delay !== null) return;
+    this.#delay = setTimeout(() => {
+      this.#delay = null;
+      this.#attempt(0);
+    }, delayMs);
   }
 
   learn(topology: Topology): void {
-    this.#topology = topology;
-    this.#dialWorkers();
+    this.#workers = topology.workers;
   }
 
   fail(link: Link, error: SkerryError): void {
-    (link as TcpLink).socket.destroy(error);
+    (link as TcpLink).fail(error);
   }
 
-  close(): Promise<void> {
-    this.#isClosed = true;
-    if (this.#round !== null) clearTimeout(this.#round);
-    if (this.#redial !== null) clearTimeout(this.#redial);
-    for (const socket of this.#sockets) socket.destroy();
-    return Promise.resolve();
+  async close(): Promise<void> {
+    this.#closed = true;
+    if (this.#delay !== null) clearTimeout(this.#delay);
+    const dialling = [...this.#dials.values()].map((dial) => dial.link);
+    const links = [...this.#links, ...dialling, this.#round].filter((link) => link !== null && link !== undefined);
+    this.#links.length = 0;
+    this.#linkCount = 0;
+    await Promise.all(links.map((link) => link.close()));
   }
 
-  /** Tries every address that is known, one after another, until one answers. */
-  async #runRound(): Promise<void> {
-    const { host, port } = this.#options;
-    const workers = this.#topology?.workers ?? [];
-    const addresses = [{ host, port }, ...workers.map((worker) => ({ host: worker.host || host, port: worker.port }))];
-    let last: SkerryError | null = null;
-    for (const address of addresses) {
-      try {
-        await this.#dial(address.host, address.port);
+  /** One step of a round: the `tried`-th address of it. */
+  #attempt(tried: number): void {
+    const { addresses } = this.#options;
+    const address = addresses[(this.#nextAddress + tried) % addresses.length] as Address;
+    this.#round = this.#dial(
+      address,
+      (link, hello) => {
         this.#round = null;
-        return;
-      } catch (error) {
-        last = error as SkerryError;
-        if (this.#isClosed) return;
-      }
-    }
-    this.#round = null;
-    if (last !== null) this.#events?.unreachable(last);
+        this.#nextAddress = (this.#nextAddress + tried) % addresses.length;
+        this.#dialledHost = address.host;
+        this.#dials.clear();
+        this.#linkUp(link, hello);
+      },
+      (error) => {
+        this.#round = null;
+        if (tried + 1 < addresses.length) this.#attempt(tried + 1);
+        else this.#events?.unreachable(error);
+      },
+    );
   }
 
-  /** Dials the workers that no link leads to. */
-  #dialWorkers(): void {
-    const { host } = this.#options;
-    this.#topology?.workers.forEach((worker, index) => {
-      if (this.#links.has(index) || this.#dialling.has(index) || this.#isClosed || worker.port === 0) return;
-      this.#dialling.add(index);
-      this.#dial(worker.host || host, worker.port)
-        .catch(() => this.#redialLater())
-        .finally(() => this.#dialling.delete(index));
+  #dialWorker(workerIndex: number): void {
+    const worker = this.#workers[workerIndex];
+    if (worker === undefined || this.#closed) return;
+    const dial = this.#dials.get(workerIndex) ?? { notBeforeMs: 0, link: null };
+    if (dial.link !== null || performance.now() < dial.notBeforeMs) return;
+    this.#dials.set(workerIndex, dial);
+    const isWildcard = worker.host === '' || worker.host === '0.0.0.0' || worker.host === '::';
+    const host = isWildcard ? this.#dialledHost : worker.host;
+    const later = (): void => {
+      dial.link = null;
+      dial.notBeforeMs = performance.now() + WORKER_RETRY_MS;
+    };
+    dial.link = this.#dial(
+      { host, port: worker.port },
+      (link, hello) => {
+        dial.link = null;
+        if (this.#links[hello.workerIndex] === undefined) {
+          this.#linkUp(link, hello);
+        } else {
+          // The port leads to another worker than was said, as behind a proxy.
+          later();
+          void link.close();
+        }
+      },
+      later,
+    );
+  }
+
+  #dial(
+    address: Address,
+    onUp: (link: TcpLink, hello: HelloReply) => void,
+    onUnreachable: (error: SkerryError) => void,
+  ): TcpLink {
+    const { connectTimeoutMs, name } = this.#options;
+    return new TcpLink({
+      address,
+      connectTimeoutMs,
+      name,
+      onUp,
+      onDown: (link, error) => {
+        if (link.isUp) this.#linkDown(link, error);
+        else onUnreachable(error);
+      },
+      onFrame: (source, start, end) => this.#events?.frame(source, start, end),
+      onRoom: (link) => this.#events?.room(link),
     });
   }
 
-  #redialLater(): void {
-    if (this.#redial !== null || this.#isClosed) return;
-    this.#redial = setTimeout(() => {
-      this.#redial = null;
-      this.#dialWorkers();
-    }, REDIAL_MS);
-    this.#redial.unref();
+  #linkUp(link: TcpLink, hello: HelloReply): void {
+    this.#links[link.workerIndex] = link;
+    this.#linkCount++;
+    this.#workers = hello.topology.workers;
+    this.#events?.up(link, hello);
   }
 
-  /** Connects and says hello. Rejects with SkerryError KV_NETWORK, or what the server says. */
-  #dial(host: string, port: number): Promise<HelloReply> {
-    const { connectTimeoutMs } = this.#options;
-    return new Promise((resolve, reject) => {
-      const socket = net.connect({ host, port, noDelay: true, keepAlive: true });
-      this.#sockets.add(socket);
-      const link = new TcpLink(socket);
-      let hello: HelloReply | null = null;
-      let why: Error | null = null;
-      const networkError = (what: string): SkerryError =>
-        new SkerryError('KV_NETWORK', `${what} ${host}:${port}${why === null ? '' : `: ${why.message}`}`, {
-          retryable: true,
-          ...(why === null ? {} : { cause: why }),
-        });
-      const timer = setTimeout(() => {
-        why = new Error(`no answer within ${connectTimeoutMs} ms`);
-        socket.destroy();
-      }, connectTimeoutMs);
-      const reader = new FrameReader(RESPONSE_HEADER_BYTES - LENGTH_BYTES, RESPONSE_BYTES_MAX, (source, start, end) => {
-        if (hello !== null) {
-          this.#events?.frame(source, start, end);
-          return;
-        }
-        clearTimeout(timer);
-        const status = source[start + 12] as number;
-        if (status !== STATUS_OK) {
-          why = decodeError(status, source, start + RESPONSE_HEADER_BYTES, end);
-          socket.destroy();
-          return;
-        }
-        hello = unpackMessage(source, start + RESPONSE_HEADER_BYTES, end) as HelloReply;
-        this.#up(link, hello);
-        resolve(hello);
-      });
-      socket.on('connect', () => this.#sayHello(link));
-      socket.on('data', (chunk: Buffer) => {
-        link.lastReceivedMs = performance.now();
-        try {
-          reader.push(chunk);
-        } catch (error) {
-          why = error as Error;
-          socket.destroy();
-        }
-      });
-      socket.on('drain', () => {
-        if (!link.isFull) return;
-        link.isFull = false;
-        this.#events?.room(link);
-      });
-      socket.on('error', (error) => {
-        why = error;
-      });
-      socket.on('close', () => {
-        clearTimeout(timer);
-        this.#sockets.delete(socket);
-        if (hello === null) reject(why instanceof SkerryError ? why : networkError('Cannot connect to'));
-        else this.#down(link, networkError('Lost the connection to'));
-      });
-    });
-  }
-
-  #sayHello(link: TcpLink): void {
-    const args = [PROTOCOL_MAGIC, String(PROTOCOL_VERSION), this.#options.name];
-    link.reserve(requestBytesMax(args));
-    const end = writeRequest(link.buffer, link.offset, 1, 0, 0, OP_HELLO, 0, null, args);
-    link.commit(end - link.offset);
-  }
-
-  #up(link: TcpLink, hello: HelloReply): void {
-    link.workerIndex = hello.workerIndex;
-    const known = this.#links.get(hello.workerIndex);
-    if (known !== undefined) {
-      // The kernel gave us a worker that we have already: one connection is enough.
-      link.workerIndex = -1;
-      link.socket.destroy();
-    } else {
-      this.#links.set(hello.workerIndex, link);
-      this.#events?.up(link, hello);
-    }
-    this.#topology = hello.topology;
-    this.#dialWorkers();
-  }
-
-  #down(link: TcpLink, error: SkerryError): void {
-    if (this.#links.get(link.workerIndex) !== link) return;
-    this.#links.delete(link.workerIndex);
-    if (this.#isClosed) return;
+  #linkDown(link: TcpLink, error: SkerryError): void {
+    if (this.#links[link.workerIndex] !== link) return;
+    this.#links[link.workerIndex] = undefined;
+    this.#linkCount--;
     this.#events?.down(link, error);
-    this.#redialLater();
   }
 }

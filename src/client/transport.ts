@@ -14,6 +14,8 @@ import type { SkerryError } from '../core/errors.ts';
 export interface Link {
   /** The worker at the other end. */
   readonly workerIndex: number;
+  /** The largest frame that the other end takes. */
+  readonly frameBytesMax: number;
   /**
    * Makes room for one frame of at most `bytes`, to be written at buffer[offset …) before anything else happens.
    * False when the link takes no more for now; events.room follows when it does again.
