@@ -9,6 +9,7 @@ import type { Gateway } from './gateway.ts';
 import { createNativeServer } from './native/server.ts';
 import { createClientRegistry } from './resp/clients.ts';
 import { infoSections } from './resp/info.ts';
+import type { CloseReason } from './resp/server.ts';
 import { createRespServer } from './resp/server.ts';
 import type { ConfigPort } from './resp/services.ts';
 
@@ -53,6 +54,16 @@ export interface ClientServers {
   close(): void;
 }
 
+const closedSlots: Readonly<Record<CloseReason, number>> = {
+  client: slots.connectionsClosedByClient,
+  idle: slots.connectionsClosedIdle,
+  limit: slots.connectionsClosedLimit,
+  protocol: slots.connectionsClosedProtocol,
+  output: slots.connectionsClosedOutput,
+  network: slots.connectionsClosedNetwork,
+  shutdown: slots.connectionsClosedShutdown,
+};
+
 export function createClientServers(options: ClientServersOptions): ClientServers {
   const { gateway, metrics, boot, schedule } = options;
   const { workerIndex, workerCount, version } = boot;
@@ -65,9 +76,9 @@ export function createClientServers(options: ClientServersOptions): ClientServer
     metrics.add(slots.connectionsAccepted, 1);
     metrics.add(slots.connectionsOpen, 1);
   };
-  const onClose = (): void => {
-    metrics.add(slots.connectionsOpen, -1);
-    metrics.add(slots.connectionsClosedByClient, 1);
+  const onClose = (reason: CloseReason = 'client'): void => {
+    if (reason !== 'limit') metrics.add(slots.connectionsOpen, -1);
+    metrics.add(closedSlots[reason], 1);
   };
   const onBytesIn = (bytes: number): void => {
     metrics.add(slots.bytesIn, bytes);
@@ -77,7 +88,16 @@ export function createClientServers(options: ClientServersOptions): ClientServer
   const connectionsMax = Math.ceil((maxConnections / workerCount) * 1.5);
   const limitsOf = { connectionsMax, outputBytesMax: maxOutputBytes + maxValueBytes, idleTimeoutMs };
   const resp = createRespServer({
-    ...limitsOf,
+    outputBytesMax: limitsOf.outputBytesMax,
+    idleTimeoutMs,
+    isFull: () => sumSlot(readers, slots.connectionsOpen) >= maxConnections,
+    meter: {
+      sent(bytes, replies) {
+        metrics.add(slots.bytesOut, bytes);
+        metrics.add(slots.messagesOut, replies);
+      },
+      latency: (microseconds) => metrics.histograms.commandLatency.record(microseconds),
+    },
     flushQueue: gateway.flushQueue,
     services: {
       router: gateway.router,
@@ -87,7 +107,12 @@ export function createClientServers(options: ClientServersOptions): ClientServer
       nowMs: Date.now,
       valueBytesMax: maxValueBytes,
       version,
-      onOwnCommand: () => metrics.add(slots.commandsOther, 1),
+      onCommands(reads, writes, others) {
+        metrics.add(slots.commandsRead, reads);
+        metrics.add(slots.commandsWrite, writes);
+        metrics.add(slots.commandsOther, others);
+        metrics.add(slots.messagesIn, reads + writes + others);
+      },
     },
     onOpen,
     onClose,

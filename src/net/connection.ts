@@ -24,6 +24,14 @@ import { limits } from '../core/limits.ts';
 import { endGently } from './end-gently.ts';
 import type { Flushable, FlushQueue } from './flush-queue.ts';
 
+/** What is measured of connections. */
+export interface ConnectionMeter {
+  /** Bytes handed to a socket, and how many commands have been answered since the last time. */
+  sent(bytes: number, replies: number): void;
+  /** From a command taken to its reply made, of one command in a few. */
+  latency(microseconds: number): void;
+}
+
 export interface ConnectionOptions {
   readonly socket: Socket;
   readonly flushQueue: FlushQueue;
@@ -35,7 +43,7 @@ export interface ConnectionOptions {
   readonly onResume: () => void;
   /** The client is cut off because it does not read. */
   readonly onOverflow?: () => void;
-  readonly onBytesOut?: (bytes: number) => void;
+  readonly meter?: ConnectionMeter;
 }
 
 /** Commands of one connection that may be unanswered. */
@@ -44,6 +52,8 @@ const IN_FLIGHT_MAX = 10_000;
 const IN_FLIGHT_BYTES_MAX = 32 * 1024 * 1024;
 /** How large replies are taken to be before the first ones are there. */
 const REPLY_BYTES_ASSUMED = 1024 * 1024;
+/** The clock is read for one command in so many: twice for each is more than a read costs. */
+const TIMED_ONE_IN = 8;
 /** A buffer above this is not kept for the next replies. */
 const BUFFER_BYTES_KEPT = 16 * 1024;
 const EARLY_COMPACT_BYTES = 256 * 1024;
@@ -73,6 +83,11 @@ export class Connection implements ReplyTarget, Flushable {
   #oldest = 0;
   #next = 0;
   #lastWrite = -1;
+  /** Slots below this one have been told to the meter. */
+  #metered = 0;
+  /** The command whose latency is being measured, or -1. */
+  #timedSlot = -1;
+  #timedSinceMs = 0;
   /** Slots whose reply the client does not want (CLIENT REPLY OFF). */
   readonly #muted = new Set<number>();
   /** Where the reply begins that is being written. */
@@ -138,6 +153,10 @@ export class Connection implements ReplyTarget, Flushable {
     if (isWrite) this.#lastWrite = slot;
     if (isMuted) this.#muted.add(slot);
     this.#inFlightBytes += bytes;
+    if (this.#timedSlot < 0 && slot % TIMED_ONE_IN === 0 && this.#options.meter !== undefined) {
+      this.#timedSlot = slot;
+      this.#timedSinceMs = performance.now();
+    }
     const { inFlight } = this;
     if (
       inFlight >= IN_FLIGHT_MAX ||
@@ -203,7 +222,8 @@ export class Connection implements ReplyTarget, Flushable {
     const { socket } = this;
     const { buffer, length } = out;
     this.bytesOut += length;
-    this.#options.onBytesOut?.(length);
+    this.#options.meter?.sent(length, this.#oldest - this.#metered);
+    this.#metered = this.#oldest;
     socket.write(buffer.length === length ? buffer : buffer.subarray(0, length), this.#onWritten);
     out.reset();
     if (socket.writableLength > 0) {
@@ -235,6 +255,10 @@ export class Connection implements ReplyTarget, Flushable {
   #answered(): void {
     this.#oldest++;
     if (this.#earlyCount > 0) this.#takeEarly();
+    if (this.#timedSlot >= 0 && this.#timedSlot < this.#oldest) {
+      this.#timedSlot = -1;
+      this.#options.meter?.latency((performance.now() - this.#timedSinceMs) * 1000);
+    }
     if (this.#oldest === this.#next) {
       this.#inFlightBytes = 0;
       const callback = this.#whenIdle;

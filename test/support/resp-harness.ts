@@ -43,6 +43,11 @@ export interface RespHarness {
   readonly closed: CloseReason[];
   /** Commands that the router was given. */
   submitted(): number;
+  /** Commands that were counted. */
+  counted(): number;
+  /** What the connections' meter was told. */
+  readonly sent: readonly { readonly bytes: number; readonly replies: number }[];
+  readonly latencies: readonly number[];
   stop(): Promise<void>;
 }
 
@@ -166,6 +171,9 @@ export async function startRespHarness(options: HarnessOptions = {}): Promise<Re
     submit(...given);
   };
   const closed: CloseReason[] = [];
+  const sent: { bytes: number; replies: number }[] = [];
+  const latencies: number[] = [];
+  let counted = 0;
   const settings = new Map([
     ['save', ''],
     ['appendonly', 'yes'],
@@ -173,7 +181,7 @@ export async function startRespHarness(options: HarnessOptions = {}): Promise<Re
     ['timeout', '0'],
   ]);
   const server = createRespServer({
-    connectionsMax,
+    isFull: () => server.connectionCount >= connectionsMax,
     outputBytesMax,
     idleTimeoutMs,
     flushQueue,
@@ -211,11 +219,12 @@ export async function startRespHarness(options: HarnessOptions = {}): Promise<Re
       nowMs: Date.now,
       valueBytesMax,
       version: '0.0.0',
-      onOwnCommand: () => undefined,
+      onCommands: (reads, writes, others) => (counted += reads + writes + others),
     },
     onOpen: () => undefined,
     onClose: (reason) => void closed.push(reason),
     onBytesIn: () => undefined,
+    meter: { sent: (bytes, replies) => sent.push({ bytes, replies }), latency: (us) => latencies.push(us) },
   });
   const listener = await listen({
     host: '127.0.0.1',
@@ -228,6 +237,9 @@ export async function startRespHarness(options: HarnessOptions = {}): Promise<Re
     server,
     closed,
     submitted: () => submitted,
+    counted: () => counted,
+    sent,
+    latencies,
     async stop() {
       listener.close();
       server.destroy();

@@ -1,5 +1,6 @@
 /** Accepts RESP connections and gives each its session. */
 import type { Socket } from 'node:net';
+import type { ConnectionMeter } from '../../net/connection.ts';
 import { endGently } from '../../net/end-gently.ts';
 import type { FlushQueue } from '../../net/flush-queue.ts';
 import type { CloseReason } from './session.ts';
@@ -11,7 +12,8 @@ export type { CloseReason } from './session.ts';
 export interface RespServerOptions {
   readonly services: RespServices;
   readonly flushQueue: FlushQueue;
-  readonly connectionsMax: number;
+  /** Whether there are as many connections as may be; then one more is told so and closed. */
+  readonly isFull: () => boolean;
   readonly outputBytesMax: number;
   /** A connection over which nothing came or went for so long is closed. 0 = never. */
   readonly idleTimeoutMs: number;
@@ -19,7 +21,7 @@ export interface RespServerOptions {
   /** A connection is gone; one that was turned away ('limit') was never opened. */
   readonly onClose: (reason: CloseReason) => void;
   readonly onBytesIn: (bytes: number) => void;
-  readonly onBytesOut?: (bytes: number) => void;
+  readonly meter?: ConnectionMeter;
 }
 
 export interface RespServer {
@@ -34,7 +36,7 @@ export interface RespServer {
 const TOO_MANY = '-ERR max number of clients reached\r\n';
 
 export function createRespServer(options: RespServerOptions): RespServer {
-  const { services, flushQueue, connectionsMax, outputBytesMax, idleTimeoutMs, onBytesOut } = options;
+  const { services, flushQueue, isFull, outputBytesMax, idleTimeoutMs, meter } = options;
   const sessions = new Set<RespSession>();
 
   function turnAway(socket: Socket): void {
@@ -46,7 +48,7 @@ export function createRespServer(options: RespServerOptions): RespServer {
 
   return {
     onConnection(socket) {
-      if (sessions.size >= connectionsMax) {
+      if (isFull()) {
         turnAway(socket);
         return;
       }
@@ -55,7 +57,7 @@ export function createRespServer(options: RespServerOptions): RespServer {
         flushQueue,
         services,
         outputBytesMax,
-        ...(onBytesOut === undefined ? {} : { onBytesOut }),
+        ...(meter === undefined ? {} : { meter }),
       });
       sessions.add(session);
       options.onOpen();

@@ -22,6 +22,6 @@ export interface RespServices {
   readonly valueBytesMax: number;
   /** Version of this software. */
   readonly version: string;
-  /** Counts a command that the session answers itself. */
-  readonly onOwnCommand: () => void;
+  /** Counts commands: reads and writes of the store, and those that the session answers itself. */
+  readonly onCommands: (reads: number, writes: number, others: number) => void;
 }

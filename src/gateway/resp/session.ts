@@ -15,6 +15,7 @@ import type { ReplySink } from '../../core/kv/reply.ts';
 import { allCommands, execCommand, lookupCommand, requireCommand } from '../../core/kv/table.ts';
 import { CommandErrorValue } from '../../codec/native/messages.ts';
 import { RespParser, RespProtocolError } from '../../codec/resp/parser.ts';
+import type { ConnectionMeter } from '../../net/connection.ts';
 import { Connection } from '../../net/connection.ts';
 import type { FlushQueue } from '../../net/flush-queue.ts';
 import { argsOf } from '../args.ts';
@@ -40,7 +41,7 @@ export interface RespSessionOptions {
   readonly flushQueue: FlushQueue;
   readonly services: RespServices;
   readonly outputBytesMax: number;
-  readonly onBytesOut?: (bytes: number) => void;
+  readonly meter?: ConnectionMeter;
 }
 
 const HOLD_CONNECTION = 1;
@@ -73,11 +74,15 @@ export class RespSession {
   /** No more bytes come, but commands that are held back are still to be run. */
   #isEnded = false;
   #isClosing = false;
+  // Commands run since they were last counted.
+  #reads = 0;
+  #writes = 0;
+  #others = 0;
   #replyMode: ReplyMode = 'ON';
   /** CLIENT REPLY SKIP: the next command is not answered. */
   #skipsNext = false;
 
-  constructor({ socket, flushQueue, services, outputBytesMax, onBytesOut }: RespSessionOptions) {
+  constructor({ socket, flushQueue, services, outputBytesMax, meter }: RespSessionOptions) {
     this.services = services;
     this.transaction = new Transaction(services.valueBytesMax + TRANSACTION_BYTES_EXTRA);
     this.#parser = new RespParser({
@@ -92,7 +97,7 @@ export class RespSession {
       onPause: () => this.#hold(HOLD_CONNECTION),
       onResume: () => this.#release(HOLD_CONNECTION),
       onOverflow: () => (this.closeReason = 'output'),
-      ...(onBytesOut === undefined ? {} : { onBytesOut }),
+      ...(meter === undefined ? {} : { meter }),
     });
     const nowMs = services.nowMs();
     const { transaction } = this;
@@ -132,6 +137,7 @@ export class RespSession {
     } catch (error) {
       this.#refuse(error);
     }
+    this.#countCommands();
   }
 
   /** The client sends no more; it may still read. */
@@ -258,9 +264,17 @@ export class RespSession {
     } catch (error) {
       this.#refuse(error);
     }
+    this.#countCommands();
     if (this.#isEnded && this.#holds === 0) this.close();
     // No bytes from the socket led here: what was handed to the ranges waits for a turn of the loop.
     this.connection.wake();
+  }
+
+  #countCommands(): void {
+    this.services.onCommands(this.#reads, this.#writes, this.#others);
+    this.#reads = 0;
+    this.#writes = 0;
+    this.#others = 0;
   }
 
   /** The stream is no RESP: say so, and no more. */
@@ -290,6 +304,8 @@ export class RespSession {
       this.#queue(this.transaction.queue(spec, args));
     } else {
       const bytes = args.count === 0 ? 0 : (args.end[args.count - 1] as number) - nameStart;
+      if (spec.write) this.#writes++;
+      else this.#reads++;
       this.services.router.submit(spec, args, this.connection, this.#slot(spec.write, bytes));
     }
   }
@@ -300,7 +316,7 @@ export class RespSession {
       this.#unknownCommand(name, args);
       return;
     }
-    this.services.onOwnCommand();
+    this.#others++;
     if (typeof own === 'string') {
       this.#refuseOwn(name, own);
       return;

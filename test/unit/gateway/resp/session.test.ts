@@ -285,3 +285,23 @@ test.serial('noise from many connections breaks none of the others', async (t) =
   await until(() => harness.server.connectionCount === 1);
   t.pass();
 });
+
+test.serial('commands, replies, bytes and latencies are measured', async (t) => {
+  const harness = await start(t, { splitAt: ['m'] });
+  const client = await connect(t, harness);
+  const request = Buffer.concat(Array.from({ length: 100 }, (_, i) => resp('SET', i % 2 === 0 ? 'a' : 'z', 'v')));
+  const expected = '+OK\r\n'.repeat(100);
+  t.is(await client.ask(request, expected), expected);
+  t.is(await client.ask('CLIENT GETNAME\r\nGET a\r\n', '$-1\r\n$1\r\nv\r\n'), '$-1\r\n$1\r\nv\r\n');
+  t.is(harness.counted(), 102);
+  t.is(
+    harness.sent.reduce((sum, { replies }) => sum + replies, 0),
+    102,
+  );
+  t.is(
+    harness.sent.reduce((sum, { bytes }) => sum + bytes, 0),
+    500 + 12,
+  );
+  t.true(harness.latencies.length > 0 && harness.latencies.length <= 13);
+  t.true(harness.latencies.every((microseconds) => microseconds > 0 && microseconds < 1e7));
+});
