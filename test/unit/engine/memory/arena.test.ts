@@ -8,7 +8,7 @@ import type { Engine } from '../../../../src/engine/engine.ts';
 import { MemoryArena } from '../../../../src/engine/memory/arena.ts';
 import { openFrozen } from '../../../../src/engine/memory/frozen.ts';
 import { MemoryStore } from '../../../../src/engine/memory/store.ts';
-import { verifyArena, verifyStore } from '../../../../src/engine/memory/verify.ts';
+import { verifyArena, verifyStore } from '../../../support/verify-memory.ts';
 
 const SMALL = { pageBytes: 4096, slabBytes: 4096 * 64 };
 

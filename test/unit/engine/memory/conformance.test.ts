@@ -2,7 +2,7 @@ import test from 'ava';
 import { MemoryArena } from '../../../../src/engine/memory/arena.ts';
 import { openFrozen } from '../../../../src/engine/memory/frozen.ts';
 import { MemoryStore } from '../../../../src/engine/memory/store.ts';
-import { verifyArena, verifyStore } from '../../../../src/engine/memory/verify.ts';
+import { verifyArena, verifyStore } from '../../../support/verify-memory.ts';
 import { testEngine } from '../../../conformance/engine.ts';
 
 for (const [name, pageBytes, slabBytes] of [
