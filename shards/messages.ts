@@ -73,13 +73,7 @@ export type ToWorker =
   | { readonly type: 'stop' };
 
 export type FromWorker =
-  | {
-      readonly type: 'recovered';
-      readonly routes: readonly RouteMessage[];
-      readonly replayedBytes: number;
-      readonly replayedCommands: number;
-      readonly durationMs: number;
-    }
+  | { readonly type: 'recovered' }
   | { readonly type: 'listening'; readonly ports: WorkerPorts }
   | { readonly type: 'ranges'; readonly routes: readonly RouteMessage[] }
   | { readonly type: 'askSplit'; readonly id: number; readonly key: Uint8Array }

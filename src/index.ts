@@ -23,7 +23,7 @@ export type { ErrorCode } from './core/errors.ts';
 export { parseSettings } from './server/config.ts';
 export type { Settings, SettingsInput } from './server/config.ts';
 export { startServer } from './server/server.ts';
-export type { RunningServer, ServerAddresses, StartOptions } from './server/server.ts';
+export type { RunningServer, ServerAddresses, StartOptions } from './server/types.ts';
 
 /**
  * Opens a store: `skerry://host:port` connects to a server, anything else is a folder whose store runs in this process.

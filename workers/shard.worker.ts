@@ -150,17 +150,9 @@ const recovered = recoverRanges({
 });
 for (const range of recovered) shard.adopt(range);
 memory.update();
-const routes = shard.descriptors.map((range) => ({ range, workerIndex }));
-gateway.learn(routes);
-metrics.set(slots.ranges, routes.length);
+announceRanges(shard.descriptors);
 metrics.set(slots.recoverySeconds, (performance.now() - startedMs) / 1000);
-send({
-  type: 'recovered',
-  routes,
-  replayedBytes: recovered.reduce((sum, { replayedBytes }) => sum + replayedBytes, 0),
-  replayedCommands: recovered.reduce((sum, { replayedCommands }) => sum + replayedCommands, 0),
-  durationMs: performance.now() - startedMs,
-});
+send({ type: 'recovered' });
 main.on('message', (message: ToWorker) => (handlers[message.type] as (message: ToWorker) => void)(message));
 setInterval(() => {
   shard.expireSome();

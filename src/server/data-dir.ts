@@ -10,6 +10,7 @@ import { randomUUID } from 'node:crypto';
 import path from 'node:path';
 import type { Hlc, NodeId, RangeId } from '../core/brands.ts';
 import { SkerryError } from '../core/errors.ts';
+import { confOf } from '../core/raft/configuration.ts';
 import type { RangeDescriptor } from '../core/range.ts';
 import { MemoryArena } from '../engine/memory/arena.ts';
 import type { CheckpointInfo } from '../storage/checkpoint/index.ts';
@@ -96,7 +97,7 @@ export class DataDir {
         epoch: { confVersion: 1, version: 1 },
         replicas: [{ nodeId: nodeId as NodeId, role: 'voter' }],
       };
-      const conf = { voters: [nodeId as NodeId], votersOutgoing: [], learners: [], learnersNext: [], autoLeave: false };
+      const conf = confOf([nodeId as NodeId]);
       const info: CheckpointInfo = {
         rangeId,
         appliedIndex: FIRST_INDEX,

@@ -5,7 +5,7 @@
  *     call ─▶ frame ─▶ EmbeddedLink.commit ─▶ ring to the worker that has the range
  *     reply ◀─ events.frame ◀── drain ◀────── ring from it
  */
-import type { EmbeddedEndpoint, RunningServer } from './server.ts';
+import type { EmbeddedEndpoint, RunningServer } from './types.ts';
 import { startServer } from './server.ts';
 import { version } from './version.ts';
 import { parseSettings } from './config.ts';
@@ -192,6 +192,7 @@ class EmbeddedLink implements Link, ReplyTarget {
   readonly #request = createRequestFrame();
   buffer: Buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES);
   readonly offset = 0;
+  readonly frameBytesMax = FRAME_BYTES_MAX;
   readonly protocol = 4;
   readonly open = true;
   #writes = 0;

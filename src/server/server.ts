@@ -24,6 +24,7 @@ import { DataDir } from './data-dir.ts';
 import { createLinks } from './links.ts';
 import { NodeMetrics } from './node-metrics.ts';
 import type { Settings } from './settings.ts';
+import type { EmbeddedEndpoint, RunningServer, ServerAddresses, StartOptions } from './types.ts';
 import { version } from './version.ts';
 
 /** The same files are .ts in a checkout and .js in the published package. */
@@ -33,44 +34,6 @@ const CPU_WORKER = new URL(`../../workers/cpu.worker${EXTENSION}`, import.meta.u
 
 /** Segments beyond which ranges that hold back the oldest one are checkpointed out of turn. */
 const SEGMENTS_WANTED_MAX = 8;
-
-export interface ServerAddresses {
-  readonly host: string;
-  /** Native protocol. */
-  readonly port: number;
-  readonly respPort: number;
-  readonly httpPort: number;
-  /** Each worker's own native port. */
-  readonly workerPorts: readonly number[];
-}
-
-export interface StartOptions {
-  /** Without: nothing listens, and the store is reached through the last endpoint's links. */
-  readonly listens: boolean;
-  /** Called once when the node cannot go on; it has let go of everything then. */
-  readonly onFatal: (error: FatalError) => void;
-}
-
-/** What a thread needs to be an endpoint beside the workers. */
-export interface EmbeddedEndpoint {
-  readonly links: readonly LinkEnd[];
-  readonly doorbells: readonly SharedArrayBuffer[];
-  readonly routes: () => readonly RouteMessage[];
-  readonly onRoutes: (listener: (routes: readonly RouteMessage[]) => void) => void;
-}
-
-export interface RunningServer {
-  readonly addresses: ServerAddresses;
-  readonly version: string;
-  readonly endpoint: EmbeddedEndpoint | null;
-  /** All ranges, in key order. */
-  ranges(): readonly RouteMessage[];
-  /** Cuts the range that holds the key there. Rejects with SkerryError. */
-  splitRange(key: Buffer): Promise<void>;
-  status(): unknown;
-  /** Ends connections after the replies that are owed, writes the log out, lets go of the folder. */
-  close(): Promise<void>;
-}
 
 /** Starts a node and resolves when it serves. Rejects with SkerryError; then nothing of it is left. */
 export async function startServer(settings: Settings, options: StartOptions): Promise<RunningServer> {
@@ -318,8 +281,8 @@ class Node implements RunningServer {
         ),
       );
     }
-    const recovered = await Promise.all(this.#workers.map((worker) => this.#next(worker, 'recovered')));
-    this.#learn(recovered.flatMap((message) => (message.type === 'recovered' ? message.routes : [])));
+    // Each says what ranges it has before it says that it is done.
+    await Promise.all(this.#workers.map((worker) => this.#next(worker, 'recovered')));
   }
 
   #startWorker(boot: WorkerBoot, ports: readonly MessagePort[]): WorkerThread {

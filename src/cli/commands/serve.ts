@@ -3,7 +3,7 @@ import { Option } from 'commander';
 import type { Command } from 'commander';
 import { parseSettings } from '../../server/config.ts';
 import { startServer } from '../../server/server.ts';
-import type { RunningServer } from '../../server/server.ts';
+import type { RunningServer } from '../../server/types.ts';
 import { settingRows } from '../../server/settings.ts';
 import { EXIT_FAILED } from '../exit-codes.ts';
 

@@ -18,7 +18,7 @@ import type { RedisServer } from '../../../support/redis-server.ts';
 import { redisServerVersion, replyEnd, startRedisServer } from '../../../support/redis-server.ts';
 
 const SEED = Number(process.env['KV_SEED'] ?? 20_260_101);
-const ROUNDS = Number(process.env['KV_ROUNDS'] ?? 150);
+const ROUNDS = Number(process.env['KV_ROUNDS'] ?? 300);
 const COMMANDS_PER_ROUND = 200;
 const VALUE_BYTES_MAX = 1024 * 1024;
 
