@@ -78,7 +78,7 @@ const offset: Draw = (prng) => {
   return pick(prng, ['1048575', '1048576', '1048577', '8388607', '8388608', '1048570', '536870911', '4294967296']);
 };
 
-const EXPIRIES = ['100', '1000', '5000', '86400', '0', '-1', '-100', '1', '2000000000', 'abc', '', '1.5'];
+const EXPIRIES = ['100', '1000', '5000', '86400', '0', '-1', '-100', '60', '2000000000', 'abc', '', '1.5'];
 const farExpiry: Draw = (prng) => {
   const kind = prng.next();
   if (kind < 0.6) return pick(prng, EXPIRIES.slice(0, 4));
@@ -101,7 +101,7 @@ const expiryOptions = (prng: Prng): Words => {
 };
 function relative(prng: Prng, isMilliseconds: boolean): string {
   const amount = farExpiry(prng);
-  // One millisecond may be over before the next command; a thousand are not.
+  // A second may be over before the other side has come as far; a minute is not.
   return isMilliseconds && /^\d{1,4}$/.test(amount) && Number(amount) > 0 ? `${amount}000` : amount;
 }
 

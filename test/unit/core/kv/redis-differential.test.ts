@@ -59,7 +59,6 @@ function show(bytes: Buffer): string {
 
 function runHere(kv: KvMachine, words: readonly string[]): Buffer {
   const out = new ByteWriter(Buffer.alloc(64));
-  kv.nowMs = Date.now();
   kv.runInto(new Resp2Writer(out), requireCommand(words[0] as string), argsOf(words.slice(1)));
   return Buffer.from(out.buffer.subarray(0, out.length));
 }
@@ -72,6 +71,7 @@ async function firstDifference(
 ): Promise<string | null> {
   const theirs = await redis.run([['FLUSHALL'], ...commands]);
   const kv = new KvMachine({ store, valueBytesMax: VALUE_BYTES_MAX });
+  kv.nowMs = Date.now();
   for (const [i, words] of commands.entries()) {
     const their = theirs[i + 1] as Buffer;
     const ours = runHere(kv, words);
@@ -144,6 +144,7 @@ testWithRedis('a transaction answers as in redis-server, errors of single comman
     for (let round = 0; round < 200; round++) {
       const commands = times(10, () => randomCommand(prng)).filter(hasExactReply);
       const theirs = (await redis.run([['MULTI'], ...commands, ['EXEC']])).at(-1) as Buffer;
+      kv.nowMs = Date.now();
       const exec = ['EXEC', '0'];
       for (const [name, ...args] of commands) {
         exec.push(String(requireCommand(name as string).op), String(args.length), ...args);
