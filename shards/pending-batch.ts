@@ -27,6 +27,8 @@ export class PendingBatch {
   readonly targets: (ReplyTarget | null)[] = [];
   readonly slots: number[] = [];
   readonly reads: WaitingRead[] = [];
+  /** What applying it may add to the store beyond its own bytes (SETBIT far out, COPY …). */
+  growthBytes = 0;
   /** Where it stands in the log, once proposed. */
   index = 0 as LogIndex;
   term = 0 as Term;

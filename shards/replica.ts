@@ -138,12 +138,15 @@ export class Replica {
       return;
     }
     const bytes = commandBytes(args, requestId !== null);
-    const refused = this.isLeader ? this.#host.refuseWrite(spec, bytes) : NOT_LEADER;
+    const growthBytes = this.machine.growthBytes(spec, args, this.#host.nowMs);
+    const refused = this.isLeader ? this.#host.refuseWrite(spec, bytes + growthBytes) : NOT_LEADER;
     if (refused !== null) {
       replyError(target, slot, refused);
       return;
     }
     this.#addWrite(spec.op, args, bytes, target, slot, requestId);
+    this.#filling.growthBytes += growthBytes;
+    this.#host.countPending(growthBytes);
   }
 
   /** A write that the store gives itself (expiry); nobody waits for its reply. */
@@ -280,7 +283,7 @@ export class Replica {
 
   #applyBatch(entry: Entry, data: Buffer): void {
     const batch = this.#takeProposed(entry);
-    if (batch !== null) this.#host.countPending(BATCH_HEADER_BYTES - data.length);
+    if (batch !== null) this.#host.countPending(BATCH_HEADER_BYTES - data.length - batch.growthBytes);
     if (batchRangeVersion(data) !== this.descriptor.epoch.version) {
       // Proposed by a leader that did not know of a split before it in the log: all replicas skip it.
       if (batch !== null) this.#resubmit(batch, data);
@@ -338,7 +341,7 @@ export class Replica {
     this.#queued = [];
     this.#filling = new PendingBatch();
     for (const batch of waiting) {
-      this.#host.countPending(BATCH_HEADER_BYTES - batch.bytes);
+      this.#host.countPending(BATCH_HEADER_BYTES - batch.bytes - batch.growthBytes);
       this.#resubmit(batch, batch.seal(0 as Hlc, 0));
     }
     mine?.done(null);
@@ -392,7 +395,7 @@ export class Replica {
   }
 
   #answerAll(batch: PendingBatch, text: string): void {
-    this.#host.countPending(BATCH_HEADER_BYTES - batch.bytes);
+    this.#host.countPending(BATCH_HEADER_BYTES - batch.bytes - batch.growthBytes);
     batch.targets.forEach((target, i) => {
       if (target !== null) replyError(target, batch.slots[i] as number, text);
     });

@@ -3,7 +3,7 @@
  * is wrong; whoever catches it stops the node (see AssertionFailed), because going on could acknowledge something false.
  */
 
-class AssertionFailed extends Error {
+export class AssertionFailed extends Error {
   override readonly name = 'AssertionFailed';
   readonly code = 'KV_ASSERTION';
 }

@@ -11,6 +11,7 @@
 import { limits } from '../../core/limits.ts';
 
 const SLOTS = 16_384;
+const GENERATION_START_MAX = 2 ** 30;
 const SLOT_WORDS = 2 + Math.ceil(limits.keyBytesMax / 4);
 
 export function createCursorTable(): SharedArrayBuffer {
@@ -23,19 +24,22 @@ export class CursorTable {
   readonly #workerIndex: number;
   readonly #workerCount: number;
   #given = 0;
+  /** Differs from start to start, so that a cursor of the node's former life is not taken for one of this life. */
+  readonly #firstGeneration: number;
 
   constructor(shared: SharedArrayBuffer, workerIndex: number, workerCount: number) {
     this.#words = new Int32Array(shared);
     this.#bytes = Buffer.from(shared);
     this.#workerIndex = workerIndex;
     this.#workerCount = workerCount;
+    this.#firstGeneration = 1 + Math.floor(Math.random() * GENERATION_START_MAX);
   }
 
   /** A cursor for the key. */
   put(key: Buffer): number {
     const own = Math.floor(SLOTS / this.#workerCount);
     const slot = (this.#given % own) * this.#workerCount + this.#workerIndex;
-    const generation = 1 + Math.floor(this.#given / own);
+    const generation = this.#firstGeneration + Math.floor(this.#given / own);
     this.#given++;
     const word = slot * SLOT_WORDS;
     // A reader of the slot's older cursor sees 0 or another generation before or after it copied, and gives up.

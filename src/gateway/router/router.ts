@@ -76,7 +76,8 @@ export class Router implements CommandRouter {
       this.#options.walk(this, spec, args, target, slot);
       return;
     }
-    if (firstKey === 0) {
+    // A key may be missing where it is optional (OBJECT HELP): such a command runs without one.
+    if (firstKey === 0 || firstKey > args.count) {
       if (spec.acrossRanges === 'gather') gather(table, this.#send, spec, args, target, slot, requestId);
       else this.#runHere(spec, args, target, slot);
       return;
@@ -159,7 +160,7 @@ export class Router implements CommandRouter {
   }
 
   #holdsAll(route: Route, spec: CommandSpec, args: Args): boolean {
-    const last = spec.lastKey < 0 ? args.count + spec.lastKey : spec.lastKey - 1;
+    const last = spec.lastKey < 0 ? args.count + spec.lastKey : Math.min(spec.lastKey, args.count) - 1;
     for (let i = spec.firstKey - 1 + spec.keyStep; i <= last; i += spec.keyStep) {
       if (this.table.find(args.buffer, args.start[i] as number, args.end[i] as number) !== route) return false;
     }

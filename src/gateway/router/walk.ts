@@ -72,8 +72,10 @@ function parseScan(cursors: CursorTable, args: Args): ScanOptions | string {
     if (word === 'MATCH') {
       pattern = argCopy(args, i + 1);
     } else if (word === 'COUNT') {
-      count = Number(argText(args, i + 1));
-      if (!Number.isSafeInteger(count)) return 'ERR value is not an integer or out of range';
+      const countText = argText(args, i + 1);
+      count = Number(countText);
+      if (!/^-?\d+$/.test(countText) || !Number.isSafeInteger(count))
+        return 'ERR value is not an integer or out of range';
       if (count < 1) return 'ERR syntax error';
     } else if (word === 'TYPE') {
       showsNothing = argText(args, i + 1).toLowerCase() !== 'string';
