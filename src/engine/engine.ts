@@ -32,7 +32,7 @@ export interface FrozenReader extends StoreCursor {
 
 /** Fills an empty store in ascending order of keys; much faster than put(), and the pages come out nearly full. */
 export interface BulkLoader {
-  /** Keys must ascend. Throws KV_OUT_OF_MEMORY; the caller then destroy()s or clear()s the store. */
+  /** Keys must ascend. Throws KV_OUT_OF_MEMORY; the caller then destroy()s the store. */
   add(
     key: Buffer,
     keyStart: number,
@@ -49,7 +49,7 @@ export interface BulkLoader {
    * this buffer, start and end: long values then need no copy.
    */
   reserveValue(valueBytes: number): { buffer: Buffer; start: number; end: number };
-  /** Makes the loaded keys visible. */
+  /** Ends the loading; the store may be used. */
   finish(): void;
 }
 

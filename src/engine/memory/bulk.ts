@@ -10,7 +10,7 @@ import { overflow } from './restructure.ts';
 /** Pages are left this full, so that the first writes after a restart do not split every one of them. */
 const LOAD_FILL = 0.95;
 
-export function createBulkLoader(store: MemoryStore): BulkLoader {
+export function createBulkLoader(store: MemoryStore): BulkLoader & { abandon(): void } {
   const { tree, arena } = store;
   const { memory } = arena;
   const body = createCellBody();
@@ -83,9 +83,16 @@ export function createBulkLoader(store: MemoryStore): BulkLoader {
       lastKeyLength = keyEnd - keyStart;
     },
 
+    /** The store is given up in the middle of loading. */
+    abandon() {
+      if (reserved.extent !== 0) arena.extents.free(reserved.extent, reserved.valueBytes);
+      reserved.extent = 0;
+    },
+
     finish() {
       assert(reserved.extent === 0, 'bulkLoad: a value was reserved and not added');
       tree.changes++;
+      store.loader = null;
     },
   };
 }

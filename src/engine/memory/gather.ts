@@ -67,6 +67,9 @@ export class Gather {
   /** Bytes of column and cell in the present page. */
   #size: Uint16Array;
   #totalBytes = 0;
+  /** Of the last #fits(). */
+  #prefix = 0;
+  #packed = 0;
   readonly #leftKey = Buffer.alloc(KEY_BYTES_MAX + 4);
   readonly #rightKey = Buffer.alloc(KEY_BYTES_MAX + 4);
 
@@ -178,25 +181,41 @@ export class Gather {
   }
 
   #allFit(ends: readonly number[]): boolean {
-    const { pageBytes } = this.#epochs.memory;
     let from = 0;
     for (const to of ends) {
-      if (this.#packedBytes(from, to, this.#commonPrefix(from, to)) > pageBytes) return false;
+      if (!this.#fits(from, to)) return false;
       from = to;
     }
     return true;
   }
 
   #cutGreedily(ends: number[]): void {
-    const { pageBytes } = this.#epochs.memory;
     ends.length = 0;
     for (let from = 0; from < this.count;) {
       let to = from + 1;
-      while (to < this.count && this.#packedBytes(from, to + 1, this.#commonPrefix(from, to + 1)) <= pageBytes) to++;
-      assert(this.#packedBytes(from, to, this.#commonPrefix(from, to)) <= pageBytes, 'one entry fits a page');
+      while (to < this.count && this.#fits(from, to + 1)) to++;
       ends.push(to);
       from = to;
     }
+  }
+
+  /**
+   * Whether entries [from, to) fit into one page; sets #prefix and #packed. The longest common prefix is best but for a few
+   * bytes, when suffixes become shorter than a hint; then the one that the entries have now may fit where the longer does not.
+   */
+  #fits(from: number, to: number): boolean {
+    const { pageBytes } = this.#epochs.memory;
+    this.#prefix = this.#commonPrefix(from, to);
+    this.#packed = this.#packedBytes(from, to, this.#prefix);
+    if (this.#packed <= pageBytes) return true;
+    let shortest = this.#prefix;
+    for (let source = 0; source < this.#slabs.length; source++) {
+      shortest = Math.min(shortest, pagePrefix(this.#slabs[source] as Slab, this.#bases[source] as number));
+    }
+    if (shortest === this.#prefix) return false;
+    this.#prefix = shortest;
+    this.#packed = this.#packedBytes(from, to, shortest);
+    return this.#packed <= pageBytes;
   }
 
   /** Length of the prefix for a page of entries [from, to). An inner page's first entry has no key. */
@@ -234,10 +253,10 @@ export class Gather {
     const { memory, pages, now } = this.#epochs;
     const { level } = this;
     const columns = columnsOfLevel(level);
-    const prefixLength = this.#commonPrefix(from, to);
-    const packed = this.#packedBytes(from, to, prefixLength);
+    assert(this.#fits(from, to), 'what was cut fits a page');
+    const prefixLength = this.#prefix;
+    const packed = this.#packed;
     const free = memory.pageBytes - packed;
-    assert(free >= 0, 'built page fits');
     const average = Math.ceil((packed - columnsStart(prefixLength)) / (to - from));
     const capacity = to - from + Math.min(Math.ceil(free / average), Math.floor(free / (columns * 4)));
     const page = pages.page();

@@ -38,6 +38,8 @@ export class MemoryStore implements Engine {
   readonly arena: MemoryArena;
   readonly tree: Tree;
   readonly pins = new Pins();
+  /** While keys are being loaded in bulk. */
+  loader: ReturnType<typeof createBulkLoader> | null = null;
   readonly #sweep: VersionSweep;
   readonly #old = createCellBody();
   readonly #body = createCellBody();
@@ -242,10 +244,12 @@ export class MemoryStore implements Engine {
 
   bulkLoad(): BulkLoader {
     assert(this.keyCount === 0 && this.pins.count === 0, 'bulkLoad: into an empty store without pins');
-    return createBulkLoader(this);
+    this.loader = createBulkLoader(this);
+    return this.loader;
   }
 
   destroy(): void {
+    this.loader?.abandon();
     this.arena.epochs.retireTree(this.tree.root, this.tree.newest);
     this.tree.changes++;
     this.arena.stores.delete(this);

@@ -250,3 +250,16 @@ test('values of any length are read back where they are, in one piece', (t) => {
   freeAll(arena);
   t.is(arena.bytesUsed, 0);
 });
+
+test('a store given up in the middle of loading leaves nothing behind', (t) => {
+  const arena = new MemoryArena({ ...SMALL, maxBytes: 2 ** 28 });
+  const engine = arena.createStore();
+  const loader = engine.bulkLoad();
+  const key = Buffer.from('key 1');
+  const place = loader.reserveValue(50_000);
+  loader.add(key, 0, 5, place.buffer, place.start, place.end, 1 as Hlc, 0, 0);
+  loader.reserveValue(30_000);
+  engine.destroy();
+  freeAll(arena);
+  t.is(arena.bytesUsed, 0);
+});
