@@ -12,20 +12,12 @@ export const CALL_WRITE = 1;
 export const CALL_ONCE = 2;
 export type CallKind = typeof CALL_READ | typeof CALL_WRITE | typeof CALL_ONCE;
 
-/** Binds a call to one range with exactly these boundaries; otherwise it fails with KV_RANGE_MOVED. */
-export interface RangeBinding {
-  readonly rangeId: number;
-  readonly epoch: number;
-  readonly workerIndex: number;
-}
-
 export interface Request {
   readonly op: number;
   readonly kind: CallKind;
   readonly args: readonly Argument[];
   /** The key that decides where it goes; null = anywhere. */
   readonly key: Argument | null;
-  readonly binding: RangeBinding | null;
   /** As in the frame. */
   readonly consistency: number;
 }

@@ -12,11 +12,13 @@
  */
 import {
   RESPONSE_HEADER_BYTES,
+  requestBytes,
   requestBytesMax,
   STATUS_OK,
   STATUS_TOPOLOGY,
   writeRequest,
 } from '../codec/native/frame.ts';
+import type { Argument } from '../codec/native/frame.ts';
 import type { HelloReply, Topology } from '../codec/native/messages.ts';
 import { unpackMessage } from '../codec/native/messages.ts';
 import { readU64 } from '../core/kv/batch.ts';
@@ -54,6 +56,8 @@ export class Dispatcher implements TransportEvents {
   #wakeMs = Infinity;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
+  /** Why no call will ever succeed again. */
+  #ended: SkerryError | null = null;
 
   constructor(transport: Transport, settings: ClientSettings, clientId: number, random: () => number) {
     this.#transport = transport;
@@ -74,7 +78,7 @@ export class Dispatcher implements TransportEvents {
   /** Resolves with the decoded reply, or rejects with SkerryError. */
   call<Result>(request: Request, decode: Decode<Result>, options: CallOptions | undefined): Promise<Result> {
     return new Promise<Result>((resolve, reject) => {
-      const refused = this.#refusal(options);
+      const refused = this.#refusal(request.args, options);
       if (refused !== null) {
         reject(refused);
         return;
@@ -90,6 +94,7 @@ export class Dispatcher implements TransportEvents {
       this.#wakeAt(deadlineMs);
       // Those who wait go first.
       if (this.#waiting.size > 0 || !this.#send(call)) this.#waiting.add(call);
+      if (this.#ended !== null) this.#fail(call, this.#ended);
     });
   }
 
@@ -158,12 +163,23 @@ export class Dispatcher implements TransportEvents {
 
   unreachable(error: SkerryError): void {
     this.#connectFailures++;
+    if (!error.retryable) {
+      this.#ended = error;
+      for (const call of this.#all()) this.#fail(call, error);
+      return;
+    }
     for (const call of this.#waiting) this.#countFailure(call, error);
     if (this.#waiting.size > 0) this.#transport.connect(this.#delayMs(this.#connectFailures));
   }
 
-  #refusal(options: CallOptions | undefined): SkerryError | null {
+  #refusal(args: readonly Argument[], options: CallOptions | undefined): SkerryError | null {
     if (this.#closed) return new SkerryError('KV_STATE', 'the client is closed');
+    if (this.#ended !== null) return this.#ended;
+    for (const arg of args) if (typeof arg !== 'string' && !(arg instanceof Uint8Array)) return invalidArgument(arg);
+    const timeoutMs = options?.timeoutMs;
+    if (timeoutMs !== undefined && !(timeoutMs > 0)) {
+      return new SkerryError('KV_INVALID', `timeoutMs is ${timeoutMs}; it must be above 0`);
+    }
     if (options?.signal?.aborted === true) return abortedError(options.signal.reason, false);
     const { pendingMax } = this.#settings;
     if (this.size < pendingMax) return null;
@@ -177,8 +193,8 @@ export class Dispatcher implements TransportEvents {
   /** False when the call has to wait. */
   #send(call: Call): boolean {
     const { request } = call;
-    const { key, binding, kind } = request;
-    const route = binding ?? (key === null ? null : this.routing.find(key));
+    const { key, kind } = request;
+    const route = key === null ? null : this.routing.find(key);
     const link = this.#transport.route(route === null ? 0 : route.workerIndex);
     if (link === null) {
       this.#transport.connect(this.#connectFailures === 0 ? 0 : this.#delayMs(this.#connectFailures));
@@ -188,7 +204,7 @@ export class Dispatcher implements TransportEvents {
       if (this.#window.width >= WINDOW_MAX) return false;
     }
     const bytesMax = requestBytesMax(request.args);
-    if (bytesMax > link.frameBytesMax) {
+    if (bytesMax > link.frameBytesMax && requestBytes(request.args) > link.frameBytesMax) {
       this.#fail(call, tooLarge(bytesMax, link.frameBytesMax));
       return true;
     }
@@ -202,13 +218,12 @@ export class Dispatcher implements TransportEvents {
     this.#pending.add(call);
     call.link = link;
     call.sentMs = performance.now();
-    const epoch = route === null ? 0 : typeof route.epoch === 'number' ? route.epoch : route.epoch.version;
     const end = writeRequest(
       link.buffer,
       link.offset,
       call.requestId,
       route === null ? 0 : route.rangeId,
-      epoch,
+      route === null ? 0 : route.epoch.version,
       request.op,
       request.consistency,
       identity,
@@ -240,8 +255,9 @@ export class Dispatcher implements TransportEvents {
     if (error.code === 'KV_UNKNOWN_RESULT') this.#unanswered(call);
     const { kind } = call.request;
     const isSafe = kind === CALL_READ || kind === CALL_WRITE || !call.mayHaveHappened;
-    const isBound = call.request.binding !== null && error.code === 'KV_RANGE_MOVED';
-    if (!isSafe || !error.retryable || isBound || this.#closed) {
+    // The same answer twice: the store no longer knows, and will not know a third time either.
+    const isForgotten = error.code === 'KV_UNKNOWN_RESULT' && call.lastError?.message === error.message;
+    if (!isSafe || !error.retryable || isForgotten || this.#closed) {
       this.#fail(call, error);
       return;
     }
@@ -347,6 +363,11 @@ function timeoutError(call: Call): SkerryError {
   if (call.link !== null) return new SkerryError('KV_TIMEOUT', 'the store did not answer in time', details);
   const because = call.lastError === null ? 'no connection had room for it' : call.lastError.message;
   return new SkerryError('KV_TIMEOUT', `the request could not be sent in time: ${because}`, details);
+}
+
+function invalidArgument(arg: unknown): SkerryError {
+  const kind = arg === null ? 'null' : typeof arg;
+  return new SkerryError('KV_INVALID', `keys and values are strings or Uint8Arrays; this one is ${kind}`);
 }
 
 function tooLarge(bytes: number, most: number): SkerryError {

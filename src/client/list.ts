@@ -4,6 +4,7 @@ import { requireCommand } from '../core/kv/table.ts';
 import { CALL_READ } from './call.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import type { ClientSettings, Entry, Format, Key, ListOptions } from './options.ts';
+import { consistencyCode } from './options.ts';
 import { decodeValue, unexpected } from './replies.ts';
 
 const LIST = requireCommand('LIST');
@@ -23,8 +24,12 @@ export async function* listEntries<As extends Format>(
   format: As,
 ): AsyncIterableIterator<Entry<As>> {
   const bounds = boundsOf(options);
+  const { limit: wanted = Infinity } = options;
+  if (!(wanted >= 0) || (wanted !== Infinity && !Number.isSafeInteger(wanted))) {
+    throw new SkerryError('KV_INVALID', `the limit of list() is ${wanted}; it must be a whole number from 0 on`);
+  }
   const isReverse = options.reverse === true;
-  let left = options.limit ?? Infinity;
+  let left = wanted;
   while (left > 0) {
     const limit = Math.min(left, settings.pageEntries);
     const flags = `${isReverse ? 'R' : ''}${bounds.isAfterStart ? 'A' : ''}`;
@@ -35,8 +40,7 @@ export async function* listEntries<As extends Format>(
         kind: CALL_READ,
         args: [start, end, String(limit), flags],
         key: isReverse ? end : start,
-        binding: null,
-        consistency: 0,
+        consistency: consistencyCode(options),
       },
       decodeValue,
       options,

@@ -1,5 +1,7 @@
 /** What can be set when a store is opened and with each call. */
 
+import { CONSISTENCY_LEASE, CONSISTENCY_LINEARIZABLE, CONSISTENCY_STALE } from '../codec/native/frame.ts';
+
 /** How keys and values come back: `bytes` as Buffer (a Uint8Array), `text` as string (UTF-8). */
 export type Format = 'bytes' | 'text';
 export type Formatted<As extends Format> = As extends 'text' ? string : Buffer;
@@ -80,6 +82,17 @@ export interface OpenOptions<As extends Format = Format> {
   readonly name?: string | undefined;
   /** For an embedded store (a path instead of an address): its settings, as in the configuration file. */
   readonly settings?: Readonly<Record<string, unknown>> | undefined;
+}
+
+const CONSISTENCIES: Readonly<Record<Consistency, number>> = {
+  lease: CONSISTENCY_LEASE,
+  linearizable: CONSISTENCY_LINEARIZABLE,
+  stale: CONSISTENCY_STALE,
+};
+
+/** The consistency of a read as frames say it. */
+export function consistencyCode(options: ReadOptions | undefined): number {
+  return CONSISTENCIES[options?.consistency ?? 'lease'];
 }
 
 export interface ClientSettings {

@@ -1,12 +1,5 @@
 /** The store as its users have it: the same over TCP and embedded. */
-import {
-  CONSISTENCY_LEASE,
-  CONSISTENCY_LINEARIZABLE,
-  CONSISTENCY_STALE,
-  OP_RANGE_SPLIT,
-  OP_STATUS,
-  OP_TOPOLOGY,
-} from '../codec/native/frame.ts';
+import { OP_RANGE_SPLIT, OP_STATUS, OP_TOPOLOGY } from '../codec/native/frame.ts';
 import type { RangeRoute, Topology } from '../codec/native/messages.ts';
 import { SkerryError } from '../core/errors.ts';
 import type { CommandSpec } from '../core/kv/spec.ts';
@@ -18,7 +11,6 @@ import type {
   BatchOperation,
   CallOptions,
   ClientSettings,
-  Consistency,
   Entry,
   Format,
   Formatted,
@@ -28,6 +20,7 @@ import type {
   SetOptions,
   Value,
 } from './options.ts';
+import { consistencyCode } from './options.ts';
 import type { Decode } from './replies.ts';
 import { decodeBytes, decodeBytesArray, decodeOk, decodePositive, decodeText, decodeValue } from './replies.ts';
 
@@ -37,12 +30,6 @@ const SET = requireCommand('SET');
 const DEL = requireCommand('DEL');
 const EXISTS = requireCommand('EXISTS');
 const BATCH = requireCommand('BATCH');
-
-const CONSISTENCIES: Readonly<Record<Consistency, number>> = {
-  lease: CONSISTENCY_LEASE,
-  linearizable: CONSISTENCY_LINEARIZABLE,
-  stale: CONSISTENCY_STALE,
-};
 
 /** A store. Every method rejects with SkerryError; `code` says what happened. */
 export class Store<As extends Format = 'bytes'> implements AsyncDisposable {
@@ -115,6 +102,10 @@ export class Store<As extends Format = 'bytes'> implements AsyncDisposable {
     if (spec === undefined || spec.flags.includes('internal')) {
       throw new SkerryError('KV_INVALID', `there is no command ${name}`);
     }
+    const count = args.length + 1;
+    if (spec.arity < 0 ? count < -spec.arity : count !== spec.arity) {
+      throw new SkerryError('KV_INVALID', `${spec.name} does not take ${args.length} arguments`);
+    }
     const key = spec.firstKey > 0 ? (args[spec.firstKey - 1] ?? null) : null;
     return spec.write
       ? await this.#write(spec, args, key, decodeValue, options)
@@ -157,12 +148,8 @@ export class Store<As extends Format = 'bytes'> implements AsyncDisposable {
     decode: Decode<Result>,
     options: ReadOptions | undefined,
   ): Promise<Result> {
-    const consistency = CONSISTENCIES[options?.consistency ?? 'lease'];
-    return this.#dispatcher.call(
-      { op: spec.op, kind: CALL_READ, args, key, binding: null, consistency },
-      decode,
-      options,
-    );
+    const consistency = consistencyCode(options);
+    return this.#dispatcher.call({ op: spec.op, kind: CALL_READ, args, key, consistency }, decode, options);
   }
 
   #write<Result>(
@@ -172,11 +159,7 @@ export class Store<As extends Format = 'bytes'> implements AsyncDisposable {
     decode: Decode<Result>,
     options: CallOptions | undefined,
   ): Promise<Result> {
-    return this.#dispatcher.call(
-      { op: spec.op, kind: CALL_WRITE, args, key, binding: null, consistency: 0 },
-      decode,
-      options,
-    );
+    return this.#dispatcher.call({ op: spec.op, kind: CALL_WRITE, args, key, consistency: 0 }, decode, options);
   }
 
   #control(
@@ -185,6 +168,6 @@ export class Store<As extends Format = 'bytes'> implements AsyncDisposable {
     kind: typeof CALL_READ | typeof CALL_ONCE,
     options: CallOptions | undefined,
   ): Promise<unknown> {
-    return this.#dispatcher.call({ op, kind, args, key: null, binding: null, consistency: 0 }, decodeValue, options);
+    return this.#dispatcher.call({ op, kind, args, key: null, consistency: 0 }, decodeValue, options);
   }
 }

@@ -34,6 +34,8 @@ const READ_BYTES = 64 * 1024;
 const UNSENT_BYTES_MAX = 1024 * 1024;
 /** A reply may be as long as the length field allows: what the client asked for is what it gets. */
 const REPLY_BYTES_MAX = 0xffff_ffff;
+/** Before that: room for a large topology, and too little for the letters of another protocol read as a length. */
+const HELLO_BYTES_MAX = 64 * 1024 * 1024;
 const KEEP_ALIVE_MS = 30_000;
 const CLOSE_MS = 1000;
 
@@ -74,7 +76,7 @@ export class TcpLink implements Link {
   constructor(options: TcpLinkOptions) {
     this.#options = options;
     const { host, port } = options.address;
-    this.#reader = new FrameReader(RESPONSE_HEADER_BYTES - LENGTH_BYTES + 1, REPLY_BYTES_MAX, (source, start, end) =>
+    this.#reader = new FrameReader(RESPONSE_HEADER_BYTES - LENGTH_BYTES + 1, HELLO_BYTES_MAX, (source, start, end) =>
       this.#frame(source, start, end),
     );
     this.#socket = connect({
@@ -203,6 +205,7 @@ export class TcpLink implements Link {
     clearTimeout(this.#timer);
     this.workerIndex = hello.workerIndex;
     this.frameBytesMax = hello.frameBytesMax;
+    this.#reader.frameBytesMax = REPLY_BYTES_MAX;
     this.isUp = true;
     this.#options.onUp(this, hello);
   }
