@@ -43,13 +43,16 @@ export interface OrderedStore {
   readonly keyCount: number;
   /** Keys present that have an expiry. */
   readonly expiringCount: number;
-  /** Bytes of pages and extents that this store alone keeps in use. */
+  /** Bytes of pages and extents that this store alone keeps in use, older versions included; exact after a split, too. */
   readonly bytesUsed: number;
 
   get(key: Buffer, start: number, end: number, out: ValueRef): boolean;
   /** The newest version ≤ `at`; only versions that a pin() protects are still there. A deleted key is absent. */
   getAt(key: Buffer, start: number, end: number, at: Hlc, out: ValueRef): boolean;
-  /** Inserts or replaces. The value's bytes may lie in this very store. */
+  /**
+   * Inserts or replaces. The value's bytes may lie in this very store; the key's may not. `version` is above all versions
+   * of the key. Throws KV_OUT_OF_MEMORY, and then nothing has changed.
+   */
   put(
     key: Buffer,
     keyStart: number,
@@ -61,7 +64,10 @@ export interface OrderedStore {
     expiresAtMs: number,
     tag: number,
   ): void;
-  /** Changes only the expiry (and the version) of a present key. Returns whether it was there. */
+  /**
+   * Changes only the expiry (and the version) of a present key. Returns whether it was there. Like delete() and clear(),
+   * it goes on when memory has run out.
+   */
   setExpiry(key: Buffer, start: number, end: number, version: Hlc, expiresAtMs: number): boolean;
   /** Returns whether the key was there. */
   delete(key: Buffer, start: number, end: number, version: Hlc): boolean;
@@ -70,11 +76,15 @@ export interface OrderedStore {
 
   /** A cursor over the newest versions. Any mutation invalidates its position; seek again. */
   cursor(): StoreCursor;
-  /** Fills `cursor` with the key of rank `rank` (0-based, in order): random keys, medians. */
+  /**
+   * Puts `cursor`, which is one of this store's, on the key of rank `rank` (0-based, in order): random keys, medians. Returns
+   * false when there are not that many.
+   */
   seekRank(cursor: StoreCursor, rank: number): boolean;
   /**
-   * Walks leaves from `cursorKey` on, at most `leafMax` of them, and calls `visit` with each key whose expiry is ≤ nowMs.
-   * Returns the key to go on from, or null at the end. `visit` must not mutate the store.
+   * Walks from the key `from` on and calls `visit` with each key whose expiry is ≤ nowMs, in at most `leafMax` pages; what has
+   * no expiring keys is passed without being counted. Returns the key to go on from, or null at the end. `visit` must not
+   * mutate the store, and the key's bytes are valid only while it runs.
    */
   scanExpired(
     from: Buffer,
@@ -83,7 +93,10 @@ export interface OrderedStore {
     visit: (key: Buffer, start: number, end: number) => void,
   ): Buffer | null;
 
-  /** Keeps every version that a reader at `at` can see until unpin. */
+  /**
+   * Keeps every version that a reader at `at` can see until unpin. Pins of the same `at` count. While one holds, clear()
+   * deletes key by key.
+   */
   pin(at: Hlc): void;
   unpin(at: Hlc): void;
 }
