@@ -15,7 +15,7 @@ import { SkerryError } from '../../src/core/errors.ts';
 import { createPrng } from '../../src/core/prng.ts';
 import { startNode } from '../support/node-process.ts';
 
-const ROUNDS = Number(process.env['SKERRY_KILL_ROUNDS'] ?? 5);
+const ROUNDS = Number(process.env['KILL_ROUNDS'] ?? 5);
 const WRITERS = 16;
 
 interface Writer {
@@ -29,7 +29,7 @@ test(`${ROUNDS} times kill -9 under load: every acknowledged write reads back (F
   t.timeout(600_000);
   const dataDir = await mkdtemp(path.join(tmpdir(), 'skerry-kill-'));
   t.teardown(() => rm(dataDir, { recursive: true, force: true }));
-  const seed = Number(process.env['SKERRY_KILL_SEED'] ?? Date.now() % 2 ** 31);
+  const seed = Number(process.env['KILL_SEED'] ?? Date.now() % 2 ** 31);
   t.log(`seed ${seed}`);
   const prng = createPrng(seed);
   // Keys on both sides of the cut, so that half of the writes are forwarded between workers.
