@@ -84,20 +84,29 @@ export function createClientServers(options: ClientServersOptions): ClientServer
     metrics.add(slots.bytesIn, bytes);
     schedule();
   };
-  // Connections spread over the workers by chance: each takes somewhat more than its share of the limit.
-  const connectionsMax = Math.ceil((maxConnections / workerCount) * 1.5);
-  const limitsOf = { connectionsMax, outputBytesMax: maxOutputBytes + maxValueBytes, idleTimeoutMs };
-  const resp = createRespServer({
-    outputBytesMax: limitsOf.outputBytesMax,
+  const shared = {
+    outputBytesMax: maxOutputBytes + maxValueBytes,
     idleTimeoutMs,
     isFull: () => sumSlot(readers, slots.connectionsOpen) >= maxConnections,
     meter: {
-      sent(bytes, replies) {
+      sent(bytes: number, replies: number) {
         metrics.add(slots.bytesOut, bytes);
         metrics.add(slots.messagesOut, replies);
       },
-      latency: (microseconds) => metrics.histograms.commandLatency.record(microseconds),
+      latency: (microseconds: number) => metrics.histograms.commandLatency.record(microseconds),
     },
+    onOpen,
+    onClose,
+    onBytesIn,
+  };
+  const onCommands = (reads: number, writes: number, others: number): void => {
+    metrics.add(slots.commandsRead, reads);
+    metrics.add(slots.commandsWrite, writes);
+    metrics.add(slots.commandsOther, others);
+    metrics.add(slots.messagesIn, reads + writes + others);
+  };
+  const resp = createRespServer({
+    ...shared,
     flushQueue: gateway.flushQueue,
     services: {
       router: gateway.router,
@@ -107,16 +116,8 @@ export function createClientServers(options: ClientServersOptions): ClientServer
       nowMs: Date.now,
       valueBytesMax: maxValueBytes,
       version,
-      onCommands(reads, writes, others) {
-        metrics.add(slots.commandsRead, reads);
-        metrics.add(slots.commandsWrite, writes);
-        metrics.add(slots.commandsOther, others);
-        metrics.add(slots.messagesIn, reads + writes + others);
-      },
+      onCommands,
     },
-    onOpen,
-    onClose,
-    onBytesIn,
   });
   const infoConstants = () => ({
     version,
@@ -128,7 +129,7 @@ export function createClientServers(options: ClientServersOptions): ClientServer
     memoryMaxBytes: boot.options.maxMemoryBytes,
   });
   const native = createNativeServer({
-    ...limitsOf,
+    ...shared,
     gateway,
     workerIndex,
     version,
@@ -136,22 +137,20 @@ export function createClientServers(options: ClientServersOptions): ClientServer
     workerPorts: () => workerPorts,
     splitRange: options.splitRange,
     status: () => ({ ...infoConstants(), ...infoNumbers(readers) }),
-    onOpen,
-    onClose,
-    onBytesIn,
+    onCommands,
   });
   return {
     async listen(nativePort, respPortWanted) {
       const isShared = workerCount > 1;
       const at = { host, isShared };
-      const shared = await listen({ ...at, port: nativePort, onConnection: native.onConnection });
-      listeners.push(shared);
+      const everyone = await listen({ ...at, port: nativePort, onConnection: native.onConnection });
+      listeners.push(everyone);
       const own = await listen({ host, port: 0, isShared: false, onConnection: native.onConnection });
       listeners.push(own);
       const redis = await listen({ ...at, port: respPortWanted, onConnection: resp.onConnection });
       listeners.push(redis);
       respPort = redis.port;
-      return { native: shared.port, own: own.port, resp: redis.port };
+      return { native: everyone.port, own: own.port, resp: redis.port };
     },
     setTopology(ports) {
       workerPorts = ports;

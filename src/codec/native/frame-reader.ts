@@ -4,6 +4,8 @@
  *
  *     chunk      ├─ rest of A ─┼─ frame B ─┼─ frame C ─┼─ start of D ─┤
  *     pending     A is completed  in place    in place    kept, copied
+ *
+ * Invariant: unless the reader is paused, the pending bytes are the start of one frame.
  */
 import { LENGTH_BYTES, ProtocolError } from './frame.ts';
 
@@ -21,6 +23,7 @@ export class FrameReader {
   #pending: Buffer | null = null;
   #pendingBytes = 0;
   #stopped = false;
+  #paused = false;
 
   /** `frameBytesMin` and `frameBytesMax` bound the value of the length field. */
   constructor(frameBytesMin: number, frameBytesMax: number, onFrame: OnFrame) {
@@ -50,14 +53,31 @@ export class FrameReader {
     this.#pendingBytes = 0;
   }
 
+  /** No more frames are handed on until resume(); what comes meanwhile is kept. */
+  pause(): void {
+    this.#paused = true;
+  }
+
+  /** Goes on, at once, with what was kept. Throws as push() does. */
+  resume(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    const kept = this.#pending;
+    const bytes = this.#pendingBytes;
+    if (kept === null || bytes === 0) return;
+    this.#pending = null;
+    this.#pendingBytes = 0;
+    this.push(kept, 0, bytes);
+  }
+
   /** Takes chunk[start, end). Throws ProtocolError when a length field is out of bounds; then the reader is stopped. */
   push(chunk: Buffer, start = 0, end = chunk.length): void {
     let at = start;
-    if (this.#pendingBytes > 0) {
+    if (this.#pendingBytes > 0 && !this.#paused) {
       at = this.#complete(chunk, at, end);
       if (this.#pendingBytes > 0) return;
     }
-    while (!this.#stopped && end - at >= LENGTH_BYTES) {
+    while (!this.#stopped && !this.#paused && end - at >= LENGTH_BYTES) {
       const next = at + LENGTH_BYTES + this.#checked(chunk.readUInt32LE(at));
       if (next > end) break;
       this.#onFrame(chunk, at, next);

@@ -1,93 +1,151 @@
 /** Accepts native connections and gives each its session. */
 import type { Socket } from 'node:net';
+import { RESPONSE_HEADER_BYTES, STATUS_STORE_ERROR, writeResponseHeader } from '../../codec/native/frame.ts';
 import type { Topology } from '../../codec/native/messages.ts';
-import type { Gateway } from '../gateway.ts';
+import { packStoreError } from '../../codec/native/messages.ts';
+import { SkerryError } from '../../core/errors.ts';
+import type { ConnectionMeter } from '../../net/connection.ts';
+import { endGently } from '../../net/end-gently.ts';
+import type { FlushQueue } from '../../net/flush-queue.ts';
+import type { RouteTable } from '../router/route-table.ts';
+import type { NativeCloseReason, NativeRouter } from './session.ts';
 import { NativeSession } from './session.ts';
 
 export interface NativeServerOptions {
-  readonly gateway: Gateway;
+  readonly gateway: { readonly table: RouteTable; readonly router: NativeRouter; readonly flushQueue: FlushQueue };
   readonly workerIndex: number;
   readonly version: string;
   readonly valueBytesMax: number;
-  readonly connectionsMax: number;
+  /** Whether there are as many connections as may be; then one more is told so and closed. */
+  readonly isFull: () => boolean;
   readonly outputBytesMax: number;
-  /** 0 = never. */
+  /** A connection over which nothing came or went for so long is closed. 0 = never. */
   readonly idleTimeoutMs: number;
-  /** The workers' own ports, by worker. */
+  /** The workers' own ports, by worker; the same array as long as they are the same. */
   readonly workerPorts: () => readonly number[];
+  /** Rejects with SkerryError. */
   readonly splitRange: (key: Buffer) => Promise<void>;
   /** What the node says of itself, as plain data. */
   readonly status: () => Readonly<Record<string, unknown>>;
+  readonly onCommands?: (reads: number, writes: number, others: number) => void;
   readonly onOpen: () => void;
-  readonly onClose: () => void;
+  /** A connection is gone; one that was turned away ('limit') was never opened. */
+  readonly onClose: (reason: NativeCloseReason) => void;
   readonly onBytesIn: (bytes: number) => void;
+  readonly meter?: ConnectionMeter;
 }
 
 export interface NativeServer {
   readonly onConnection: (socket: Socket) => void;
+  readonly connectionCount: number;
   /** Ends all connections after the replies that are owed. */
   close(): void;
+  /** Ends all connections now. */
+  destroy(): void;
 }
 
 /** Room in a frame beside the value: key, header, other arguments. */
 const FRAME_BYTES_BESIDE_VALUE = 64 * 1024;
 
 export function createNativeServer(options: NativeServerOptions): NativeServer {
-  const { gateway, workerIndex, version, valueBytesMax, connectionsMax, outputBytesMax, idleTimeoutMs } = options;
+  const { gateway, workerIndex, version, valueBytesMax, isFull, outputBytesMax, idleTimeoutMs, meter } = options;
+  const { splitRange, status, onCommands } = options;
   const sessions = new Set<NativeSession>();
-  let built: Topology | null = null;
-  const topology = (): Topology => {
-    const { generation } = gateway.table;
-    built =
-      built?.generation === generation && built.workers.length > 0
-        ? built
-        : {
-            generation,
-            workers: options.workerPorts().map((port) => ({ host: '', port })),
-            ranges: gateway.table.routes.map(({ range, workerIndex: index }) => ({
-              rangeId: range.rangeId,
-              startKey: range.startKey,
-              endKey: range.endKey,
-              epoch: range.epoch,
-              workerIndex: index,
-            })),
-          };
-    return built;
+  const services = {
+    router: gateway.router,
+    workerIndex,
+    version,
+    frameBytesMax: valueBytesMax + FRAME_BYTES_BESIDE_VALUE,
+    topology: createTopology(gateway.table, options.workerPorts),
+    status,
+    splitRange,
+    ...(onCommands === undefined ? {} : { onCommands }),
   };
+
+  function turnAway(socket: Socket): void {
+    options.onClose('limit');
+    socket.on('error', () => socket.destroy());
+    socket.write(tooManyConnections());
+    endGently(socket);
+  }
+
   return {
     onConnection(socket) {
-      // A reset is the client's business; 'close' follows.
-      socket.on('error', () => undefined);
-      if (sessions.size >= connectionsMax) {
-        socket.destroy();
+      if (isFull()) {
+        turnAway(socket);
         return;
       }
-      const session = new NativeSession({
-        socket,
-        flushQueue: gateway.flushQueue,
-        router: gateway.router,
-        outputBytesMax,
-        frameBytesMax: valueBytesMax + FRAME_BYTES_BESIDE_VALUE,
-        workerIndex,
-        version,
-        topology,
-        status: options.status,
-        splitRange: options.splitRange,
-      });
+      const { flushQueue } = gateway;
+      const measured = meter === undefined ? {} : { meter };
+      const session = new NativeSession({ socket, flushQueue, services, outputBytesMax, ...measured });
       sessions.add(session);
       options.onOpen();
       socket.on('data', (chunk: Buffer) => {
         options.onBytesIn(chunk.length);
         session.onData(chunk);
       });
+      // A client that has said all it wants may still wait for the answers.
+      socket.allowHalfOpen = true;
+      socket.on('end', () => session.onEnd());
+      socket.on('error', () => {
+        if (session.closeReason === 'client') session.closeReason = 'network';
+      });
       socket.on('close', () => {
         sessions.delete(session);
-        options.onClose();
+        options.onClose(session.closeReason);
       });
-      if (idleTimeoutMs > 0) socket.setTimeout(idleTimeoutMs, () => socket.destroy());
+      if (idleTimeoutMs > 0) {
+        socket.setTimeout(idleTimeoutMs, () => {
+          session.closeReason = 'idle';
+          socket.destroy();
+        });
+      }
+    },
+    get connectionCount() {
+      return sessions.size;
     },
     close() {
-      for (const session of sessions) session.close();
+      for (const session of sessions) session.close('shutdown');
+    },
+    destroy() {
+      for (const session of sessions) {
+        session.closeReason = 'shutdown';
+        session.connection.destroy();
+      }
     },
   };
+}
+
+/** The topology as this worker knows it, made anew only when something has changed. */
+function createTopology(table: RouteTable, workerPorts: () => readonly number[]): () => Topology {
+  let built: Topology | null = null;
+  let builtPorts: readonly number[] = [];
+  return () => {
+    const ports = workerPorts();
+    if (built?.generation === table.generation && builtPorts === ports) return built;
+    builtPorts = ports;
+    built = {
+      generation: table.generation,
+      workers: ports.map((port) => ({ host: '', port })),
+      ranges: table.routes.map(({ range, workerIndex }) => ({
+        rangeId: range.rangeId,
+        startKey: range.startKey,
+        endKey: range.endKey,
+        epoch: range.epoch,
+        workerIndex,
+      })),
+    };
+    return built;
+  };
+}
+
+function tooManyConnections(): Buffer {
+  const body = packStoreError(
+    new SkerryError('KV_OVERLOADED', 'the node has as many connections as it may have (--max-connections)', {
+      retryable: true,
+    }),
+  );
+  const header = Buffer.alloc(RESPONSE_HEADER_BYTES);
+  writeResponseHeader(header, 0, 0, STATUS_STORE_ERROR, body.length);
+  return Buffer.concat([header, body]);
 }

@@ -1,14 +1,12 @@
 /**
  * One native connection: frames in, replies out in whatever order they come (docs/native-protocol.md).
  *
- *     bytes ─▶ FrameReader ─▶ request ─┬─ protocol op (HELLO, TOPOLOGY, RANGE_SPLIT …)   answered here
- *                                      └─ command ─▶ router.submit(…, this, slot)
- *     this.begin(slot) … finish(slot) ─▶ one response frame in the output, one write per turn
+ *     bytes ─▶ FrameReader ─▶ request ─┬─ of the protocol (HELLO, TOPOLOGY, RANGE_SPLIT …)   answered here
+ *                                      └─ command ─▶ router.submit(…, connection, slot)
  */
 import type { Socket } from 'node:net';
-import type { ByteWriter } from '../../codec/byte-writer.ts';
-import { createByteWriter } from '../../codec/byte-writer.ts';
 import { FrameReader } from '../../codec/native/frame-reader.ts';
+import type { RequestFrame } from '../../codec/native/frame.ts';
 import {
   createRequestFrame,
   FIRST_PROTOCOL_OP,
@@ -24,262 +22,236 @@ import {
   ProtocolError,
   readRequest,
   REQUEST_HEADER_BYTES,
-  RESPONSE_HEADER_BYTES,
-  STATUS_OK,
-  STATUS_STORE_ERROR,
   STATUS_TOPOLOGY,
-  statusOfReply,
-  writeResponseHeader,
 } from '../../codec/native/frame.ts';
-import type { RequestFrame } from '../../codec/native/frame.ts';
 import type { Topology } from '../../codec/native/messages.ts';
-import { packMessage, packStoreError } from '../../codec/native/messages.ts';
-import { NativeReplyWriter } from '../../codec/native/reply-writer.ts';
+import { packMessage } from '../../codec/native/messages.ts';
 import { SkerryError } from '../../core/errors.ts';
-import type { ReplySink, ReplyTarget } from '../../core/kv/reply.ts';
+import type { Args } from '../../core/kv/args.ts';
+import { argCopy, argText } from '../../core/kv/args.ts';
+import type { RequestId } from '../../core/kv/batch.ts';
+import type { ReplyTarget } from '../../core/kv/reply.ts';
+import type { CommandSpec } from '../../core/kv/spec.ts';
 import { commandByOp } from '../../core/kv/table.ts';
-import { limits } from '../../core/limits.ts';
-import type { Flushable, FlushQueue } from '../../net/flush-queue.ts';
-import type { Router } from '../router/router.ts';
+import type { ConnectionMeter } from '../../net/connection.ts';
+import type { FlushQueue } from '../../net/flush-queue.ts';
+import { NativeConnection } from './connection.ts';
+
+/** What a session needs of the router. */
+export interface NativeRouter {
+  submit(spec: CommandSpec, args: Args, target: ReplyTarget, slot: number, requestId: RequestId | null): void;
+}
+
+/** What all sessions of a worker share. */
+export interface NativeServices {
+  readonly router: NativeRouter;
+  readonly workerIndex: number;
+  readonly version: string;
+  /** Of a request's length field. */
+  readonly frameBytesMax: number;
+  /** The same object as long as nothing has changed. */
+  readonly topology: () => Topology;
+  /** What the node says of itself, as plain data. */
+  readonly status: () => Readonly<Record<string, unknown>>;
+  /** Rejects with SkerryError. */
+  readonly splitRange: (key: Buffer) => Promise<void>;
+  /** Counts what one piece of input brought. */
+  readonly onCommands?: (reads: number, writes: number, others: number) => void;
+}
 
 export interface NativeSessionOptions {
   readonly socket: Socket;
   readonly flushQueue: FlushQueue;
-  readonly router: Router;
+  readonly services: NativeServices;
   readonly outputBytesMax: number;
-  readonly frameBytesMax: number;
-  readonly workerIndex: number;
-  readonly version: string;
-  readonly topology: () => Topology;
-  readonly status: () => Readonly<Record<string, unknown>>;
-  readonly splitRange: (key: Buffer) => Promise<void>;
+  readonly meter?: ConnectionMeter;
 }
 
-const IN_FLIGHT_MAX = 50_000;
+export type NativeCloseReason = 'client' | 'idle' | 'limit' | 'protocol' | 'output' | 'network' | 'shutdown';
 
-export class NativeSession implements ReplyTarget, Flushable {
-  readonly protocol = 4;
-  readonly #options: NativeSessionOptions;
+/** Of the first frame, which is HELLO: a stranger gets no further. */
+const HELLO_BYTES_MAX = 1024;
+
+export class NativeSession {
+  readonly connection: NativeConnection;
+  /** Why the connection is (about to be) closed. */
+  closeReason: NativeCloseReason = 'client';
+  readonly #services: NativeServices;
   readonly #reader: FrameReader;
   readonly #request: RequestFrame = createRequestFrame();
-  readonly #out: ByteWriter = createByteWriter();
-  readonly #sink: ReplySink;
-  #replyStart = 0;
-  /** Generation of the topology that the client has; 0 = it has not said hello. */
-  #knownGeneration = 0;
-  #isQueued = false;
-  #isPaused = false;
+  /** What the client was last told; null = it has not said hello. */
+  #known: Topology | null = null;
   #isClosing = false;
-  #inFlight = 0;
-  readonly #writes = new Set<number>();
+  #isPaused = false;
+  /** No more bytes come, but what is held back is still to be run. */
+  #isEnded = false;
+  // Since they were last counted.
+  #reads = 0;
+  #writes = 0;
+  #others = 0;
 
-  constructor(options: NativeSessionOptions) {
-    this.#options = options;
-    this.#sink = new NativeReplyWriter(this.#out);
-    this.#reader = new FrameReader(REQUEST_HEADER_BYTES - LENGTH_BYTES, options.frameBytesMax, (source, start, end) =>
-      this.#onFrame(source, start, end),
+  constructor({ socket, flushQueue, services, outputBytesMax, meter }: NativeSessionOptions) {
+    this.#services = services;
+    this.connection = new NativeConnection({
+      socket,
+      flushQueue,
+      outputBytesMax,
+      onPause: () => {
+        this.#isPaused = true;
+        this.#reader.pause();
+      },
+      onResume: () => {
+        this.#isPaused = false;
+        this.#read(null);
+        if (this.#isEnded) this.onEnd();
+      },
+      onOverflow: () => {
+        this.closeReason = 'output';
+      },
+      ...(meter === undefined ? {} : { meter }),
+    });
+    this.#reader = new FrameReader(REQUEST_HEADER_BYTES - LENGTH_BYTES, HELLO_BYTES_MAX, (source, start, end) =>
+      this.#frame(source, start, end),
     );
-    options.socket.on('drain', () => this.#maybeResume());
-  }
-
-  get open(): boolean {
-    return !this.#options.socket.destroyed;
-  }
-
-  get writesInFlight(): number {
-    return this.#writes.size;
   }
 
   onData(chunk: Buffer): void {
-    if (this.#isClosing) return;
-    try {
-      this.#reader.push(chunk);
-    } catch (error) {
-      if (!(error instanceof ProtocolError)) throw error;
-      this.#refuseConnection(error);
-    }
+    if (!this.#isClosing) this.#read(chunk);
+  }
+
+  /** The client sends no more; it may still wait for replies. */
+  onEnd(): void {
+    this.#isEnded = true;
+    if (!this.#isPaused) this.close('client');
   }
 
   /** Ends the connection after the replies that are owed. */
-  close(): void {
-    this.#isClosing = true;
-    this.#wake();
-  }
-
-  begin(): ReplySink {
-    this.#replyStart = this.#out.length;
-    this.#out.reserve(RESPONSE_HEADER_BYTES);
-    this.#out.length += RESPONSE_HEADER_BYTES;
-    return this.#sink;
-  }
-
-  finish(slot: number): void {
-    const { buffer, length } = this.#out;
-    const body = this.#replyStart + RESPONSE_HEADER_BYTES;
-    writeResponseHeader(buffer, this.#replyStart, slot, statusOfReply(buffer, body), length - body);
-    this.#answered(slot);
-  }
-
-  raw(slot: number, source: Buffer, start: number, end: number): void {
-    this.#respond(slot, statusOfReply(source, start), source, start, end);
-    this.#answered(slot);
-  }
-
-  flush(): void {
-    this.#isQueued = false;
-    const { socket, outputBytesMax } = this.#options;
-    const out = this.#out;
-    if (socket.destroyed) {
-      out.reset();
-      return;
-    }
-    if (out.length > 0) {
-      socket.write(out.buffer.subarray(0, out.length));
-      out.reset();
-      // What the kernel has not taken yet, the socket reads from this buffer later: it gets another one.
-      const isKept = socket.writableLength === 0 && out.buffer.length <= limits.connectionOutputPauseBytes;
-      if (!isKept) out.buffer = Buffer.allocUnsafeSlow(1024);
-    }
-    if (socket.writableLength > outputBytesMax) socket.destroy(new Error('the client does not read its replies'));
-    else if (this.#isClosing && this.#inFlight === 0) socket.end();
-    else this.#maybeResume();
-  }
-
-  #onFrame(source: Buffer, start: number, end: number): void {
+  close(reason: NativeCloseReason): void {
     if (this.#isClosing) return;
+    this.#isClosing = true;
+    this.closeReason = reason;
+    this.#reader.stop();
+    this.connection.closeWhenAnswered();
+  }
+
+  /** `chunk`: null = what was held back. */
+  #read(chunk: Buffer | null): void {
+    try {
+      if (chunk === null) this.#reader.resume();
+      else this.#reader.push(chunk);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.#refuse(error);
+    }
+    if (this.#reads + this.#writes + this.#others > 0) {
+      this.#services.onCommands?.(this.#reads, this.#writes, this.#others);
+      this.#reads = this.#writes = this.#others = 0;
+    }
+  }
+
+  #frame(source: Buffer, start: number, end: number): void {
     const request = this.#request;
     const wrong = readRequest(source, start, end, request);
-    const { requestId, op, args, flags, identity } = request;
-    if (wrong !== null) {
-      this.#refuseConnection(new ProtocolError('KV_INVALID', `A request cannot be read: ${wrong}.`));
-      return;
-    }
-    if (op >= FIRST_PROTOCOL_OP) {
+    const { requestId, op } = request;
+    if (requestId === 0 || !Number.isSafeInteger(requestId)) {
+      this.#refuse(new ProtocolError('KV_INVALID', `a request cannot be read: ${wrong ?? 'it has no id'}`));
+    } else if (this.#known === null && op !== OP_HELLO) {
+      this.#refuse(new ProtocolError('KV_STATE', 'the first request of a connection must be HELLO'));
+    } else if (wrong !== null) {
+      this.#invalid(requestId, `the request cannot be read: ${wrong}`);
+    } else if (op >= FIRST_PROTOCOL_OP) {
+      this.#others++;
       this.#protocolRequest(request);
-      return;
+    } else {
+      this.#command(request, end - start);
     }
-    if (this.#knownGeneration === 0) {
-      this.#refuseConnection(new ProtocolError('KV_STATE', 'The first request of a connection must be HELLO.'));
-      return;
-    }
+  }
+
+  #command({ requestId, op, args, flags, identity }: RequestFrame, bytes: number): void {
     const spec = commandByOp(op);
     if (spec === undefined || spec.flags.includes('internal')) {
-      this.#fail(requestId, new SkerryError('KV_INVALID', `There is no command with the code ${op}.`));
+      this.#invalid(requestId, `there is no command with the code ${op}`);
       return;
     }
-    const isArityRight = spec.arity < 0 ? args.count + 1 >= -spec.arity : args.count + 1 === spec.arity;
-    if (!isArityRight) {
-      this.#fail(requestId, new SkerryError('KV_INVALID', `${spec.name} does not take ${args.count} arguments.`));
+    const given = args.count + 1;
+    if (spec.arity < 0 ? given < -spec.arity : given !== spec.arity) {
+      this.#invalid(requestId, `${spec.name} does not take ${args.count} arguments`);
       return;
     }
-    this.#inFlight++;
-    if (this.#inFlight >= IN_FLIGHT_MAX) this.#pause();
-    if (spec.write) this.#writes.add(requestId);
-    const hasIdentity = (flags & FLAG_IDENTITY) !== 0;
-    this.#options.router.submit(spec, args, this, requestId, hasIdentity ? { ...identity } : null);
+    const { connection } = this;
+    if (spec.write) this.#writes++;
+    else this.#reads++;
+    // New routing goes before the reply, so that whoever reads the reply knows it.
     this.#tellTopology();
+    const slot = connection.take(requestId, spec.write, bytes);
+    const hasIdentity = (flags & FLAG_IDENTITY) !== 0;
+    this.#services.router.submit(spec, args, connection, slot, hasIdentity ? { ...identity } : null);
   }
 
   #protocolRequest({ op, requestId, args }: RequestFrame): void {
-    const { topology, status, version, workerIndex, frameBytesMax, splitRange } = this.#options;
-    if (op === OP_HELLO) {
-      const magic = args.count > 0 ? args.buffer.toString('latin1', args.start[0], args.end[0]) : '';
-      const wanted = args.count > 1 ? Number(args.buffer.toString('latin1', args.start[1], args.end[1])) : 0;
-      if (magic !== PROTOCOL_MAGIC || wanted !== PROTOCOL_VERSION) {
-        const text = `This server speaks version ${PROTOCOL_VERSION} of the native protocol, the client wants ${magic} ${wanted}.`;
-        this.#refuseConnection(new ProtocolError('KV_INVALID', text));
-        return;
-      }
-      const current = topology();
-      this.#knownGeneration = current.generation;
-      this.#answer(requestId, {
-        protocol: PROTOCOL_VERSION,
-        server: version,
-        workerIndex,
-        frameBytesMax,
-        topology: current,
-      });
-    } else if (op === OP_TOPOLOGY) {
-      this.#answer(requestId, topology());
-    } else if (op === OP_STATUS) {
-      this.#answer(requestId, status());
-    } else if (op === OP_PING) {
-      this.#answer(requestId, null);
-    } else if (op === OP_RANGE_SPLIT && args.count === 1) {
-      this.#inFlight++;
-      splitRange(Buffer.from(args.buffer.subarray(args.start[0], args.end[0]))).then(
-        () => {
-          this.#answer(requestId, topology());
-          this.#answered(requestId);
-        },
-        (error: unknown) => {
-          const known = error instanceof SkerryError ? error : new SkerryError('KV_STATE', String(error));
-          this.#fail(requestId, known);
-          this.#answered(requestId);
-        },
-      );
-    } else {
-      this.#fail(requestId, new SkerryError('KV_INVALID', `There is no protocol request with the code ${op}.`));
+    const { connection } = this;
+    const { topology, status } = this.#services;
+    if (op === OP_HELLO) this.#hello(requestId, args);
+    else if (op === OP_TOPOLOGY) connection.answer(requestId, topology());
+    else if (op === OP_STATUS) connection.answer(requestId, status());
+    else if (op === OP_PING) connection.answer(requestId, 'PONG');
+    else if (op !== OP_RANGE_SPLIT) this.#invalid(requestId, `there is no protocol request with the code ${op}`);
+    else if (args.count === 1) void this.#split(requestId, argCopy(args, 0));
+    else this.#invalid(requestId, 'RANGE_SPLIT takes one key');
+  }
+
+  #hello(requestId: number, args: Args): void {
+    const magic = args.count > 0 ? argText(args, 0) : '';
+    const versions = args.count > 1 ? argText(args, 1).split(',') : [];
+    if (magic !== PROTOCOL_MAGIC || !versions.includes(String(PROTOCOL_VERSION))) {
+      const spoken = magic === PROTOCOL_MAGIC ? `version ${versions.join(', ')} of it` : 'something else';
+      const text = `this store speaks version ${PROTOCOL_VERSION} of the native protocol, the client ${spoken}`;
+      this.#refuse(new ProtocolError('KV_INVALID', text));
+      return;
     }
+    const { topology, version, workerIndex, frameBytesMax } = this.#services;
+    this.#known = topology();
+    this.#reader.frameBytesMax = frameBytesMax;
+    this.connection.answer(requestId, {
+      protocol: PROTOCOL_VERSION,
+      server: version,
+      workerIndex,
+      frameBytesMax,
+      topology: this.#known,
+    });
+  }
+
+  async #split(requestId: number, key: Buffer): Promise<void> {
+    const { connection } = this;
+    const { splitRange, topology } = this.#services;
+    // The reply is owed for as long as the split takes, also when the connection is closed meanwhile.
+    const slot = connection.take(requestId, false, 0);
+    try {
+      await splitRange(key);
+      connection.answer(requestId, topology());
+    } catch (cause) {
+      const error = cause instanceof SkerryError ? cause : new SkerryError('KV_STATE', String(cause), { cause });
+      connection.fail(requestId, error);
+    }
+    connection.release(slot);
   }
 
   /** Tells the client of new routing, once per change. */
   #tellTopology(): void {
-    const current = this.#options.topology();
-    if (current.generation === this.#knownGeneration) return;
-    this.#knownGeneration = current.generation;
-    const body = packMessage(current);
-    this.#respond(0, STATUS_TOPOLOGY, body, 0, body.length);
+    const current = this.#services.topology();
+    if (current === this.#known) return;
+    this.#known = current;
+    this.connection.send(0, STATUS_TOPOLOGY, packMessage(current));
   }
 
-  #answer(requestId: number, value: unknown): void {
-    const body = packMessage(value);
-    this.#respond(requestId, STATUS_OK, body, 0, body.length);
-  }
-
-  #fail(requestId: number, error: SkerryError): void {
-    const body = packStoreError(error);
-    this.#respond(requestId, STATUS_STORE_ERROR, body, 0, body.length);
+  #invalid(requestId: number, message: string): void {
+    this.#others++;
+    this.connection.fail(requestId, new SkerryError('KV_INVALID', message));
   }
 
   /** The other side does not keep to the protocol: says so and ends the connection. */
-  #refuseConnection(error: ProtocolError): void {
-    this.#reader.stop();
-    this.#fail(0, error);
-    this.close();
-  }
-
-  #respond(requestId: number, status: number, body: Buffer, start: number, end: number): void {
-    const out = this.#out;
-    out.reserve(RESPONSE_HEADER_BYTES);
-    writeResponseHeader(out.buffer, out.length, requestId, status, end - start);
-    out.length += RESPONSE_HEADER_BYTES;
-    out.append(body, start, end);
-    this.#wake();
-  }
-
-  #answered(slot: number): void {
-    this.#inFlight--;
-    this.#writes.delete(slot);
-    this.#wake();
-    if (this.#out.length > limits.connectionOutputPauseBytes) this.#pause();
-  }
-
-  #wake(): void {
-    if (this.#isQueued) return;
-    this.#isQueued = true;
-    this.#options.flushQueue.add(this);
-  }
-
-  #pause(): void {
-    this.#isPaused = true;
-    this.#options.socket.pause();
-  }
-
-  #maybeResume(): void {
-    const { socket } = this.#options;
-    if (!this.#isPaused || socket.writableLength > 0 || this.#inFlight > IN_FLIGHT_MAX / 2) return;
-    this.#isPaused = false;
-    socket.resume();
+  #refuse(error: ProtocolError): void {
+    this.connection.fail(0, error);
+    this.close('protocol');
   }
 }

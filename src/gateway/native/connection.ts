@@ -1,0 +1,299 @@
+/**
+ * The sending side of a native connection: each reply is a frame, made where it is sent from, in whatever order replies
+ * come; one write per turn of the loop.
+ *
+ *     slots    requestIds[3] = 81, requestIds[4] = free, requestIds[5] = 84 …      small numbers, used again and again
+ *     #out     │ header │ value │ header │ value │ …  ─ flush ─▶ socket.write
+ *
+ * Requests are no longer taken (onPause) while too many are unanswered, too much is unread, or the replies that are due
+ * would be too much, judged by the size of those so far. So a client that reads gets everything, and one that does not
+ * costs a bounded amount of memory.
+ */
+import type { Socket } from 'node:net';
+import { ByteWriter } from '../../codec/byte-writer.ts';
+import {
+  RESPONSE_HEADER_BYTES,
+  STATUS_OK,
+  STATUS_STORE_ERROR,
+  statusOfReply,
+  writeResponseHeader,
+} from '../../codec/native/frame.ts';
+import { packMessage, packStoreError } from '../../codec/native/messages.ts';
+import { NativeReplyWriter } from '../../codec/native/reply-writer.ts';
+import type { SkerryError } from '../../core/errors.ts';
+import type { ReplySink, ReplyTarget } from '../../core/kv/reply.ts';
+import { discardReply } from '../../core/kv/reply.ts';
+import { limits } from '../../core/limits.ts';
+import type { ConnectionMeter } from '../../net/connection.ts';
+import { endGently } from '../../net/end-gently.ts';
+import type { Flushable, FlushQueue } from '../../net/flush-queue.ts';
+
+export interface NativeConnectionOptions {
+  readonly socket: Socket;
+  readonly flushQueue: FlushQueue;
+  /** Replies that the client has not taken, in bytes, above which it is cut off. */
+  readonly outputBytesMax: number;
+  /** Take no more requests for now; and: go on. */
+  readonly onPause: () => void;
+  readonly onResume: () => void;
+  /** The client is cut off because it does not read. */
+  readonly onOverflow: () => void;
+  readonly meter?: ConnectionMeter;
+}
+
+/** Requests of one connection that may be unanswered. */
+const IN_FLIGHT_MAX = 16_384;
+/** Bytes of requests that may be unanswered. */
+const IN_FLIGHT_BYTES_MAX = 32 * 1024 * 1024;
+/** How large replies are taken to be before the first ones are there. */
+const REPLY_BYTES_ASSUMED = 64 * 1024;
+/** The clock is read for one request in so many. */
+const TIMED_ONE_IN = 8;
+/** A buffer above this is not kept for the next replies. */
+const BUFFER_BYTES_KEPT = 16 * 1024;
+
+const EMPTY = Buffer.alloc(0);
+
+export class NativeConnection implements ReplyTarget, Flushable {
+  readonly protocol = 4;
+  readonly #options: NativeConnectionOptions;
+  readonly #socket: Socket;
+  readonly #out = new ByteWriter(EMPTY);
+  readonly #sink: ReplySink = new NativeReplyWriter(this.#out);
+  /** Where the reply begins that is being written; -1: it is thrown away. */
+  #replyStart = 0;
+  /** Bytes that the socket still reads from the buffer of the last write; 0 = it has taken all. */
+  #writingBytes = 0;
+
+  /** By slot: whom the reply is for, and whether the request writes. */
+  readonly #requestIds: number[] = [];
+  readonly #isWrite: boolean[] = [];
+  readonly #freeSlots: number[] = [];
+  #inFlight = 0;
+  /** Bytes of requests since none was unanswered. */
+  #inFlightBytes = 0;
+  #writesInFlight = 0;
+  #replyBytesExpected = REPLY_BYTES_ASSUMED;
+  /** Answered since the meter was told. */
+  #answeredCount = 0;
+  #takenCount = 0;
+  #timedSlot = -1;
+  #timedSinceMs = 0;
+
+  #isQueued = false;
+  #isPaused = false;
+  #isClosing = false;
+  #isEnded = false;
+  #isCut = false;
+
+  constructor(options: NativeConnectionOptions) {
+    this.#options = options;
+    this.#socket = options.socket;
+  }
+
+  get open(): boolean {
+    return !this.#isCut && !this.#socket.destroyed;
+  }
+
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  get writesInFlight(): number {
+    return this.#writesInFlight;
+  }
+
+  /** Bytes of replies that the client has not taken yet. */
+  get unsentBytes(): number {
+    return this.#out.length + this.#writingBytes;
+  }
+
+  /** The slot for the reply to a request that has `bytes`. */
+  take(requestId: number, isWrite: boolean, bytes: number): number {
+    const slot = this.#freeSlots.pop() ?? this.#requestIds.length;
+    this.#requestIds[slot] = requestId;
+    this.#isWrite[slot] = isWrite;
+    if (isWrite) this.#writesInFlight++;
+    this.#inFlight++;
+    this.#inFlightBytes += bytes;
+    if (this.#timedSlot < 0 && this.#takenCount++ % TIMED_ONE_IN === 0 && this.#options.meter !== undefined) {
+      this.#timedSlot = slot;
+      this.#timedSinceMs = performance.now();
+    }
+    if (this.#isBusy(1)) this.#pause();
+    return slot;
+  }
+
+  begin(): ReplySink {
+    if (this.#isOverflowing()) {
+      this.#replyStart = -1;
+      return discardReply;
+    }
+    const out = this.#out;
+    this.#replyStart = out.length;
+    out.reserve(RESPONSE_HEADER_BYTES);
+    out.length += RESPONSE_HEADER_BYTES;
+    return this.#sink;
+  }
+
+  finish(slot: number): void {
+    const start = this.#replyStart;
+    if (start >= 0) {
+      const { buffer, length } = this.#out;
+      const body = start + RESPONSE_HEADER_BYTES;
+      const requestId = this.#requestIds[slot] as number;
+      writeResponseHeader(buffer, start, requestId, statusOfReply(buffer, body), length - body);
+      this.#learnSize(length - start);
+    }
+    this.#answered(slot);
+  }
+
+  raw(slot: number, source: Buffer, start: number, end: number): void {
+    if (!this.#isOverflowing()) {
+      this.#frame(this.#requestIds[slot] as number, statusOfReply(source, start), source, start, end);
+      this.#learnSize(RESPONSE_HEADER_BYTES + end - start);
+    }
+    this.#answered(slot);
+  }
+
+  /** Answers a request that has no slot. */
+  answer(requestId: number, value: unknown): void {
+    this.send(requestId, STATUS_OK, packMessage(value));
+  }
+
+  /** Answers a request that has no slot with an error; with request id 0 the error is the whole connection's. */
+  fail(requestId: number, error: SkerryError): void {
+    this.send(requestId, STATUS_STORE_ERROR, packStoreError(error));
+  }
+
+  send(requestId: number, status: number, body: Buffer): void {
+    if (this.#isOverflowing()) return;
+    this.#frame(requestId, status, body, 0, body.length);
+    this.wake();
+  }
+
+  /** Frees a slot whose request was answered by answer() or fail(). */
+  release(slot: number): void {
+    this.#answered(slot);
+  }
+
+  /** Ends the connection after the replies that are owed; what the client still sends is read and thrown away. */
+  closeWhenAnswered(): void {
+    this.#isClosing = true;
+    this.wake();
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  flush(): void {
+    this.#isQueued = false;
+    if (this.#isCut || this.#socket.destroyed) {
+      this.#out.reset();
+      this.#out.buffer = EMPTY;
+      return;
+    }
+    if (this.#out.length > 0 && this.#writingBytes === 0) this.#write();
+    if (this.#isClosing) this.#endWhenAnswered();
+    else this.#maybeResume();
+  }
+
+  #frame(requestId: number, status: number, body: Buffer, start: number, end: number): void {
+    const out = this.#out;
+    out.reserve(RESPONSE_HEADER_BYTES + end - start);
+    writeResponseHeader(out.buffer, out.length, requestId, status, end - start);
+    out.length += RESPONSE_HEADER_BYTES;
+    out.append(body, start, end);
+  }
+
+  #write(): void {
+    const out = this.#out;
+    const { buffer, length } = out;
+    this.#options.meter?.sent(length, this.#answeredCount);
+    this.#answeredCount = 0;
+    this.#socket.write(buffer.subarray(0, length), this.#onWritten);
+    out.reset();
+    if (this.#socket.writableLength > 0) {
+      // The socket goes on reading this buffer: the next replies get another one.
+      this.#writingBytes = length;
+      out.buffer = EMPTY;
+    } else if (buffer.length > BUFFER_BYTES_KEPT) {
+      out.buffer = EMPTY;
+    }
+  }
+
+  /** Errors of the socket end in 'close'; whoever owns it deals with that. */
+  readonly #onWritten = (): void => {
+    if (this.#writingBytes === 0 || this.#socket.writableLength > 0) return;
+    this.#writingBytes = 0;
+    this.wake();
+  };
+
+  #answered(slot: number): void {
+    this.#freeSlots.push(slot);
+    if (this.#isWrite[slot] === true) this.#writesInFlight--;
+    this.#inFlight--;
+    this.#answeredCount++;
+    if (this.#inFlight === 0) this.#inFlightBytes = 0;
+    if (slot === this.#timedSlot) {
+      this.#timedSlot = -1;
+      this.#options.meter?.latency((performance.now() - this.#timedSinceMs) * 1000);
+    }
+    this.wake();
+    if (this.unsentBytes > limits.connectionOutputPauseBytes) this.#pause();
+  }
+
+  /** Asks for a turn of the loop, at whose end flush() is called. */
+  wake(): void {
+    if (this.#isQueued) return;
+    this.#isQueued = true;
+    this.#options.flushQueue.add(this);
+  }
+
+  /** Whether enough is unanswered; a `share` below 1 asks whether it is less than that share of enough. */
+  #isBusy(share: number): boolean {
+    return (
+      this.#inFlight >= IN_FLIGHT_MAX * share ||
+      this.#inFlight * this.#replyBytesExpected >= this.#options.outputBytesMax * share ||
+      this.#inFlightBytes >= IN_FLIGHT_BYTES_MAX
+    );
+  }
+
+  /** Grows at once, shrinks slowly: being wrong upwards costs a short wait, downwards a lot of memory. */
+  #learnSize(bytes: number): void {
+    const expected = this.#replyBytesExpected;
+    this.#replyBytesExpected = bytes >= expected ? bytes : expected + (bytes - expected) / 8;
+  }
+
+  /** Whether the client gets no more, because it has left so much unread already. */
+  #isOverflowing(): boolean {
+    if (this.#isCut) return true;
+    if (this.unsentBytes <= this.#options.outputBytesMax) return false;
+    this.#isCut = true;
+    this.#options.onOverflow();
+    this.#socket.destroy();
+    return true;
+  }
+
+  #pause(): void {
+    if (this.#isPaused || this.#isClosing) return;
+    this.#isPaused = true;
+    this.#socket.pause();
+    this.#options.onPause();
+  }
+
+  #maybeResume(): void {
+    if (!this.#isPaused || this.unsentBytes > limits.connectionOutputPauseBytes / 2) return;
+    if (this.#inFlight > 0 && this.#isBusy(0.5)) return;
+    this.#isPaused = false;
+    this.#socket.resume();
+    this.#options.onResume();
+  }
+
+  #endWhenAnswered(): void {
+    if (this.#isEnded || this.#inFlight > 0 || this.#out.length > 0) return;
+    this.#isEnded = true;
+    endGently(this.#socket);
+  }
+}
