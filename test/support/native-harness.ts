@@ -1,0 +1,273 @@
+/**
+ * A native server of one thread: the real sessions and the real router over ranges that are plain state machines. Writes
+ * are applied a turn later, as if a disk had to say yes.
+ */
+import { once } from 'node:events';
+import type { Socket } from 'node:net';
+import { createConnection } from 'node:net';
+import { createByteWriter } from '../../src/codec/byte-writer.ts';
+import {
+  LENGTH_BYTES,
+  OP_HELLO,
+  requestBytesMax,
+  RESPONSE_HEADER_BYTES,
+  writeRequest,
+} from '../../src/codec/native/frame.ts';
+import type { Argument } from '../../src/codec/native/frame.ts';
+import { FrameReader } from '../../src/codec/native/frame-reader.ts';
+import { unpackMessage } from '../../src/codec/native/messages.ts';
+import { NativeReplyWriter } from '../../src/codec/native/reply-writer.ts';
+import type { NodeId, RangeId } from '../../src/core/brands.ts';
+import { SkerryError } from '../../src/core/errors.ts';
+import type { Args } from '../../src/core/kv/args.ts';
+import { copyArgs } from '../../src/core/kv/args.ts';
+import type { RequestId } from '../../src/core/kv/batch.ts';
+import { readU64 } from '../../src/core/kv/batch.ts';
+import type { ReplyTarget } from '../../src/core/kv/reply.ts';
+import type { CommandSpec } from '../../src/core/kv/spec.ts';
+import { commandByOp } from '../../src/core/kv/table.ts';
+import { createNativeServer } from '../../src/gateway/native/server.ts';
+import type { NativeServer } from '../../src/gateway/native/server.ts';
+import { createCursorTable, CursorTable } from '../../src/gateway/router/cursor-table.ts';
+import type { Route } from '../../src/gateway/router/route-table.ts';
+import { RouteTable } from '../../src/gateway/router/route-table.ts';
+import { Router } from '../../src/gateway/router/router.ts';
+import { createWalk } from '../../src/gateway/router/walk.ts';
+import { createFlushQueue } from '../../src/net/flush-queue.ts';
+import { listen } from '../../src/net/listener.ts';
+import { KvMachine } from './kv-machine.ts';
+
+export interface NativeHarnessOptions {
+  readonly splitAt?: readonly string[];
+  readonly connectionsMax?: number;
+  readonly outputBytesMax?: number;
+  readonly valueBytesMax?: number;
+  readonly idleTimeoutMs?: number;
+}
+
+/** One state machine that holds all ranges' keys: what is tested here are sessions, not ranges. */
+class FakeRange {
+  readonly machine: KvMachine;
+  /** Writes wait until this is false. */
+  isStuck = false;
+  readonly #waiting: (() => void)[] = [];
+  /** The epoch version that a command bound to the range must name. */
+  version = 1;
+
+  constructor(valueBytesMax: number) {
+    this.machine = new KvMachine({ valueBytesMax });
+  }
+
+  submit(
+    spec: CommandSpec,
+    args: Args,
+    target: ReplyTarget,
+    slot: number,
+    requestId: RequestId | null,
+    scopeVersion: number,
+  ): void {
+    if (scopeVersion !== 0 && scopeVersion !== this.version) {
+      target.begin(slot).error('RANGEMOVED');
+      target.finish(slot);
+    } else if (!spec.write && target.writesInFlight === 0) {
+      this.#run(spec, args, target, slot, requestId);
+    } else {
+      const copy = copyArgs(args);
+      const asked = requestId === null ? null : { ...requestId };
+      this.#waiting.push(() => this.#run(spec, copy, target, slot, asked));
+      setImmediate(() => this.release());
+    }
+  }
+
+  release(): void {
+    if (this.isStuck) return;
+    for (const run of this.#waiting.splice(0)) run();
+  }
+
+  #run(spec: CommandSpec, args: Args, target: ReplyTarget, slot: number, requestId: RequestId | null): void {
+    this.machine.nowMs = Date.now();
+    // Every other reply comes encoded, as from another worker.
+    if (slot % 2 === 0) {
+      this.machine.runInto(target.begin(slot), spec, args, requestId ?? undefined);
+      target.finish(slot);
+    } else {
+      const out = createByteWriter();
+      this.machine.runInto(new NativeReplyWriter(out), spec, args, requestId ?? undefined);
+      target.raw(slot, out.buffer, 0, out.length);
+    }
+  }
+}
+
+export interface NativeHarness {
+  readonly port: number;
+  readonly server: NativeServer;
+  readonly range: FakeRange;
+  readonly splits: string[];
+  counted(): number;
+  /** Resolves when so many connections have been closed. */
+  untilClosed(count: number): Promise<readonly string[]>;
+  /** Cuts the key space at these keys, all of it still here. */
+  cut(splitAt: readonly string[]): void;
+  stop(): Promise<void>;
+}
+
+export async function startNativeHarness(options: NativeHarnessOptions = {}): Promise<NativeHarness> {
+  const { connectionsMax = 1000, outputBytesMax = 2 ** 26, idleTimeoutMs = 0, valueBytesMax = 2 ** 20 } = options;
+  const range = new FakeRange(valueBytesMax);
+  const table = new RouteTable();
+  const cut = (splitAt: readonly string[]): void => {
+    range.version++;
+    const bounds = [Buffer.alloc(0), ...splitAt.map((key) => Buffer.from(key))];
+    table.reset(
+      bounds.map((startKey, i): Route => ({
+        range: {
+          rangeId: (i + 1) as RangeId,
+          startKey,
+          endKey: bounds[i + 1] ?? null,
+          epoch: { confVersion: 1, version: range.version },
+          replicas: [{ nodeId: 1 as NodeId, role: 'voter' }],
+        },
+        workerIndex: 0,
+      })),
+    );
+  };
+  cut(options.splitAt ?? []);
+  const flushQueue = createFlushQueue(() => setImmediate(() => flushQueue.flushAll()));
+  const router = new Router({
+    table,
+    localRange: () => range,
+    remotes: [null],
+    walk: createWalk(new CursorTable(createCursorTable(), 0, 1)),
+    nowMs: Date.now,
+    commandByOp,
+    onForward: () => undefined,
+  });
+  const closed: string[] = [];
+  const splits: string[] = [];
+  let counted = 0;
+  let ports: readonly number[] = [];
+  const server = createNativeServer({
+    gateway: { table, router, flushQueue },
+    workerIndex: 0,
+    version: '0.0.0',
+    valueBytesMax,
+    isFull: () => server.connectionCount >= connectionsMax,
+    outputBytesMax,
+    idleTimeoutMs,
+    workerPorts: () => ports,
+    splitRange(key) {
+      if (key.length === 0) return Promise.reject(new SkerryError('KV_INVALID', 'a range cannot be cut at its start'));
+      splits.push(String(key));
+      cut([...table.routes.slice(1).map((route) => String(route.range.startKey)), String(key)].sort());
+      return Promise.resolve();
+    },
+    status: () => ({ version: '0.0.0', keys: range.machine.store.keyCount }),
+    onCommands: (reads, writes, others) => (counted += reads + writes + others),
+    onOpen: () => undefined,
+    onClose: (reason) => closed.push(reason),
+    onBytesIn: () => undefined,
+  });
+  const { port, close } = await listen({
+    host: '127.0.0.1',
+    port: 0,
+    isShared: false,
+    onConnection: server.onConnection,
+  });
+  ports = [port];
+  return {
+    port,
+    server,
+    range,
+    splits,
+    counted: () => counted,
+    async untilClosed(count) {
+      while (closed.length < count) await new Promise((resolve) => setImmediate(resolve));
+      return closed;
+    },
+    cut,
+    async stop() {
+      close();
+      server.destroy();
+      while (server.connectionCount > 0) await new Promise((resolve) => setImmediate(resolve));
+    },
+  };
+}
+
+export interface RawResponse {
+  readonly requestId: number;
+  readonly status: number;
+  readonly value: unknown;
+}
+
+/** A request as clients send it. */
+export function request(
+  requestId: number,
+  op: number,
+  args: readonly Argument[],
+  identity: RequestId | null = null,
+): Buffer {
+  const bytes = Buffer.alloc(requestBytesMax(args));
+  return bytes.subarray(0, writeRequest(bytes, 0, requestId, 0, 0, op, 0, identity, args));
+}
+
+/** A client that deals in frames. */
+export class RawNativeClient {
+  readonly socket: Socket;
+  readonly responses: RawResponse[] = [];
+  isEnded = false;
+  #wake: () => void = () => undefined;
+
+  private constructor(socket: Socket) {
+    this.socket = socket;
+    const reader = new FrameReader(RESPONSE_HEADER_BYTES - LENGTH_BYTES, 2 ** 30, (source, start, end) => {
+      this.responses.push({
+        requestId: readU64(source, start + 4),
+        status: source[start + 12] as number,
+        value: unpackMessage(source, start + RESPONSE_HEADER_BYTES, end),
+      });
+    });
+    socket.on('data', (chunk: Buffer) => {
+      reader.push(chunk);
+      this.#wake();
+    });
+    const ended = (): void => {
+      this.isEnded = true;
+      socket.end();
+      this.#wake();
+    };
+    socket.on('end', ended);
+    socket.on('close', ended);
+    // Being cut off is what some tests wait for: 'close' follows.
+    socket.on('error', () => undefined);
+  }
+
+  /** Connects; says hello unless told not to. */
+  static async connect(port: number, saysHello = true): Promise<RawNativeClient> {
+    const socket = createConnection({ port, host: '127.0.0.1', noDelay: true, allowHalfOpen: true });
+    await once(socket, 'connect');
+    const client = new RawNativeClient(socket);
+    if (saysHello) {
+      client.socket.write(request(1, OP_HELLO, ['SKERRY', '1', 'raw']));
+      await client.until(() => client.responses.length > 0);
+      client.responses.length = 0;
+    }
+    return client;
+  }
+
+  /** The response to a request, once it is there. */
+  async response(requestId: number): Promise<RawResponse> {
+    const find = (): RawResponse | undefined => this.responses.find((response) => response.requestId === requestId);
+    await this.until(() => find() !== undefined);
+    const found = find();
+    if (found === undefined) throw new Error(`the connection ended before request ${requestId} was answered`);
+    return found;
+  }
+
+  async until(condition: () => boolean): Promise<void> {
+    while (!this.isEnded && !condition()) await new Promise<void>((resolve) => (this.#wake = resolve));
+  }
+
+  async ended(): Promise<void> {
+    await this.until(() => false);
+  }
+}
