@@ -45,17 +45,25 @@ export interface NativeHarnessOptions {
   readonly idleTimeoutMs?: number;
 }
 
-/** One state machine that holds all ranges' keys: what is tested here are sessions, not ranges. */
+interface Waiting {
+  readonly spec: CommandSpec;
+  readonly args: Args;
+  readonly target: ReplyTarget;
+  readonly slot: number;
+  readonly requestId: RequestId | null;
+}
+
+/** A range whose writes wait for a turn of the loop, and the reads of their connections behind them. */
 class FakeRange {
   readonly machine: KvMachine;
-  /** Writes wait until this is false. */
+  /** Nothing that waits is run until this is false. */
   isStuck = false;
-  readonly #waiting: (() => void)[] = [];
-  /** The epoch version that a command bound to the range must name. */
-  version = 1;
+  readonly #version: number;
+  readonly #waiting: Waiting[] = [];
 
-  constructor(valueBytesMax: number) {
+  constructor(valueBytesMax: number, version: number) {
     this.machine = new KvMachine({ valueBytesMax });
+    this.#version = version;
   }
 
   submit(
@@ -66,25 +74,23 @@ class FakeRange {
     requestId: RequestId | null,
     scopeVersion: number,
   ): void {
-    if (scopeVersion !== 0 && scopeVersion !== this.version) {
-      target.begin(slot).error('RANGEMOVED');
+    if (scopeVersion !== 0 && scopeVersion !== this.#version) {
+      target.begin(slot).error('RANGEMOVED the boundaries of the range have changed');
       target.finish(slot);
     } else if (!spec.write && target.writesInFlight === 0) {
-      this.#run(spec, args, target, slot, requestId);
+      this.#run({ spec, args, target, slot, requestId });
     } else {
-      const copy = copyArgs(args);
-      const asked = requestId === null ? null : { ...requestId };
-      this.#waiting.push(() => this.#run(spec, copy, target, slot, asked));
+      this.#waiting.push({ spec, args: copyArgs(args), target, slot, requestId });
       setImmediate(() => this.release());
     }
   }
 
   release(): void {
     if (this.isStuck) return;
-    for (const run of this.#waiting.splice(0)) run();
+    for (const waiting of this.#waiting.splice(0)) this.#run(waiting);
   }
 
-  #run(spec: CommandSpec, args: Args, target: ReplyTarget, slot: number, requestId: RequestId | null): void {
+  #run({ spec, args, target, slot, requestId }: Waiting): void {
     this.machine.nowMs = Date.now();
     // Every other reply comes encoded, as from another worker.
     if (slot % 2 === 0) {
@@ -101,41 +107,53 @@ class FakeRange {
 export interface NativeHarness {
   readonly port: number;
   readonly server: NativeServer;
+  /** The first range. */
   readonly range: FakeRange;
   readonly splits: string[];
   counted(): number;
   /** Resolves when so many connections have been closed. */
   untilClosed(count: number): Promise<readonly string[]>;
-  /** Cuts the key space at these keys, all of it still here. */
+  /** Cuts the key space at these keys, and hands each new range its keys. Nothing may be waiting. */
   cut(splitAt: readonly string[]): void;
   stop(): Promise<void>;
 }
 
 export async function startNativeHarness(options: NativeHarnessOptions = {}): Promise<NativeHarness> {
   const { connectionsMax = 1000, outputBytesMax = 2 ** 26, idleTimeoutMs = 0, valueBytesMax = 2 ** 20 } = options;
-  const range = new FakeRange(valueBytesMax);
   const table = new RouteTable();
+  let ranges: FakeRange[] = [];
+  let version = 0;
   const cut = (splitAt: readonly string[]): void => {
-    range.version++;
+    version++;
     const bounds = [Buffer.alloc(0), ...splitAt.map((key) => Buffer.from(key))];
-    table.reset(
-      bounds.map((startKey, i): Route => ({
-        range: {
-          rangeId: (i + 1) as RangeId,
-          startKey,
-          endKey: bounds[i + 1] ?? null,
-          epoch: { confVersion: 1, version: range.version },
-          replicas: [{ nodeId: 1 as NodeId, role: 'voter' }],
-        },
-        workerIndex: 0,
-      })),
-    );
+    const routes = bounds.map((startKey, i): Route => ({
+      range: {
+        rangeId: i as RangeId,
+        startKey,
+        endKey: bounds[i + 1] ?? null,
+        epoch: { confVersion: 1, version },
+        replicas: [{ nodeId: 1 as NodeId, role: 'voter' }],
+      },
+      workerIndex: 0,
+    }));
+    const old = ranges;
+    ranges = routes.map(() => new FakeRange(valueBytesMax, version));
+    table.reset(routes);
+    for (const { machine } of old) {
+      const cursor = machine.store.cursor();
+      for (let more = cursor.first(); more; more = cursor.next()) {
+        const { keyBuffer: key, keyStart, keyEnd, value } = cursor;
+        const { buffer, start, end, version: valueVersion, expiresAtMs, tag } = value;
+        const { store } = (ranges[table.find(key, keyStart, keyEnd).range.rangeId] as FakeRange).machine;
+        store.put(key, keyStart, keyEnd, buffer, start, end, valueVersion, expiresAtMs, tag);
+      }
+    }
   };
   cut(options.splitAt ?? []);
   const flushQueue = createFlushQueue(() => setImmediate(() => flushQueue.flushAll()));
   const router = new Router({
     table,
-    localRange: () => range,
+    localRange: (rangeId) => ranges[rangeId],
     remotes: [null],
     walk: createWalk(new CursorTable(createCursorTable(), 0, 1)),
     nowMs: Date.now,
@@ -161,7 +179,7 @@ export async function startNativeHarness(options: NativeHarnessOptions = {}): Pr
       cut([...table.routes.slice(1).map((route) => String(route.range.startKey)), String(key)].sort());
       return Promise.resolve();
     },
-    status: () => ({ version: '0.0.0', keys: range.machine.store.keyCount }),
+    status: () => ({ version: '0.0.0', keys: ranges.reduce((keys, { machine }) => keys + machine.store.keyCount, 0) }),
     onCommands: (reads, writes, others) => (counted += reads + writes + others),
     onOpen: () => undefined,
     onClose: (reason) => closed.push(reason),
@@ -177,7 +195,9 @@ export async function startNativeHarness(options: NativeHarnessOptions = {}): Pr
   return {
     port,
     server,
-    range,
+    get range() {
+      return ranges[0] as FakeRange;
+    },
     splits,
     counted: () => counted,
     async untilClosed(count) {

@@ -48,8 +48,8 @@ test('hello is answered with what a client needs to find its way', async (t) => 
   t.deepEqual(
     topology.ranges.map(({ rangeId, endKey }) => [rangeId, endKey === null ? null : String(endKey)]),
     [
-      [1, 'm'],
-      [2, null],
+      [0, 'm'],
+      [1, null],
     ],
   );
   client.socket.destroy();
@@ -181,7 +181,7 @@ test('new routing is told once, before the reply of the next command', async (t)
       [3, STATUS_OK],
     ],
   );
-  t.like(client.responses[0]?.value as object, { ranges: [{ rangeId: 1 }, { rangeId: 2 }] });
+  t.like(client.responses[0]?.value as object, { ranges: [{ rangeId: 0 }, { rangeId: 1 }] });
 });
 
 test('a frame announced above the limit ends the connection with the reason', async (t) => {
