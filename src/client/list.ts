@@ -73,9 +73,13 @@ function boundsOf(options: ListOptions): Bounds {
     isAfterStart: false,
     end: prefix === undefined ? asBuffer(end ?? '') : afterPrefix(asBuffer(prefix)),
   };
-  if (cursor !== undefined && reverse === true) bounds.end = asBuffer(cursor);
-  else if (cursor !== undefined) {
-    bounds.start = asBuffer(cursor);
+  if (cursor === undefined) return bounds;
+  // It narrows the bounds and never widens them.
+  const edge = asBuffer(cursor);
+  if (reverse === true) {
+    if (bounds.end.length === 0 || Buffer.compare(edge, bounds.end) < 0) bounds.end = edge;
+  } else if (Buffer.compare(edge, bounds.start) >= 0) {
+    bounds.start = edge;
     bounds.isAfterStart = true;
   }
   return bounds;
