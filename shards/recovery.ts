@@ -10,7 +10,7 @@
  * the new range has a checkpoint of its own (checkpointer.ts).
  */
 import { assert } from '../src/core/assert.ts';
-import type { LogIndex, NodeId, Term } from '../src/core/brands.ts';
+import type { LogIndex, MemberId, Term } from '../src/core/brands.ts';
 import { BATCH_KIND, batchCount, batchRangeVersion } from '../src/core/kv/batch.ts';
 import { discardReply } from '../src/core/kv/reply.ts';
 import type { ApplyListener, StateMachine } from '../src/core/kv/state-machine.ts';
@@ -73,7 +73,7 @@ export function recoverRanges(options: RecoverOptions): RecoveredRange[] {
     // A range that came out of a split on another worker.
     if (range === undefined) return;
     if ((flags & FLAG_HARD_STATE) !== 0) {
-      const vote = readVote(buffer, start) as NodeId;
+      const vote = readVote(buffer, start) as MemberId;
       range.hardState = { term: term as Term, vote, commit: Math.max(index, range.hardState.commit) as LogIndex };
     } else if (index > range.appliedIndex) {
       range.tail = range.tail.filter((entry) => entry.index < index);
@@ -164,7 +164,7 @@ function newRange(
     conf,
     appliedIndex,
     appliedTerm,
-    hardState: { term: appliedTerm, vote: 0 as NodeId, commit: appliedIndex },
+    hardState: { term: appliedTerm, vote: 0 as MemberId, commit: appliedIndex },
     tail: [],
     replayedBytes: 0,
     replayedCommands: 0,

@@ -3,7 +3,7 @@
  * connects it to sockets, rings and the main thread.
  */
 import { assert } from '../src/core/assert.ts';
-import type { Hlc, NodeId, RangeId } from '../src/core/brands.ts';
+import type { Hlc, MemberId, NodeId, RangeId } from '../src/core/brands.ts';
 import type { Args } from '../src/core/kv/args.ts';
 import type { RequestId } from '../src/core/kv/batch.ts';
 import type { ReplyTarget } from '../src/core/kv/reply.ts';
@@ -13,6 +13,7 @@ import { requireCommand } from '../src/core/kv/table.ts';
 import { createPrng } from '../src/core/prng.ts';
 import type { RangeDescriptor } from '../src/core/range.ts';
 import { rangeContains } from '../src/core/range.ts';
+import { nodeOf } from '../src/core/member.ts';
 import { Raft } from '../src/core/raft/raft.ts';
 import type { ConfState, Entry, HardState } from '../src/core/raft/types.ts';
 import type { Engine, FrozenStore } from '../src/engine/engine.ts';
@@ -98,7 +99,14 @@ export class Shard {
   /** Takes a range that was recovered, and asks for its leadership. */
   adopt(range: RecoveredRange): void {
     const { descriptor, store, machine, conf, appliedIndex, appliedTerm, hardState, tail } = range;
-    const raft = this.#raft(conf, appliedIndex, appliedTerm, hardState, tail);
+    const raft = this.#raft(
+      ownMember(descriptor, this.#options.nodeId),
+      conf,
+      appliedIndex,
+      appliedTerm,
+      hardState,
+      tail,
+    );
     const replica = new Replica(this.host, { descriptor, raft, store, machine, appliedTerm });
     replica.bytesSinceCheckpoint = range.replayedBytes;
     replica.commandsSinceCheckpoint = range.replayedCommands;
@@ -149,24 +157,30 @@ export class Shard {
       sessions: left.machine.encodeSessions(),
       latestVersion: left.machine.latestVersion as Hlc,
     });
-    const hardState = { term: FIRST_TERM, vote: 0 as NodeId, commit: FIRST_INDEX };
-    const raft = this.#raft(left.raft.status().conf, FIRST_INDEX, FIRST_TERM, hardState, []);
+    const hardState = { term: FIRST_TERM, vote: 0 as MemberId, commit: FIRST_INDEX };
+    const raft = this.#raft(left.raft.id, left.raft.status().conf, FIRST_INDEX, FIRST_TERM, hardState, []);
     raft.campaign();
     return new Replica(this.host, { descriptor, raft, store, machine, appliedTerm: FIRST_TERM });
   }
 
   #raft(
+    id: MemberId,
     conf: ConfState,
     snapshotIndex: typeof FIRST_INDEX,
     snapshotTerm: typeof FIRST_TERM,
     hardState: HardState,
     entries: readonly Entry[],
   ): Raft {
-    const { nodeId, seed } = this.#options;
     return new Raft({
-      id: nodeId,
-      prng: createPrng(seed + this.host.replicas.size),
+      id,
+      prng: createPrng(this.#options.seed + this.host.replicas.size),
       log: { snapshotIndex, snapshotTerm, conf, entries, hardState, applied: snapshotIndex },
     });
   }
+}
+
+function ownMember({ rangeId, replicas }: RangeDescriptor, nodeId: NodeId): MemberId {
+  const own = replicas.find(({ memberId }) => nodeOf(memberId) === nodeId);
+  assert(own !== undefined, `shard: range ${rangeId} has a replica on this node`);
+  return own.memberId;
 }

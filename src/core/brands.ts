@@ -12,7 +12,9 @@ export type Term = Branded<number, 'Term'>;
 export type LogIndex = Branded<number, 'LogIndex'>;
 /** Identifies a range for ever; never used again after a merge. Range 1 is the catalog. */
 export type RangeId = Branded<number, 'RangeId'>;
-/** Identifies a member of a Raft group; 0 = nobody. */
+/** Identifies a node of the cluster, for ever; 0 = none. */
 export type NodeId = Branded<number, 'NodeId'>;
+/** Identifies a member of a Raft group and says where it lives (member.ts); 0 = nobody. */
+export type MemberId = Branded<number, 'MemberId'>;
 /** Hybrid logical clock reading: Unix milliseconds × 2048 + logical counter. See hlc.ts. */
 export type Hlc = Branded<number, 'Hlc'>;

@@ -2,17 +2,18 @@
  * A range: one slice of the key space and who holds it. Descriptors live in the ranges themselves and change only by
  * Raft entries of that range; every other copy (routers, clients) is a guess that the epoch proves or refutes.
  */
-import type { NodeId, RangeId } from './brands.ts';
+import type { MemberId, RangeId } from './brands.ts';
 
 export interface RangeEpoch {
-  /** Counts membership changes. */
+  /** Counts membership changes: one for each config entry applied. */
   readonly confVersion: number;
   /** Counts changes of the boundaries: splits and merges. */
   readonly version: number;
 }
 
 export interface RangeReplica {
-  readonly nodeId: NodeId;
+  /** Names the node and the worker too (member.ts). */
+  readonly memberId: MemberId;
   readonly role: 'voter' | 'learner';
 }
 

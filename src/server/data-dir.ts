@@ -8,17 +8,18 @@
  */
 import { randomUUID } from 'node:crypto';
 import path from 'node:path';
-import type { Hlc, NodeId, RangeId } from '../core/brands.ts';
+import type { Hlc, MemberId, NodeId, RangeId } from '../core/brands.ts';
 import { SkerryError } from '../core/errors.ts';
+import { memberId, nodeOf } from '../core/member.ts';
 import { confOf } from '../core/raft/configuration.ts';
 import type { RangeDescriptor } from '../core/range.ts';
 import { MemoryArena } from '../engine/memory/arena.ts';
 import type { CheckpointInfo } from '../storage/checkpoint/index.ts';
 import { readCheckpointInfo, TEMPORARY_SUFFIX, writeCheckpoint } from '../storage/checkpoint/index.ts';
 import type { Disk } from '../storage/disk.ts';
-import { encodeRangeMeta, FIRST_INDEX, FIRST_TERM } from '../../shards/entry.ts';
+import { decodeRangeMeta, encodeRangeMeta, FIRST_INDEX, FIRST_TERM } from '../../shards/entry.ts';
 
-const FORMAT = 1;
+const FORMAT = 2;
 const NODE_FILE = 'node.json';
 const CHECKPOINT_NAME = /^(\d{16})\.ckpt$/;
 const RANGE_NAME = /^range-(\d+)$/;
@@ -34,6 +35,8 @@ export interface NodeIdentity {
 export interface FoundCheckpoint {
   readonly file: string;
   readonly rangeId: number;
+  /** This node's member of the range. */
+  readonly memberId: MemberId;
 }
 
 export class DataDir {
@@ -78,8 +81,8 @@ export class DataDir {
     return identity;
   }
 
-  /** Makes a new store: one range, or one more for each key in `splitKeys`. */
-  bootstrap(nodeId: number, splitKeys: readonly Buffer[]): void {
+  /** Makes a new store: one range, or one more for each key in `splitKeys`, spread over the workers. */
+  bootstrap(nodeId: NodeId, workerCount: number, splitKeys: readonly Buffer[]): void {
     const keys = [...splitKeys].sort(Buffer.compare);
     keys.forEach((key, i) => {
       if (key.length === 0 || keys[i - 1]?.equals(key) === true) {
@@ -90,14 +93,15 @@ export class DataDir {
     const starts = [Buffer.alloc(0), ...keys];
     starts.forEach((startKey, i) => {
       const rangeId = (i + 1) as RangeId;
+      const member = memberId(nodeId, i % workerCount, 1);
       const descriptor: RangeDescriptor = {
         rangeId,
         startKey,
         endKey: starts[i + 1] ?? null,
         epoch: { confVersion: 1, version: 1 },
-        replicas: [{ nodeId: nodeId as NodeId, role: 'voter' }],
+        replicas: [{ memberId: member, role: 'voter' }],
       };
-      const conf = confOf([nodeId as NodeId]);
+      const conf = confOf([member]);
       const info: CheckpointInfo = {
         rangeId,
         appliedIndex: FIRST_INDEX,
@@ -121,8 +125,8 @@ export class DataDir {
     return path.join(folder, `${String(index).padStart(16, '0')}.ckpt`);
   }
 
-  /** The newest checkpoint of each range; its ends are verified. Deletes what a crash left half written. */
-  findCheckpoints(): FoundCheckpoint[] {
+  /** The newest checkpoint of each range of this node; its ends are verified. Deletes what a crash left half written. */
+  findCheckpoints(nodeId: NodeId): FoundCheckpoint[] {
     const found: FoundCheckpoint[] = [];
     for (const name of this.#disk.list(this.#checkpoints)) {
       const rangeId = Number(RANGE_NAME.exec(name)?.[1]);
@@ -134,8 +138,15 @@ export class DataDir {
       const newest = this.#checkpointsIn(folder).at(-1);
       if (newest === undefined) continue;
       const file = path.join(folder, newest);
-      readCheckpointInfo(this.#disk, file);
-      found.push({ file, rangeId });
+      const { descriptor } = decodeRangeMeta(readCheckpointInfo(this.#disk, file).meta);
+      const own = descriptor.replicas.find((replica) => nodeOf(replica.memberId) === nodeId);
+      if (own === undefined) {
+        throw new SkerryError(
+          'KV_CORRUPT',
+          `${file} holds range ${rangeId} without a replica on node ${nodeId}. Restore the folder from a backup.`,
+        );
+      }
+      found.push({ file, rangeId, memberId: own.memberId });
     }
     return found;
   }

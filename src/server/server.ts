@@ -6,7 +6,9 @@ import path from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { MessagePort } from 'node:worker_threads';
 import { Piscina } from 'piscina';
+import type { NodeId } from '../core/brands.ts';
 import { FatalError, SkerryError } from '../core/errors.ts';
+import { workerOf } from '../core/member.ts';
 import { createCursorTable } from '../gateway/router/cursor-table.ts';
 import type { LinkEnd } from '../gateway/gateway.ts';
 import type { AdminServer } from '../gateway/http/admin-server.ts';
@@ -101,7 +103,8 @@ class Node implements RunningServer {
     this.#lock = nodeDisk.lockFile(this.#dir.lockFile);
     if (this.#dir.identity(node.nodeId) === null) {
       this.#dir.bootstrap(
-        node.nodeId,
+        node.nodeId as NodeId,
+        workerCount,
         ranges.preSplit.map((key) => Buffer.from(key)),
       );
       this.#log.info({ dataDir: node.dataDir, ranges: ranges.preSplit.length + 1 }, 'made a new store');
@@ -238,7 +241,7 @@ class Node implements RunningServer {
     links: readonly (readonly LinkEnd[])[],
   ): Promise<void> {
     const { node, network, memory, recovery, threads, log } = this.#settings;
-    const found = this.#dir.findCheckpoints();
+    const found = this.#dir.findCheckpoints(node.nodeId as NodeId);
     const ids = [...found.map(({ rangeId }) => rangeId), ...wal.recovery.ranges.keys()];
     this.#nextRangeId = Math.max(...ids) + 1;
     const scanCursors = createCursorTable();
@@ -262,8 +265,9 @@ class Node implements RunningServer {
         },
         walDir: wal.dir,
         scan: wal.recovery,
-        // In turn, so that ranges that lie side by side are on different workers.
-        checkpoints: found.filter((_, i) => i % threads.workers === workerIndex).map(({ file }) => file),
+        checkpoints: found
+          .filter(({ memberId }) => workerOf(memberId) % threads.workers === workerIndex)
+          .map(({ file }) => file),
         checkpointed: new Set(found.map(({ rangeId }) => rangeId)),
         doorbells,
         links: own,

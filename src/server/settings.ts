@@ -11,6 +11,7 @@
  * settings of the groups wal, raft and log carry the group's name (--wal-segment, --log-level).
  */
 import { limits } from '../core/limits.ts';
+import { NODE_ID_MAX, WORKERS_MAX } from '../core/member.ts';
 import { choice, integer, keyList, multipleOf, port, powerOfTwo, size, text, type Setting } from './setting-kinds.ts';
 
 const KiB = 1024;
@@ -20,7 +21,7 @@ const TiB = 1024 * GiB;
 
 export const settingGroups = {
   node: {
-    nodeId: integer(1, 2 ** 32 - 1, {
+    nodeId: integer(1, NODE_ID_MAX, {
       default: 1,
       help: 'Number of this node, unique in its cluster and never given to another one.',
     }),
@@ -96,8 +97,8 @@ export const settingGroups = {
     }),
   },
   threads: {
-    workers: integer(1, 256, {
-      default: (machine) => Math.min(256, machine.parallelism),
+    workers: integer(1, WORKERS_MAX, {
+      default: (machine) => Math.min(WORKERS_MAX, machine.parallelism),
       defaultText: 'CPUs available',
       help: 'Shard workers: threads that own ranges and serve clients.',
     }),

@@ -6,7 +6,7 @@
  *            · cut the network, or heal it
  */
 import { assert } from '../../src/core/assert.ts';
-import type { LogIndex, NodeId, Term } from '../../src/core/brands.ts';
+import type { LogIndex, MemberId, Term } from '../../src/core/brands.ts';
 import type { Prng } from '../../src/core/prng.ts';
 import { createPrng } from '../../src/core/prng.ts';
 import { confOf } from '../../src/core/raft/configuration.ts';
@@ -36,7 +36,7 @@ interface Disk {
 }
 
 interface Member {
-  readonly id: NodeId;
+  readonly id: MemberId;
   raft: Raft | null;
   disk: Disk;
   /** Readys on their way to the disk, oldest first. */
@@ -44,7 +44,7 @@ interface Member {
   applied: Entry[];
 }
 
-const BEGINNING: HardState = { term: 0 as Term, vote: 0 as NodeId, commit: 0 as LogIndex };
+const BEGINNING: HardState = { term: 0 as Term, vote: 0 as MemberId, commit: 0 as LogIndex };
 
 export class Simulation {
   readonly #options: SimulationOptions;
@@ -52,9 +52,9 @@ export class Simulation {
   readonly #members: Member[];
   #network: Message[] = [];
   /** Members that hear only each other; empty = all hear all. */
-  #island = new Set<NodeId>();
+  #island = new Set<MemberId>();
   #isHealed = false;
-  readonly #leaderOf = new Map<number, NodeId>();
+  readonly #leaderOf = new Map<number, MemberId>();
   /** What was committed, by index. */
   readonly #committed = new Map<number, Entry>();
   /** Reads under way: by member and context, the commit index known to the whole cluster when they were asked. */
@@ -68,7 +68,7 @@ export class Simulation {
     this.#prng = createPrng(options.seed);
     this.#members = Array.from({ length: options.members }, (_, i): Member => {
       return {
-        id: (i + 1) as NodeId,
+        id: (i + 1) as MemberId,
         raft: null,
         disk: { hardState: BEGINNING, log: [] },
         writes: [],
@@ -182,7 +182,7 @@ export class Simulation {
   #persist({ disk }: Member, { hardState, entries }: Ready): void {
     if (hardState !== null) {
       const isForgotten = this.#options.plant === 'voteNotPersisted';
-      disk.hardState = isForgotten ? { ...hardState, vote: 0 as NodeId } : hardState;
+      disk.hardState = isForgotten ? { ...hardState, vote: 0 as MemberId } : hardState;
     }
     const [first] = entries;
     if (first === undefined) return;
@@ -218,7 +218,7 @@ export class Simulation {
   }
 
   /** Election safety: at most one leader in a term. Leader completeness: it has everything that is committed. */
-  #checkElected(id: NodeId, term: Term): void {
+  #checkElected(id: MemberId, term: Term): void {
     const other = this.#leaderOf.get(term);
     assert(other === undefined || other === id, 'two leaders in one term');
     this.#leaderOf.set(term, id);

@@ -17,7 +17,7 @@ import type { Argument } from '../../src/codec/native/frame.ts';
 import { FrameReader } from '../../src/codec/native/frame-reader.ts';
 import { unpackMessage } from '../../src/codec/native/messages.ts';
 import { NativeReplyWriter } from '../../src/codec/native/reply-writer.ts';
-import type { NodeId, RangeId } from '../../src/core/brands.ts';
+import type { MemberId, RangeId } from '../../src/core/brands.ts';
 import { SkerryError } from '../../src/core/errors.ts';
 import type { Args } from '../../src/core/kv/args.ts';
 import { copyArgs } from '../../src/core/kv/args.ts';
@@ -132,7 +132,7 @@ export async function startNativeHarness(options: NativeHarnessOptions = {}): Pr
         startKey,
         endKey: bounds[i + 1] ?? null,
         epoch: { confVersion: 1, version },
-        replicas: [{ nodeId: 1 as NodeId, role: 'voter' }],
+        replicas: [{ memberId: 1 as MemberId, role: 'voter' }],
       },
       workerIndex: 0,
     }));

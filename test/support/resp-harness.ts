@@ -8,7 +8,7 @@ import type { Socket } from 'node:net';
 import { createConnection } from 'node:net';
 import { ByteWriter } from '../../src/codec/byte-writer.ts';
 import { createReplyWriter } from '../../src/codec/reply-writer.ts';
-import type { NodeId, RangeId } from '../../src/core/brands.ts';
+import type { MemberId, RangeId } from '../../src/core/brands.ts';
 import type { Args } from '../../src/core/kv/args.ts';
 import { copyArgs } from '../../src/core/kv/args.ts';
 import type { ReplyTarget } from '../../src/core/kv/reply.ts';
@@ -124,7 +124,7 @@ export async function startRespHarness(options: HarnessOptions = {}): Promise<Re
       startKey,
       endKey: bounds[i + 1] ?? null,
       epoch: { confVersion: 1, version: 1 },
-      replicas: [{ nodeId: 1 as NodeId, role: 'voter' }],
+      replicas: [{ memberId: 1 as MemberId, role: 'voter' }],
     },
     workerIndex: i % 2,
   }));

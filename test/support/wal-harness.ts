@@ -2,7 +2,7 @@
  * A whole log in one thread: rings, appenders, the writer, and the tasks beside it, on any disk. Every step happens when
  * the test says so.
  */
-import type { LogIndex, NodeId, RangeId, Term } from '../../src/core/brands.ts';
+import type { LogIndex, MemberId, RangeId, Term } from '../../src/core/brands.ts';
 import { createDoorbell, createRing, RingProducer } from '../../src/sharedarraybuffer-ring/index.ts';
 import type { Disk } from '../../src/storage/disk.ts';
 import { SEGMENT_BYTES_MIN, TYPE_CHECKPOINT, TYPE_DATA } from '../../src/storage/wal/format.ts';
@@ -119,7 +119,7 @@ export class WalHarness {
 
   hardState(rangeId: number, term: number, vote: number, commit: number, worker = 0): boolean {
     const appender = this.appenders[worker] as WalAppender;
-    const done = appender.hardState(rangeId as RangeId, term as Term, vote as NodeId, commit as LogIndex);
+    const done = appender.hardState(rangeId as RangeId, term as Term, vote as MemberId, commit as LogIndex);
     appender.publish();
     return done;
   }

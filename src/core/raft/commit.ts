@@ -1,7 +1,7 @@
 /**
  * Committing: what a quorum has made durable, and what follows from it. Raft paper §5.3, §5.4.2, §6.
  */
-import type { LogIndex, NodeId } from '../brands.ts';
+import type { LogIndex, MemberId } from '../brands.ts';
 import { encodeConfEntry, isJoint, leftJoint } from './configuration.ts';
 import { jointReached } from './quorum/joint.ts';
 import { appendEntry } from './replication.ts';
@@ -30,7 +30,7 @@ export function advanceCommit(r: RaftState): boolean {
 
 function quorumIndex(r: RaftState): LogIndex {
   if (r.isOnlyVoter) return r.log.persisted;
-  return jointReached(r.conf, (id: NodeId) =>
+  return jointReached(r.conf, (id: MemberId) =>
     id === r.id ? r.log.persisted : (r.progress.get(id)?.match ?? 0),
   ) as LogIndex;
 }

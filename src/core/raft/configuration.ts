@@ -8,7 +8,7 @@
  *   (ids in the order voters, votersOutgoing, learners, learnersNext; f64 holds any safe integer)
  */
 import { assert } from '../assert.ts';
-import type { NodeId } from '../brands.ts';
+import type { MemberId } from '../brands.ts';
 import type { ConfChange, ConfState } from './types.ts';
 
 const FORMAT_VERSION = 1;
@@ -27,7 +27,7 @@ const EMPTY_CONF: ConfState = {
 const byNumber = (a: number, b: number): number => a - b;
 
 /** A plain configuration of these members. */
-export function confOf(voters: readonly NodeId[], learners: readonly NodeId[] = []): ConfState {
+export function confOf(voters: readonly MemberId[], learners: readonly MemberId[] = []): ConfState {
   return {
     ...EMPTY_CONF,
     voters: [...new Set(voters)].sort(byNumber),
@@ -39,12 +39,12 @@ export function isJoint(conf: ConfState): boolean {
   return conf.votersOutgoing.length > 0;
 }
 
-export function isVoter(conf: ConfState, id: NodeId): boolean {
+export function isVoter(conf: ConfState, id: MemberId): boolean {
   return conf.voters.includes(id) || conf.votersOutgoing.includes(id);
 }
 
 /** Everybody whom a leader sends entries to. */
-export function membersOf(conf: ConfState): Set<NodeId> {
+export function membersOf(conf: ConfState): Set<MemberId> {
   return new Set([...conf.voters, ...conf.votersOutgoing, ...conf.learners, ...conf.learnersNext]);
 }
 
@@ -109,10 +109,10 @@ export function decodeConfEntry(data: Uint8Array): { readonly conf: ConfState; r
   assert(data.length >= HEADER_BYTES && data[0] === FORMAT_VERSION, 'a config entry of a known format');
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
   let offset = HEADER_BYTES;
-  const list = (position: number): NodeId[] => {
-    const ids: NodeId[] = [];
+  const list = (position: number): MemberId[] => {
+    const ids: MemberId[] = [];
     for (let count = view.getUint16(2 + position * 2, true); count > 0; count--) {
-      ids.push(view.getFloat64(offset, true) as NodeId);
+      ids.push(view.getFloat64(offset, true) as MemberId);
       offset += ID_BYTES;
     }
     return ids;

@@ -1,5 +1,5 @@
 /** Campaigns, votes, and becoming leader. Raft paper §5.2, §5.4.1; pre-vote: thesis §9.6; forced: thesis §3.10. */
-import type { NodeId, Term } from '../brands.ts';
+import type { MemberId, Term } from '../brands.ts';
 import { VOTE_LOST, VOTE_WON } from './quorum/majority.ts';
 import { appendEntry, trackMembers } from './replication.ts';
 import { becomeCandidate, becomeFollower, becomePreCandidate, leaveRole } from './roles.ts';
@@ -33,7 +33,7 @@ export function campaign(r: RaftState, forced: boolean): boolean {
     logTerm: r.log.lastTerm,
     context: forced ? FORCED : 0,
   };
-  const voters = new Set<NodeId>([...r.conf.voters, ...r.conf.votersOutgoing]);
+  const voters = new Set<MemberId>([...r.conf.voters, ...r.conf.votersOutgoing]);
   voters.delete(r.id);
   // A candidate's requests rest on its own vote: send() holds them back until that is durable.
   for (const id of voters) r.send(isPreVote ? MSG_PRE_VOTE : MSG_VOTE, id, fields);
@@ -59,7 +59,7 @@ function electionDecided(r: RaftState): boolean {
 
 function requestVotes(r: RaftState): void {
   const fields = { index: r.log.lastIndex, logTerm: r.log.lastTerm };
-  const voters = new Set<NodeId>([...r.conf.voters, ...r.conf.votersOutgoing]);
+  const voters = new Set<MemberId>([...r.conf.voters, ...r.conf.votersOutgoing]);
   voters.delete(r.id);
   for (const id of voters) r.send(MSG_VOTE, id, fields);
 }

@@ -1,5 +1,5 @@
 /** What a leader does with the others' answers, and with the passing of time. Raft paper §5.3; check-quorum: thesis §6.2. */
-import type { NodeId } from '../brands.ts';
+import type { MemberId } from '../brands.ts';
 import { advanceCommit } from './commit.ts';
 import type { Progress } from './progress.ts';
 import { PROGRESS_PROBE, PROGRESS_REPLICATE, PROGRESS_SNAPSHOT } from './progress.ts';
@@ -74,7 +74,7 @@ export function tickLeader(r: RaftState): void {
 
 /** Whether a quorum was heard from since the last time this was asked. */
 function quorumIsActive(r: RaftState): boolean {
-  const heard = (id: NodeId): boolean => id === r.id || r.progress.get(id)?.recentActive === true;
+  const heard = (id: MemberId): boolean => id === r.id || r.progress.get(id)?.recentActive === true;
   const isActive = jointVote(r.conf, heard) === VOTE_WON;
   for (const peer of r.peers) peer.recentActive = false;
   return isActive;

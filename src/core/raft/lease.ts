@@ -19,7 +19,7 @@
  * A member that restarts keeps the promise of its former life for E ticks (RaftState.ticksSinceLeader).
  */
 import { assert } from '../assert.ts';
-import type { NodeId } from '../brands.ts';
+import type { MemberId } from '../brands.ts';
 import { jointReached } from './quorum/joint.ts';
 import type { RaftState } from './state.ts';
 
@@ -42,7 +42,7 @@ export function nextRound(r: RaftState): number {
 
 /** The largest stamp that a quorum has answered; a leader answers itself. */
 export function quorumStamp(r: RaftState): number {
-  return jointReached(r.conf, (id: NodeId) => {
+  return jointReached(r.conf, (id: MemberId) => {
     if (id === r.id) return Infinity;
     return r.progress.get(id)?.ackedStamp ?? -1;
   });

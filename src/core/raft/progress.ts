@@ -9,7 +9,7 @@
  * PROBE: one append at a time until logs meet. REPLICATE: appends are streamed, `next` runs ahead of `match`.
  * SNAPSHOT: no appends.
  */
-import type { LogIndex, NodeId } from '../brands.ts';
+import type { LogIndex, MemberId } from '../brands.ts';
 
 export const PROGRESS_PROBE = 0;
 export const PROGRESS_REPLICATE = 1;
@@ -68,7 +68,7 @@ export class Inflights {
 }
 
 export class Progress {
-  readonly id: NodeId;
+  readonly id: MemberId;
   learner: boolean;
   state: ProgressState = PROGRESS_PROBE;
   /** Durable there and the same as here. */
@@ -90,7 +90,7 @@ export class Progress {
   readonly sinceStamp: number;
   readonly inflights: Inflights;
 
-  constructor(id: NodeId, learner: boolean, next: LogIndex, sinceStamp: number, inflights: Inflights) {
+  constructor(id: MemberId, learner: boolean, next: LogIndex, sinceStamp: number, inflights: Inflights) {
     this.id = id;
     this.learner = learner;
     this.next = next;

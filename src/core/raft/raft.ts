@@ -3,7 +3,7 @@
  * must do; persisted() and applied() say what it has done. See types.ts for the contract, state.ts for the rooms.
  */
 import { assert } from '../assert.ts';
-import type { LogIndex, NodeId, Term } from '../brands.ts';
+import type { LogIndex, MemberId, Term } from '../brands.ts';
 import { advanceCommit } from './commit.ts';
 import { campaign, handleVoteRequest, handleVoteResponse, mayDisturb } from './election.ts';
 import { handleAppend, handleHeartbeat, handleSnapshot } from './follower.ts';
@@ -44,7 +44,7 @@ export class Raft implements RaftGroup {
     this.state = new RaftState(options);
   }
 
-  get id(): NodeId {
+  get id(): MemberId {
     return this.state.id;
   }
   get role(): Role {
@@ -53,7 +53,7 @@ export class Raft implements RaftGroup {
   get term(): Term {
     return this.state.term;
   }
-  get leader(): NodeId {
+  get leader(): MemberId {
     return this.state.leader;
   }
   get commitIndex(): LogIndex {
@@ -139,7 +139,7 @@ export class Raft implements RaftGroup {
     return campaign(r, false);
   }
 
-  transferLeadership(to: NodeId): boolean {
+  transferLeadership(to: MemberId): boolean {
     return transferLeadership(this.state, to);
   }
 
@@ -184,12 +184,12 @@ export class Raft implements RaftGroup {
     return log.baseIndex;
   }
 
-  sendSnapshot(to: NodeId, meta: SnapshotMeta): void {
+  sendSnapshot(to: MemberId, meta: SnapshotMeta): void {
     const progress = this.state.progress.get(to);
     if (progress?.state === PROGRESS_SNAPSHOT) sendSnapshot(this.state, progress, meta);
   }
 
-  reportSnapshot(to: NodeId, delivered: boolean): void {
+  reportSnapshot(to: MemberId, delivered: boolean): void {
     const r = this.state;
     const progress = r.progress.get(to);
     if (progress?.state !== PROGRESS_SNAPSHOT) return;
@@ -200,7 +200,7 @@ export class Raft implements RaftGroup {
     r.pumpWanted = true;
   }
 
-  reportUnreachable(to: NodeId): void {
+  reportUnreachable(to: MemberId): void {
     const progress = this.state.progress.get(to);
     if (progress?.state === PROGRESS_REPLICATE) progress.becomeProbe();
   }
@@ -274,7 +274,7 @@ export class Raft implements RaftGroup {
     else if (type === MSG_PRE_VOTE) r.send(MSG_PRE_VOTE_RESPONSE, from, { reject: true });
   }
 
-  #heardFromLeader(leader: NodeId): void {
+  #heardFromLeader(leader: MemberId): void {
     const r = this.state;
     assert(!r.isLeader, 'two leaders in one term');
     if (r.role !== ROLE_FOLLOWER) becomeFollower(r, r.term, leader);

@@ -3,12 +3,12 @@ import { NO_ENTRIES } from './log.ts';
 import { beginReadRound, readRoundWanted } from './read-index.ts';
 import { pump } from './replication.ts';
 import type { RaftState } from './state.ts';
-import type { NodeId } from '../brands.ts';
+import type { MemberId } from '../brands.ts';
 import type { Message, Ready, ReadState, SoftState } from './types.ts';
 
 const NO_MESSAGES: readonly Message[] = [];
 const NO_READS: readonly ReadState[] = [];
-const NO_IDS: readonly NodeId[] = [];
+const NO_IDS: readonly MemberId[] = [];
 
 export function hasReady(r: RaftState): boolean {
   const { log } = r;

@@ -2,7 +2,7 @@
  * Becoming follower, pre-candidate or candidate; becoming leader is in election.ts. Raft paper §5.1, §5.2.
  */
 import { assert } from '../assert.ts';
-import type { NodeId, Term } from '../brands.ts';
+import type { MemberId, Term } from '../brands.ts';
 import type { RaftState } from './state.ts';
 import { NOBODY } from './state.ts';
 import { ROLE_CANDIDATE, ROLE_FOLLOWER, ROLE_PRE_CANDIDATE } from './types.ts';
@@ -22,7 +22,7 @@ export function leaveRole(r: RaftState): void {
   r.pumpWanted = false;
 }
 
-export function becomeFollower(r: RaftState, term: Term, leader: NodeId): void {
+export function becomeFollower(r: RaftState, term: Term, leader: MemberId): void {
   leaveRole(r);
   if (term > r.term) r.setTerm(term, NOBODY);
   r.role = ROLE_FOLLOWER;

@@ -10,7 +10,7 @@
  *   ready      what goes out to the host
  */
 import { assert } from '../assert.ts';
-import type { LogIndex, NodeId, Term } from '../brands.ts';
+import type { LogIndex, MemberId, Term } from '../brands.ts';
 import type { Prng } from '../prng.ts';
 import { ConfHistory } from './conf-history.ts';
 import { isVoter } from './configuration.ts';
@@ -31,7 +31,7 @@ import type {
 } from './types.ts';
 import { ROLE_FOLLOWER, ROLE_LEADER } from './types.ts';
 
-export const NOBODY = 0 as NodeId;
+export const NOBODY = 0 as MemberId;
 const KiB = 1024;
 const MiB = 1024 * KiB;
 
@@ -69,7 +69,7 @@ export interface MessageFields {
 }
 
 export class RaftState {
-  readonly id: NodeId;
+  readonly id: MemberId;
   readonly limits: RaftLimits;
   readonly prng: Prng;
   readonly log: RaftLog;
@@ -78,9 +78,9 @@ export class RaftState {
   conf: ConfState;
 
   term: Term;
-  vote: NodeId;
+  vote: MemberId;
   role: Role = ROLE_FOLLOWER;
-  leader: NodeId = NOBODY;
+  leader: MemberId = NOBODY;
 
   /** Since this object was made; stamps are made of it (lease.ts). */
   ticks = 0;
@@ -91,17 +91,17 @@ export class RaftState {
   ticksSinceLeader: number;
 
   // Of candidates and pre-candidates: the answers of the voters.
-  readonly votes = new Map<NodeId, boolean>();
+  readonly votes = new Map<MemberId, boolean>();
 
   // Of leaders.
   /** The other members; `peers` has the same objects, for loops. */
-  readonly progress = new Map<NodeId, Progress>();
+  readonly progress = new Map<MemberId, Progress>();
   peers: Progress[] = [];
   /** Index of the noop that began this leadership. */
   termStart = 0 as LogIndex;
   stamp = 0;
   readonly reads: WaitingRead[] = [];
-  transferee: NodeId = NOBODY;
+  transferee: MemberId = NOBODY;
   /** A successor was told to campaign without regard to leases, so there is no lease any more in this term. */
   leaseVoid = false;
   uncommittedBytes = 0;
@@ -112,7 +112,7 @@ export class RaftState {
   messages: Message[] = [];
   messagesAfterPersist: Message[] = [];
   readStates: ReadState[] = [];
-  snapshotRequests: NodeId[] = [];
+  snapshotRequests: MemberId[] = [];
   snapshot: SnapshotMeta | null = null;
   readyNumber = 0;
   persistedNumber = 0;
@@ -196,7 +196,7 @@ export class RaftState {
     this.electionTimeoutTicks = this.limits.electionTicks + this.prng.below(this.limits.electionTicks);
   }
 
-  setTerm(term: Term, vote: NodeId): void {
+  setTerm(term: Term, vote: MemberId): void {
     if (this.term === term && this.vote === vote) return;
     assert(term >= this.term, 'terms never fall');
     assert(term > this.term || this.vote === NOBODY, 'one vote per term');
@@ -227,13 +227,13 @@ export class RaftState {
     return jointVote(this.conf, this.voteOf);
   }
 
-  private readonly voteOf = (id: NodeId): boolean | undefined => this.votes.get(id);
+  private readonly voteOf = (id: MemberId): boolean | undefined => this.votes.get(id);
 
   /**
    * Queues a message. It leaves at once, unless it speaks for something on its way to the disk: the caller says so for
    * votes and acknowledgements, and for every message the sender's own term counts as such.
    */
-  send(type: MessageType, to: NodeId, fields: MessageFields, restsOnDisk = false): void {
+  send(type: MessageType, to: MemberId, fields: MessageFields, restsOnDisk = false): void {
     const message: Message = {
       type,
       from: this.id,

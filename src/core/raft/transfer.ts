@@ -1,14 +1,14 @@
 /**
  * Handing leadership over (Raft thesis §3.10): bring the successor's log up to date, then tell it not to wait.
  */
-import type { NodeId } from '../brands.ts';
+import type { MemberId } from '../brands.ts';
 import { isVoter } from './configuration.ts';
 import type { Progress } from './progress.ts';
 import type { RaftState } from './state.ts';
 import { NOBODY } from './state.ts';
 import { MSG_TIMEOUT_NOW } from './types.ts';
 
-export function transferLeadership(r: RaftState, to: NodeId): boolean {
+export function transferLeadership(r: RaftState, to: MemberId): boolean {
   const progress = r.progress.get(to);
   if (!r.isLeader || progress === undefined || !isVoter(r.conf, to)) return false;
   if (r.transferee === to) return true;

@@ -11,7 +11,7 @@
  * The shape is that of etcd/raft's RawNode with AsyncStorageWrites: the core is a function of its inputs, never waits,
  * never reads storage, and a Ready is a batch of orders to the host. See docs/raft.md for the ordering rules.
  */
-import type { LogIndex, NodeId, Term } from '../brands.ts';
+import type { LogIndex, MemberId, Term } from '../brands.ts';
 import type { Prng } from '../prng.ts';
 
 /** What an entry carries. `config` data is read by the core itself (see configuration.ts), the others are the host's. */
@@ -32,7 +32,7 @@ export interface Entry {
 export interface HardState {
   readonly term: Term;
   /** Whom this member voted for in `term`; 0 = nobody. */
-  readonly vote: NodeId;
+  readonly vote: MemberId;
   readonly commit: LogIndex;
 }
 
@@ -41,12 +41,12 @@ export interface HardState {
  * a majority of `voters` and one of `votersOutgoing`. All lists are sorted and without repetition.
  */
 export interface ConfState {
-  readonly voters: readonly NodeId[];
-  readonly votersOutgoing: readonly NodeId[];
+  readonly voters: readonly MemberId[];
+  readonly votersOutgoing: readonly MemberId[];
   /** Receive entries, never vote, never count. Disjoint from both lists of voters. */
-  readonly learners: readonly NodeId[];
+  readonly learners: readonly MemberId[];
   /** Voters of the outgoing half that become learners when the joint configuration is left. */
-  readonly learnersNext: readonly NodeId[];
+  readonly learnersNext: readonly MemberId[];
   /** The leader leaves the joint configuration by itself, once it is committed. */
   readonly autoLeave: boolean;
 }
@@ -54,7 +54,7 @@ export interface ConfState {
 export interface ConfChangeStep {
   /** `addVoter` also promotes a learner; `addLearner` also demotes a voter. */
   readonly type: 'addVoter' | 'addLearner' | 'remove';
-  readonly id: NodeId;
+  readonly id: MemberId;
 }
 
 export interface ConfChange {
@@ -122,8 +122,8 @@ export type MessageType =
  */
 export interface Message {
   readonly type: MessageType;
-  readonly from: NodeId;
-  readonly to: NodeId;
+  readonly from: MemberId;
+  readonly to: MemberId;
   /** The sender's term; for PRE_VOTE and its grant the term that the candidate would enter. */
   readonly term: Term;
   readonly index: LogIndex;
@@ -144,7 +144,7 @@ export type Role = typeof ROLE_FOLLOWER | typeof ROLE_PRE_CANDIDATE | typeof ROL
 
 export interface SoftState {
   /** 0 = not known. */
-  readonly leader: NodeId;
+  readonly leader: MemberId;
   readonly role: Role;
   readonly term: Term;
 }
@@ -187,7 +187,7 @@ export interface Ready {
   /** A snapshot was accepted (its contents are staged): install it, drop the whole stored log before it. */
   readonly snapshot: SnapshotMeta | null;
   /** Followers that need a snapshot: the host makes or finds one and calls sendSnapshot(to, meta). */
-  readonly snapshotRequests: readonly NodeId[];
+  readonly snapshotRequests: readonly MemberId[];
   /** Non-null when leader, role or term changed. */
   readonly softState: SoftState | null;
   /** Something here must be durable before messagesAfterPersist may leave and persisted() be called. */
@@ -232,7 +232,7 @@ export interface RaftLogSeed {
 }
 
 export interface RaftOptions {
-  readonly id: NodeId;
+  readonly id: MemberId;
   readonly log: RaftLogSeed;
   readonly prng: Prng;
   /** A follower waits electionTicks to 2 × electionTicks - 1 ticks of silence. Default 10. */
@@ -257,7 +257,7 @@ export interface RaftOptions {
 }
 
 export interface ProgressStatus {
-  readonly id: NodeId;
+  readonly id: MemberId;
   readonly state: 'probe' | 'replicate' | 'snapshot';
   readonly match: LogIndex;
   readonly next: LogIndex;
@@ -266,11 +266,11 @@ export interface ProgressStatus {
 }
 
 export interface RaftStatus {
-  readonly id: NodeId;
+  readonly id: MemberId;
   readonly role: Role;
   readonly term: Term;
-  readonly vote: NodeId;
-  readonly leader: NodeId;
+  readonly vote: MemberId;
+  readonly leader: MemberId;
   /** In memory: firstIndex ≤ i ≤ lastIndex. */
   readonly firstIndex: LogIndex;
   readonly lastIndex: LogIndex;
@@ -281,7 +281,7 @@ export interface RaftStatus {
   readonly conf: ConfState;
   /** Index of the entry that made `conf`. */
   readonly confIndex: LogIndex;
-  readonly transferee: NodeId;
+  readonly transferee: MemberId;
   readonly uncommittedBytes: number;
   /** Of a leader, self included; else empty. */
   readonly progress: readonly ProgressStatus[];
@@ -289,10 +289,10 @@ export interface RaftStatus {
 
 /** The core, as its host sees it. `Raft` of raft.ts implements it. */
 export interface RaftGroup {
-  readonly id: NodeId;
+  readonly id: MemberId;
   readonly role: Role;
   readonly term: Term;
-  readonly leader: NodeId;
+  readonly leader: MemberId;
   readonly commitIndex: LogIndex;
   readonly appliedIndex: LogIndex;
   readonly lastIndex: LogIndex;
@@ -313,7 +313,7 @@ export interface RaftGroup {
    */
   campaign(): boolean;
   /** Hands leadership to a voter; given up after electionTicks. False when not leader or `to` is no other voter. */
-  transferLeadership(to: NodeId): boolean;
+  transferLeadership(to: MemberId): boolean;
   /** Asks for a linearizable read: 0, and later a ReadState with `context`; or a Refused. One round serves all waiting. */
   readIndex(context: number): number;
   /** Whether the leader may answer a read from its applied state now. Pay ticks first. */
@@ -327,10 +327,10 @@ export interface RaftGroup {
   /** Drops entries up to `index` from memory, less those that live followers still need; returns up to where it dropped. */
   compact(index: LogIndex): LogIndex;
   /** The host has a snapshot for a follower that asked for one (snapshotRequests): queues the SNAPSHOT message. */
-  sendSnapshot(to: NodeId, meta: SnapshotMeta): void;
+  sendSnapshot(to: MemberId, meta: SnapshotMeta): void;
   /** The SNAPSHOT message, contents included, arrived (true) or was lost. */
-  reportSnapshot(to: NodeId, delivered: boolean): void;
+  reportSnapshot(to: MemberId, delivered: boolean): void;
   /** The transport could not reach a peer: probe instead of streaming. */
-  reportUnreachable(to: NodeId): void;
+  reportUnreachable(to: MemberId): void;
   status(): RaftStatus;
 }

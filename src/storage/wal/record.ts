@@ -10,7 +10,7 @@
  */
 import { crc32 } from '../../codec/crc.ts';
 import { assert } from '../../core/assert.ts';
-import type { LogIndex, NodeId, RangeId, Term } from '../../core/brands.ts';
+import type { LogIndex, MemberId, RangeId, Term } from '../../core/brands.ts';
 import { writeU64 } from '../../core/kv/batch.ts';
 import type { RingProducer } from '../../sharedarraybuffer-ring/index.ts';
 import {
@@ -115,7 +115,7 @@ export class WalAppender {
    * Appends what a vote or a term rests on. `commit` is a convenience and may lag behind. Returns false, and nothing is
    * written, when there is no room now.
    */
-  hardState(rangeId: RangeId, term: Term, vote: NodeId, commit: LogIndex): boolean {
+  hardState(rangeId: RangeId, term: Term, vote: MemberId, commit: LogIndex): boolean {
     if (this.#pending !== null && this.#pending.rangeId === rangeId) return false;
     const offset = this.#ring.reserve(recordBytes(HARD_STATE_BYTES));
     if (offset < 0) return false;

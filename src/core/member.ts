@@ -1,0 +1,38 @@
+/**
+ * Raft member ids. A member is one replica of one range, in one life: a node that is removed from a range and added again
+ * comes back as another member, so votes and acknowledgements of its former life count for nothing.
+ *
+ *     bit 52            32 31          24 23             0
+ *        │  node id (20)  │  worker (8)  │  incarnation (24)  │      0 = nobody
+ *
+ * The id says where the member lives, so a message needs no table to find its way. The incarnation of a new member is the
+ * range's epoch.confVersion after the change that adds it, which only grows. A node with fewer workers than when the
+ * member was made has it on worker `workerIndex % workers`: both ends compute the same.
+ */
+import { assert } from './assert.ts';
+import type { MemberId, NodeId } from './brands.ts';
+
+export const NODE_ID_MAX = 2 ** 20 - 1;
+export const WORKERS_MAX = 256;
+const INCARNATIONS = 2 ** 24;
+const WORKER_UNIT = INCARNATIONS;
+const NODE_UNIT = INCARNATIONS * WORKERS_MAX;
+
+export function memberId(nodeId: NodeId, workerIndex: number, incarnation: number): MemberId {
+  assert(nodeId > 0 && nodeId <= NODE_ID_MAX, 'member: the node id fits');
+  assert(workerIndex >= 0 && workerIndex < WORKERS_MAX, 'member: the worker index fits');
+  assert(incarnation > 0 && incarnation < INCARNATIONS, 'member: the incarnation fits');
+  return (nodeId * NODE_UNIT + workerIndex * WORKER_UNIT + incarnation) as MemberId;
+}
+
+export function nodeOf(member: MemberId): NodeId {
+  return Math.floor(member / NODE_UNIT) as NodeId;
+}
+
+export function workerOf(member: MemberId): number {
+  return Math.floor(member / WORKER_UNIT) % WORKERS_MAX;
+}
+
+export function incarnationOf(member: MemberId): number {
+  return member % INCARNATIONS;
+}
