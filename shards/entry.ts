@@ -54,6 +54,8 @@ export interface RangeMeta {
   readonly conf: ConfState;
   /** Request ids and their recorded replies (core/kv/sessions.ts). */
   readonly sessions: Buffer;
+  /** Of range 1: the catalog (codec/catalog.ts). */
+  readonly catalog?: Buffer;
 }
 
 export function encodeRangeMeta(meta: RangeMeta): Buffer {

@@ -6,7 +6,20 @@
  *          ── routes ────────────▶ (others' ranges)  ◀─ ranges ────  (its own have changed)
  *          ── split ─────────────▶ (the owner)       ◀─ askSplit ──  (a client wants it)
  *          ◀─ checkpoint ────────  ── checkpointDone ─▶
+ *
+ * and in a cluster:
+ *
+ *     main ── listenPeers ───────▶ worker       main ◀─ peersListening ─ worker
+ *          ── peers ─────────────▶ (who is there)    ◀─ report ────────  (its replicas; what led ones' members do)
+ *          ── clusterRanges ─────▶ (who leads what)  ◀─ catalog ───────  (its replica of range 1 has applied a change)
+ *          ── proposeCatalog ────▶                   ◀─ catalogDone ───
+ *          ── changeMembers ─────▶                   ◀─ changeDone ────
+ *          ── transferLeader ────▶                   ◀─ changeDone ────
+ *          ── dropReplica ───────▶
  */
+import type { MemberId, RangeId, Term, LogIndex } from '../src/core/brands.ts';
+import type { CatalogResult } from '../src/core/catalog/types.ts';
+import type { ConfChangeStep } from '../src/core/raft/types.ts';
 import type { RangeDescriptor } from '../src/core/range.ts';
 import type { LogFormat, LogLevel } from '../src/observe/log.ts';
 import type { FrozenStore } from '../src/engine/engine.ts';
@@ -62,6 +75,55 @@ export interface WorkerPorts {
   readonly own: number;
 }
 
+/** A node of the cluster as the workers need to know it. */
+export interface PeerNode {
+  readonly nodeId: number;
+  /** The handshake compares it: another store under the same node id is refused. */
+  readonly storeId: string;
+  readonly host: string;
+  /** By worker; empty while the node is not known to listen. Member ids say the worker (core/member.ts). */
+  readonly peerPorts: readonly number[];
+  /** By worker: the native port of its own, for clients. */
+  readonly workerPorts: readonly number[];
+}
+
+/** A range of the cluster and who leads it, as far as anybody has told: a guess that the leader's epoch proves or refutes. */
+export interface ClusterRange {
+  readonly descriptor: RangeDescriptor;
+  /** 0 = nobody is known to lead. */
+  readonly leader: MemberId;
+  /** The leader's. Of two that both say they lead, the one of the greater term does. */
+  readonly term: Term;
+}
+
+/** What the leader of a range says of one of its members. */
+export interface MemberProgress {
+  readonly memberId: MemberId;
+  readonly matchIndex: LogIndex;
+  /** Heard of within an election timeout. The leader itself is. */
+  readonly isActive: boolean;
+  /** It replicates (no probe, no snapshot) and lacks so little that it would not hold up a commit. */
+  readonly isCaughtUp: boolean;
+}
+
+/** What a worker says of a range that it has a replica of. */
+export interface RangeReport {
+  /** As of what this replica has applied. */
+  readonly descriptor: RangeDescriptor;
+  /** This replica's member id; it need not be in the descriptor (it waits for its first snapshot, or is removed). */
+  readonly memberId: MemberId;
+  /** 0 = not known. This replica leads when it is its own id. */
+  readonly leader: MemberId;
+  readonly term: Term;
+  readonly appliedIndex: LogIndex;
+  /** A configuration change is not finished: joint, or not yet committed. No other can be made. */
+  readonly isChanging: boolean;
+  /** Of a leader, itself included; else empty. */
+  readonly members: readonly MemberProgress[];
+  /** Memory of the keys and values. */
+  readonly bytes: number;
+}
+
 export type ToWorker =
   | { readonly type: 'routes'; readonly routes: readonly RouteMessage[] }
   | { readonly type: 'topology'; readonly ports: readonly number[] }
@@ -71,6 +133,49 @@ export type ToWorker =
   | { readonly type: 'checkpointDone'; readonly id: number; readonly error: string | null; readonly bytes: number }
   | { readonly type: 'holdBack'; readonly rangeIds: readonly number[] }
   | { readonly type: 'stop' };
+
+/** What main tells the workers of a node that is one of several. */
+export type ClusterToWorker =
+  /** Listen for the workers of other nodes (port 0: a free one). Before that a worker knows no peers. */
+  | {
+      readonly type: 'listenPeers';
+      readonly host: string;
+      readonly port: number;
+      readonly clusterId: string;
+      /** This node's own. */
+      readonly storeId: string;
+    }
+  /** All nodes that are not INACTIVE, this one too, and the ids of those that are: they are refused. Sent when it changes. */
+  | { readonly type: 'peers'; readonly nodes: readonly PeerNode[]; readonly removed: readonly number[] }
+  /** All ranges of the cluster that anybody has told of. Sent when a descriptor or a leader changes. */
+  | { readonly type: 'clusterRanges'; readonly ranges: readonly ClusterRange[] }
+  /**
+   * Put the change into the log of range 1, which this worker leads as far as main knows. Answer: catalogDone, when it
+   * is applied here. `op`: codec/catalog.ts encodeCatalogOp().
+   */
+  | { readonly type: 'proposeCatalog'; readonly id: number; readonly op: Uint8Array }
+  /**
+   * Change the members of a range that this worker leads. Refused when the range's epoch.confVersion is another.
+   * Answer: changeDone, when the change is committed and, if joint, its first half is.
+   */
+  | {
+      readonly type: 'changeMembers';
+      readonly id: number;
+      readonly rangeId: RangeId;
+      readonly confVersion: number;
+      readonly changes: readonly ConfChangeStep[];
+      /** Through a joint configuration even when one voter changes. It is left by itself. */
+      readonly isJoint: boolean;
+    }
+  /** Hand the leadership of a range to one of its voters. Answer: changeDone, when it is handed over or given up. */
+  | { readonly type: 'transferLeader'; readonly id: number; readonly rangeId: RangeId; readonly to: MemberId }
+  /** The member `memberId` of this worker is in no configuration since `confVersion`: destroy the replica. No answer. */
+  | {
+      readonly type: 'dropReplica';
+      readonly rangeId: RangeId;
+      readonly memberId: MemberId;
+      readonly confVersion: number;
+    };
 
 export type FromWorker =
   | { readonly type: 'recovered' }
@@ -84,6 +189,25 @@ export type FromWorker =
       readonly frozen: FrozenStore;
       readonly info: CheckpointInfo;
     }
+  | { readonly type: 'peersListening'; readonly port: number }
+  /**
+   * This worker's replica of range 1 has a new state of the catalog: at the start, and after every change that it
+   * applies. `bytes`: codec/catalog.ts encodeCatalog().
+   */
+  | { readonly type: 'catalog'; readonly revision: number; readonly bytes: Uint8Array }
+  /** `result` is the catalog's answer; null when the change did not get so far: `error` says why ("NOTLEADER …"). */
+  | {
+      readonly type: 'catalogDone';
+      readonly id: number;
+      readonly result: CatalogResult | null;
+      readonly error: string | null;
+    }
+  | { readonly type: 'changeDone'; readonly id: number; readonly error: string | null }
+  /**
+   * All replicas of this worker, range 1 too. Sent at once (with the turn) when a descriptor or a leader changes, and each
+   * second.
+   */
+  | { readonly type: 'report'; readonly ranges: readonly RangeReport[] }
   | { readonly type: 'failed'; readonly message: string }
   | { readonly type: 'stopped' };
 

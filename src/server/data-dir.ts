@@ -9,6 +9,10 @@
 import { randomUUID } from 'node:crypto';
 import path from 'node:path';
 import type { Hlc, MemberId, NodeId, RangeId } from '../core/brands.ts';
+import { encodeCatalog } from '../codec/catalog.ts';
+import { assert } from '../core/assert.ts';
+import { applyCatalogOp, EMPTY_CATALOG, NO_ADDRESSES, REPLICATION_FACTOR_DEFAULT } from '../core/catalog/catalog.ts';
+import type { CatalogState } from '../core/catalog/types.ts';
 import { SkerryError } from '../core/errors.ts';
 import { memberId, nodeOf } from '../core/member.ts';
 import { confOf } from '../core/raft/configuration.ts';
@@ -83,6 +87,7 @@ export class DataDir {
 
   /** Makes a new store: one range, or one more for each key in `splitKeys`, spread over the workers. */
   bootstrap(nodeId: NodeId, workerCount: number, splitKeys: readonly Buffer[]): void {
+    const storeId = randomUUID();
     const keys = [...splitKeys].sort(Buffer.compare);
     keys.forEach((key, i) => {
       if (key.length === 0 || keys[i - 1]?.equals(key) === true) {
@@ -107,11 +112,16 @@ export class DataDir {
         appliedIndex: FIRST_INDEX,
         appliedTerm: FIRST_TERM,
         latestVersion: 0 as Hlc,
-        meta: encodeRangeMeta({ descriptor, conf, sessions: Buffer.alloc(4) }),
+        meta: encodeRangeMeta({
+          descriptor,
+          conf,
+          sessions: Buffer.alloc(4),
+          ...(i === 0 && { catalog: encodeCatalog(firstCatalog(nodeId, storeId, workerCount, starts.length)) }),
+        }),
       };
       writeCheckpoint(this.#disk, this.checkpointFile(rangeId, FIRST_INDEX), empty.cursor(), info);
     });
-    const identity: NodeIdentity = { format: FORMAT, storeId: randomUUID(), nodeId, createdAtMs: Date.now() };
+    const identity: NodeIdentity = { format: FORMAT, storeId, nodeId, createdAtMs: Date.now() };
     this.#writeWhole(path.join(this.#dir, NODE_FILE), `${JSON.stringify(identity, null, 2)}\n`);
   }
 
@@ -196,6 +206,20 @@ export class DataDir {
     this.#disk.rename(temporary, name);
     this.#disk.syncDir(path.dirname(name));
   }
+}
+
+/** The catalog of a cluster of one. The node's addresses follow when it listens. */
+function firstCatalog(nodeId: NodeId, storeId: string, workers: number, rangeCount: number): CatalogState {
+  const { state, result } = applyCatalogOp(EMPTY_CATALOG, {
+    type: 'create',
+    clusterId: randomUUID(),
+    settings: { replicationFactor: REPLICATION_FACTOR_DEFAULT },
+    node: { storeId, incarnation: 0, name: `node-${nodeId}`, addresses: NO_ADDRESSES, workers, locality: [] },
+    nodeId,
+    nextRangeId: (rangeCount + 1) as RangeId,
+  });
+  assert(result.ok, 'a new cluster can be made');
+  return state;
 }
 
 function parseIdentity(file: string, text: string): NodeIdentity {
