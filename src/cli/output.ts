@@ -34,19 +34,3 @@ export function printTable(rows: readonly (readonly string[])[]): void {
     );
   }
 }
-
-/** A line on stderr that is written over while work goes on; nothing when stderr is no terminal. */
-export function createProgress(label: string): { show(done: number, total: number): void; end(): void } {
-  const isTerminal = process.stderr.isTTY;
-  return {
-    show(done, total) {
-      if (!isTerminal) return;
-      const share = total === 0 ? 1 : done / total;
-      const bar = '█'.repeat(Math.round(share * 30)).padEnd(30, '░');
-      process.stderr.write(`\r${label} ${bar} ${Math.round(share * 100)} %`);
-    },
-    end() {
-      if (isTerminal) process.stderr.write('\r\x1b[K');
-    },
-  };
-}

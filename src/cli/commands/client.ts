@@ -15,7 +15,7 @@ interface ClientFlags {
 const DEFAULT_SERVER = process.env['SKERRY_SERVER'] ?? '127.0.0.1:7370';
 
 /** Adds the options that all client commands have. */
-export function withServer(command: Command): Command {
+function withServer(command: Command): Command {
   return command
     .option('--server <host:port>', 'Native address of any node.', DEFAULT_SERVER)
     .option('--timeout <ms>', 'Milliseconds before giving up.', '10000')
@@ -23,7 +23,7 @@ export function withServer(command: Command): Command {
 }
 
 /** Runs `action` with a connection, which is closed afterwards. */
-export async function withStore(flags: ClientFlags, action: (store: Store) => Promise<void>): Promise<void> {
+async function withStore(flags: ClientFlags, action: (store: Store) => Promise<void>): Promise<void> {
   const timeoutMs = Number(flags.timeout);
   const store = await connect(`skerry://${flags.server}`, { timeoutMs, connectTimeoutMs: timeoutMs, retries: 4 });
   try {

@@ -1,0 +1,128 @@
+/**
+ * What a node says of itself while it is under load: its metrics at the start and at the end of measuring, and what lies
+ * between. A server is asked over HTTP, an embedded store by its API.
+ */
+import { SkerryError } from '../core/errors.ts';
+import type { Store } from '../client/store.ts';
+
+export interface NodeReading {
+  /** Of a monotonic clock. */
+  readonly atMs: number;
+  readonly fsyncs: number;
+  /** Padding included. */
+  readonly walBytes: number;
+  readonly checkpointBytes: number;
+  readonly cpuSeconds: number;
+  readonly residentBytes: number;
+  readonly keys: number;
+  /** By worker: the longest stall of its event loop in the last half minute. Of an embedded store: one number, of all workers. */
+  readonly stallMs: readonly number[];
+}
+
+export type NodeProbe = () => Promise<NodeReading>;
+
+/** What the node did between two readings. Null where there is nothing to divide by. */
+export interface NodeUse {
+  readonly fsyncsPerSecond: number;
+  readonly commitsPerFsync: number | null;
+  /** Written to the log for one write command, padding included. */
+  readonly walBytesPerCommit: number | null;
+  readonly checkpointBytes: number;
+  /** Of all operations of the load. With an embedded store the generator's own share is in it. */
+  readonly cpuUsPerOperation: number | null;
+  /** Cores in use on average. */
+  readonly cpuCores: number;
+  readonly residentBytes: number;
+  readonly keys: number;
+  /** By worker; half a minute back from the end, so it reaches behind the start of a short measurement. */
+  readonly longestStallMs: readonly number[];
+}
+
+/** Reads GET /metrics of a node; rejects with KV_NETWORK. `address`: host:port of its admin HTTP. */
+export function probeOverHttp(address: string): NodeProbe {
+  const url = `http://${address}/metrics`;
+  return async () => {
+    try {
+      const response = await fetch(url);
+      const page = await response.text();
+      if (response.ok) return parseMetricsPage(page, performance.now());
+      throw new Error(`it answers ${response.status}`);
+    } catch (cause) {
+      const { message } = ((cause as Error).cause ?? cause) as Error;
+      throw new SkerryError('KV_NETWORK', `${url} cannot be read: ${message}`, { cause });
+    }
+  };
+}
+
+/** A reading from the Prometheus page of a node. */
+export function parseMetricsPage(page: string, atMs: number): NodeReading {
+  const values = new Map<string, number[]>();
+  for (const [, name = '', value = ''] of page.matchAll(/^(\w+)(?:\{.*\})? (\S+)$/gm)) {
+    const all = values.get(name);
+    if (all === undefined) values.set(name, [Number(value)]);
+    else all.push(Number(value));
+  }
+  const sum = (name: string): number => (values.get(name) ?? []).reduce((total, value) => total + value, 0);
+  return {
+    atMs,
+    fsyncs: sum('skerry_wal_fsyncs_total'),
+    walBytes: sum('skerry_wal_written_bytes_total'),
+    checkpointBytes: sum('skerry_checkpoint_bytes_total'),
+    cpuSeconds: sum('process_cpu_seconds_total'),
+    residentBytes: sum('process_resident_memory_bytes'),
+    keys: sum('skerry_keys'),
+    stallMs: (values.get('skerry_event_loop_stall_max_seconds') ?? []).map((seconds) => seconds * 1000),
+  };
+}
+
+interface EmbeddedStatus {
+  readonly metrics: { readonly totals: Readonly<Record<string, number>> };
+}
+
+/** Reads the status of a store that runs in this process. */
+export function probeEmbedded(store: Store): NodeProbe {
+  return async () => {
+    const { totals } = ((await store.status()) as unknown as EmbeddedStatus).metrics;
+    const { user, system } = process.cpuUsage();
+    const total = (name: string): number => totals[name] ?? 0;
+    return {
+      atMs: performance.now(),
+      fsyncs: total('walFsyncs'),
+      walBytes: total('walBytes'),
+      checkpointBytes: total('checkpointBytes'),
+      cpuSeconds: (user + system) / 1e6,
+      residentBytes: process.memoryUsage.rss(),
+      keys: total('keys'),
+      stallMs: [total('eventLoopStallMaxSeconds') * 1000],
+    };
+  };
+}
+
+/**
+ * What happened from `from` to `to`. The rates are the load's own: the readings may come some milliseconds late under load,
+ * so that what was counted between them is set against their own time.
+ */
+export function nodeUse(
+  from: NodeReading,
+  to: NodeReading,
+  load: { readonly operationsPerSecond: number; readonly writesPerSecond: number },
+): NodeUse {
+  const seconds = (to.atMs - from.atMs) / 1000;
+  const fsyncsPerSecond = (to.fsyncs - from.fsyncs) / seconds;
+  const cpuCores = (to.cpuSeconds - from.cpuSeconds) / seconds;
+  return {
+    fsyncsPerSecond,
+    commitsPerFsync: ratio(load.writesPerSecond, fsyncsPerSecond),
+    walBytesPerCommit: ratio((to.walBytes - from.walBytes) / seconds, load.writesPerSecond),
+    checkpointBytes: to.checkpointBytes - from.checkpointBytes,
+    cpuUsPerOperation: ratio(cpuCores * 1e6, load.operationsPerSecond),
+    cpuCores,
+    residentBytes: to.residentBytes,
+    keys: to.keys,
+    longestStallMs: to.stallMs,
+  };
+}
+
+function ratio(part: number, whole: number): number | null {
+  return whole === 0 ? null : part / whole;
+}
