@@ -1,36 +1,12 @@
 /** A node as its users meet it: the client over TCP, the embedded store, splits under load, clear ends. */
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import test from 'ava';
-import type { ExecutionContext } from 'ava';
 import { connect } from '../../src/client/connect.ts';
 import { open, SkerryError } from '../../src/index.ts';
-import type { NodeProcess } from '../support/node-process.ts';
-import { startNode } from '../support/node-process.ts';
+import { LAUNCHER, startNode, temporaryDir, withNode } from '../support/node-process.ts';
 
 const run = promisify(execFile);
-const LAUNCHER = fileURLToPath(new URL('../../src/cli/skerry.js', import.meta.url));
-
-async function temporaryDir(t: ExecutionContext): Promise<string> {
-  const dir = await mkdtemp(path.join(tmpdir(), 'skerry-e2e-'));
-  t.teardown(() => rm(dir, { recursive: true, force: true }));
-  return dir;
-}
-
-async function withNode(
-  t: ExecutionContext,
-  flags: readonly string[] = ['--workers', '2', '--pre-split', 'm'],
-): Promise<NodeProcess> {
-  const node = await startNode(await temporaryDir(t), flags);
-  t.teardown(async () => {
-    if (node.child.exitCode === null && node.child.signalCode === null) await node.end('SIGKILL');
-  });
-  return node;
-}
 
 test('the client stores, reads, lists and deletes across ranges and workers', async (t) => {
   const node = await withNode(t);

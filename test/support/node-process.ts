@@ -2,10 +2,14 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import type { ExecutionContext } from 'ava';
 
-const LAUNCHER = fileURLToPath(new URL('../../src/cli/skerry.js', import.meta.url));
+export const LAUNCHER = fileURLToPath(new URL('../../src/cli/skerry.js', import.meta.url));
 
 export interface NodeProcess {
   readonly child: ChildProcess;
@@ -60,4 +64,23 @@ export async function startNode(dataDir: string, flags: readonly string[] = []):
       return code;
     },
   };
+}
+
+/** A folder that is removed when the test ends. */
+export async function temporaryDir(t: ExecutionContext): Promise<string> {
+  const dir = await mkdtemp(path.join(tmpdir(), 'skerry-test-'));
+  t.teardown(() => rm(dir, { recursive: true, force: true }));
+  return dir;
+}
+
+/** A node of two workers, cut at m, so that each client's keys lie half with its own worker; gone when the test ends. */
+export async function withNode(
+  t: ExecutionContext,
+  flags: readonly string[] = ['--workers', '2', '--pre-split', 'm'],
+): Promise<NodeProcess> {
+  const node = await startNode(await temporaryDir(t), flags);
+  t.teardown(async () => {
+    if (node.child.exitCode === null && node.child.signalCode === null) await node.end('SIGKILL');
+  });
+  return node;
 }
