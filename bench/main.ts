@@ -1,41 +1,48 @@
-/**
- * Runs the micro benchmarks: `npm run bench` all of them, `npm run bench -- ring hlc` those whose name contains a word given.
- *
- * A suite is a program `*.bench.ts` in bench/micro or in src/sharedarraybuffer-ring/bench that runs itself with benny. Each has a
- * process of its own, so that none meets the heap and the compiled code of another.
- */
-import { spawn } from 'node:child_process';
-import { readdirSync } from 'node:fs';
-import { basename } from 'node:path';
-import { fileURLToPath } from 'node:url';
+/** The measurements: `npm run bench -- …`. See README.md beside this file. */
+import { parseArgs } from 'node:util';
+import type { Row } from './harness/row.ts';
+import { runRows } from './harness/row.ts';
+import { runMicro } from './micro/run.ts';
+import { redisRows } from './peers/redis.ts';
 
-const folders = ['./micro/', '../src/sharedarraybuffer-ring/bench/'].map((folder) => new URL(folder, import.meta.url));
+const USAGE = `npm run bench -- micro [words]      the micro benchmarks, all or those whose name contains a word
+npm run bench -- peers [rows]       beside Redis and etcd, in turns, each with its own settings for durability
+npm run bench -- node [rows]        every row of the table of results
 
-function findSuites(): { readonly name: string; readonly file: URL }[] {
-  return folders.flatMap((folder) => {
-    const names = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.name.endsWith('.bench.ts'));
-    return names.map(({ name }) => ({ name: basename(name, '.bench.ts'), file: new URL(name, folder) }));
-  });
+  rows           all, or those whose name begins with words given: redis, redis-set, redis-get-16 …
+  --pairs <n>    alternating runs of each row (7)
+  --seconds <s>  of one run, about (2)
+  --out <dir>    write the results there, one JSON file a row (none)`;
+
+const peerRows: readonly Row[] = [...redisRows];
+const suites: Readonly<Record<string, readonly Row[]>> = { peers: peerRows, node: peerRows };
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    pairs: { type: 'string', default: '7' },
+    seconds: { type: 'string', default: '2' },
+    out: { type: 'string' },
+  },
+});
+const [what = '', ...words] = positionals;
+
+async function main(): Promise<boolean> {
+  if (what === 'micro') return await runMicro(words);
+  const suite = Object.hasOwn(suites, what) ? suites[what] : undefined;
+  if (suite === undefined) {
+    console.error(USAGE);
+    return false;
+  }
+  const rows = suite.filter(({ id }) => words.length === 0 || words.some((word) => `${id}-`.startsWith(`${word}-`)));
+  if (rows.length === 0) {
+    console.error(`No row begins with ${words.join(' or ')}. There is: ${suite.map(({ id }) => id).join(', ')}.`);
+    return false;
+  }
+  const pairs = Number(values.pairs);
+  const seconds = Number(values.seconds);
+  if (!(pairs >= 1 && seconds > 0)) throw new RangeError('--pairs and --seconds are numbers above 0');
+  return await runRows(rows, { pairs, seconds, out: values.out ?? null, say: (text) => console.error(text) });
 }
 
-function run(file: URL): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [fileURLToPath(file)], { stdio: 'inherit' });
-    child.once('error', reject);
-    child.once('close', (exitCode) => resolve(exitCode ?? 1));
-  });
-}
-
-const wanted = process.argv.slice(2);
-const all = findSuites();
-const chosen = all.filter(({ name }) => wanted.length === 0 || wanted.some((word) => name.includes(word)));
-if (chosen.length === 0) {
-  console.error(`No suite is called ${wanted.join(' or ')}. There is: ${all.map(({ name }) => name).join(', ')}.`);
-  process.exitCode = 2;
-}
-for (const { name, file } of chosen) {
-  console.error(`\n# ${name}`);
-  // One after another: two at once would measure each other.
-  // oxlint-disable-next-line no-await-in-loop
-  if ((await run(file)) !== 0) process.exitCode = 1;
-}
+if (!(await main())) process.exitCode = 1;

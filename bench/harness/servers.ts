@@ -1,0 +1,61 @@
+/** The servers that are measured, with the settings they are measured with. */
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import type { Subject } from './processes.ts';
+import { freePort, makeBenchDir, startSubject } from './processes.ts';
+
+const LAUNCHER = fileURLToPath(new URL('../../src/cli/skerry.js', import.meta.url));
+
+/** Cuts the keys of redis-benchmark in half, so that half of what a plain client asks one worker for lives in the other. */
+export const PRE_SPLIT_KEY = 'key:000000500000';
+
+export interface SkerryNode extends Subject {
+  readonly host: string;
+  readonly port: number;
+  readonly respPort: number;
+  readonly httpPort: number;
+  readonly dir: string;
+}
+
+/** A node with its defaults and free ports. `flags`: of `skerry serve`; `dir`: of an earlier node, default a new one. */
+export async function startSkerry(
+  flags: readonly string[] = ['--pre-split', PRE_SPLIT_KEY],
+  dir = makeBenchDir(),
+): Promise<SkerryNode> {
+  const ports = ['--port', '0', '--resp-port', '0', '--http-port', '0'];
+  const command = [process.execPath, LAUNCHER, 'serve', '--json', '--data-dir', 'data', ...ports, ...flags] as const;
+  const subject = await startSubject('Skerry', [...command], dir, (printed) => /^\{.*"respPort".*\}$/m.test(printed));
+  const line = /^\{.*"respPort".*\}$/m.exec(subject.printed)?.[0] as string;
+  const { host, port, respPort, httpPort } = JSON.parse(line) as SkerryNode;
+  return { ...subject, host, port, respPort, httpPort, dir };
+}
+
+export interface RedisServer extends Subject {
+  readonly respPort: number;
+}
+
+/** A Redis that promises what Skerry promises: each command is on the disk before its reply. */
+export async function startRedis(): Promise<RedisServer> {
+  const dir = makeBenchDir();
+  const respPort = await freePort();
+  const durable = ['--appendonly', 'yes', '--appendfsync', 'always', '--save', ''];
+  const subject = await startSubject(
+    'Redis',
+    ['redis-server', '--port', `${respPort}`, '--bind', '127.0.0.1', '--dir', dir, ...durable],
+    dir,
+    (printed) => printed.includes('Ready to accept connections'),
+  );
+  return { ...subject, respPort };
+}
+
+/** The versions of the programs on the PATH that are measured; null when one is not installed. */
+export const versions = {
+  redis: (): string | null => versionOf('redis-server', /v=([\d.]+)/),
+  redisBenchmark: (): string | null => versionOf('redis-benchmark', /([\d.]+)/),
+  etcd: (): string | null => versionOf('etcd', /etcd Version: ([\d.]+)/),
+};
+
+function versionOf(program: string, pattern: RegExp): string | null {
+  const { status, stdout } = spawnSync(program, ['--version'], { encoding: 'utf8' });
+  return status === 0 ? (pattern.exec(stdout)?.[1] ?? null) : null;
+}

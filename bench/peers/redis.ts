@@ -1,0 +1,105 @@
+/**
+ * Skerry's RESP port beside Redis with fsync always, both under redis-benchmark: 50 clients, values of 100 bytes, a million
+ * keys. Skerry has its defaults and is split in the middle of the keys, so that half of what a connection asks for lives in
+ * the other worker.
+ */
+import { runLoad } from '../../src/bench/load.ts';
+import type { LoadPlan } from '../../src/bench/plan.ts';
+import { loadingPlan } from '../../src/bench/plan.ts';
+import type { Figure, Row, RowOptions, RowResult } from '../harness/row.ts';
+import { figure } from '../harness/row.ts';
+import { startRedis, startSkerry, versions } from '../harness/servers.ts';
+import type { Pair, Spread } from '../harness/statistics.ts';
+import { alternate, ratioOf, spreadOf } from '../harness/statistics.ts';
+import type { BenchmarkResult } from './redis-benchmark.ts';
+import { runBenchmark } from './redis-benchmark.ts';
+
+const CLIENTS = 50;
+const VALUE_BYTES = 100;
+const KEYS = 1_000_000;
+/** Of the first run, which warms up and tells how many requests the others need. */
+const FIRST_REQUESTS = 200_000;
+
+const fill: LoadPlan = {
+  clients: CLIENTS,
+  pipeline: 64,
+  threads: 1,
+  mix: [0, 1, 0, 0, 0],
+  distribution: 'sequential',
+  keyCount: KEYS,
+  valueBytes: VALUE_BYTES,
+  ratePerSecond: null,
+  warmUpMs: 0,
+  durationMs: 0,
+  operations: null,
+  seed: 1,
+};
+
+interface Target {
+  readonly test: 'set' | 'get';
+  readonly pipeline: number;
+  /** Of throughput, ours to theirs. */
+  readonly must: number;
+  readonly aim: number;
+}
+
+async function measure({ test, pipeline, must, aim }: Target, options: RowOptions): Promise<RowResult> {
+  await using stack = new AsyncDisposableStack();
+  const skerry = await startSkerry();
+  stack.defer(() => skerry.stop());
+  const redis = await startRedis();
+  stack.defer(() => redis.stop());
+  const runner = async (port: number): Promise<() => Promise<BenchmarkResult>> => {
+    await runLoad(loadingPlan(fill, KEYS), { kind: 'resp', host: '127.0.0.1', port });
+    const settings = { test, port, clients: CLIENTS, pipeline, keys: KEYS, valueBytes: VALUE_BYTES };
+    const first = await runBenchmark({ ...settings, requests: FIRST_REQUESTS });
+    const requests = Math.max(FIRST_REQUESTS / 10, Math.round(first.perSecond * options.seconds));
+    return () => runBenchmark({ ...settings, requests });
+  };
+  const ours = await runner(skerry.respPort);
+  const theirs = await runner(redis.respPort);
+  const pairs = await alternate(options.pairs, ours, theirs, (pair, number) => {
+    const { ours: a, theirs: b } = pair;
+    options.say(`${number}: Skerry ${brief(a)}, Redis ${brief(b)}, ${(a.perSecond / b.perSecond).toFixed(2)} ×`);
+  });
+  return { figures: figuresOf(pairs, must, aim), details: { clients: CLIENTS, pipeline, pairs } };
+}
+
+function brief({ perSecond, p99Ms }: BenchmarkResult): string {
+  return `${perSecond.toFixed(0)}/s p99 ${p99Ms} ms`;
+}
+
+const perSecond = (run: BenchmarkResult): number => run.perSecond;
+const p99Ms = (run: BenchmarkResult): number => run.p99Ms;
+
+function figuresOf(pairs: readonly Pair<BenchmarkResult>[], must: number, aim: number): Figure[] {
+  const of = (side: 'ours' | 'theirs', number: (run: BenchmarkResult) => number): Spread =>
+    spreadOf(pairs.map((pair) => number(pair[side])));
+  return [
+    figure('throughput, Skerry to Redis', '×', ratioOf(pairs, perSecond), 'higher', { must, aim }),
+    figure('p99, Skerry to Redis', '×', ratioOf(pairs, p99Ms), 'lower', { must: 3, aim: 1 }),
+    figure('Skerry', '/s', of('ours', perSecond), 'higher'),
+    figure('Redis', '/s', of('theirs', perSecond), 'higher'),
+    figure('Skerry, p99', 'ms', of('ours', p99Ms), 'lower'),
+    figure('Redis, p99', 'ms', of('theirs', p99Ms), 'lower'),
+  ];
+}
+
+const targets: readonly Target[] = [
+  { test: 'set', pipeline: 1, must: 0.5, aim: 1 },
+  { test: 'set', pipeline: 16, must: 0.7, aim: 1.2 },
+  { test: 'set', pipeline: 64, must: 0.7, aim: 1.2 },
+  { test: 'get', pipeline: 1, must: 0.5, aim: 1 },
+  { test: 'get', pipeline: 16, must: 0.5, aim: 1 },
+  { test: 'get', pipeline: 64, must: 0.5, aim: 1 },
+];
+
+export const redisRows: readonly Row[] = targets.map((target) => ({
+  id: `redis-${target.test}-${target.pipeline}`,
+  title: `${target.test.toUpperCase()}, pipeline ${target.pipeline}, against Redis with fsync always`,
+  lacks: () =>
+    versions.redis() === null || versions.redisBenchmark() === null
+      ? 'redis-server and redis-benchmark are not installed'
+      : null,
+  run: (options) => measure(target, options),
+}));
