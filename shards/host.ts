@@ -7,9 +7,12 @@
  * The thread's loop calls turn() once for all that has arrived; nothing here waits for the disk. Three cursors, in bytes
  * of this worker's ring:  durable ≤ submitted (published to the writer) ≤ accepted (written into the ring, or waiting for
  * room in it). All groups share one FIFO to the disk, so the order of a group's hard states and entries is kept.
+ *
+ * Time comes to the groups as ticks of a monotonic clock, which is read after input arrived and before it is stepped:
+ * a process that was stopped learns how long before it believes anything.
  */
 import { assert } from '../src/core/assert.ts';
-import type { Hlc, RangeId } from '../src/core/brands.ts';
+import type { Hlc, MemberId, RangeId, Term } from '../src/core/brands.ts';
 import { createHlcClock } from '../src/core/hlc.ts';
 import type { Args } from '../src/core/kv/args.ts';
 import type { RequestId } from '../src/core/kv/batch.ts';
@@ -17,6 +20,7 @@ import type { ReplyTarget } from '../src/core/kv/reply.ts';
 import type { CommandSpec } from '../src/core/kv/spec.ts';
 import { limits } from '../src/core/limits.ts';
 import type { RangeDescriptor } from '../src/core/range.ts';
+import type { RangeScope } from '../src/core/range.ts';
 import type { Message, Ready } from '../src/core/raft/types.ts';
 import type { Engine } from '../src/engine/engine.ts';
 import type { Replica, ReplicaHost } from './replica.ts';
@@ -47,12 +51,44 @@ export interface HostPorts {
     target: ReplyTarget,
     slot: number,
     requestId: RequestId | null,
+    scope: RangeScope | null,
+  ) => void;
+  /** Keeps a command until it is known who leads its range. */
+  readonly awaitLeader: (
+    spec: CommandSpec,
+    args: Args,
+    target: ReplyTarget,
+    slot: number,
+    requestId: RequestId | null,
+    scope: RangeScope,
   ) => void;
   /** Makes the replica of a range that came out of a split. */
   readonly createSibling: (left: Replica, descriptor: RangeDescriptor, store: Engine) => Replica;
-  /** Boundaries changed, ranges came or went. Called in the same turn, before any other command runs. */
-  readonly rangesChanged: (changed: readonly Replica[]) => void;
+  /** `right` was cut from `left`. */
+  readonly splitApplied: (left: Replica, right: Replica) => void;
+  /**
+   * Boundaries, members or leaders changed, ranges came or went. Called in the same turn, before any other command runs.
+   */
+  readonly rangesChanged: () => void;
+  /** A message for a range that is not here, or for another life of its member. */
+  readonly receiveUnknown: (rangeId: RangeId, message: Message) => void;
+  /** Followers of this range need a snapshot. */
+  readonly sendSnapshots: (replica: Replica, to: readonly MemberId[]) => void;
+  /** The replica learned that it is no longer a member: its messages are sent, it may be destroyed. */
+  readonly replicaRemoved: (replica: Replica) => void;
+  /** Monotonic clock, milliseconds. */
+  readonly monotonicMs: () => number;
 }
+
+export interface HostTimes {
+  /** Length of a Raft tick. */
+  readonly tickMs: number;
+  /** How long a write that is in the log may stay without an end. */
+  readonly requestTimeoutMs: number;
+}
+
+/** More time than this never counts: any election timeout is over by then. */
+const TICKS_OWED_MAX = 1000;
 
 /** A Ready on its way to the disk. */
 interface LogWrite {
@@ -65,17 +101,27 @@ interface LogWrite {
 export class ShardHost implements ReplicaHost {
   readonly replicas = new Map<RangeId, Replica>();
   readonly #ports: HostPorts;
+  readonly #times: HostTimes;
   readonly #clock = createHlcClock();
+  /** Replicas that others vote with: those that time matters to. */
+  readonly #withPeers = new Set<Replica>();
   #touched: Replica[] = [];
   /** In order: first those in the ring, then those that wait for room. */
   readonly #writes: LogWrite[] = [];
   /** How many of #writes are in the ring. */
   #submitted = 0;
   #pendingBytes = 0;
+  /** When the last whole tick was paid. */
+  #tickedAtMs: number;
+  /** Who led which range when it was last said. */
+  readonly #announced = new Map<Replica, { leader: MemberId; term: Term }>();
+  #isChanged = false;
   nowMs = 0;
 
-  constructor(ports: HostPorts) {
+  constructor(times: HostTimes, ports: HostPorts) {
     this.#ports = ports;
+    this.#times = times;
+    this.#tickedAtMs = ports.monotonicMs();
   }
 
   /** Commands taken and not yet applied, in bytes. */
@@ -83,11 +129,60 @@ export class ShardHost implements ReplicaHost {
     return this.#pendingBytes;
   }
 
+  /** Whether turn() must be called for time alone. */
+  get needsTicks(): boolean {
+    return this.#withPeers.size > 0;
+  }
+
   add(replica: Replica): void {
     assert(!this.replicas.has(replica.descriptor.rangeId), 'host: the range is here already');
     this.replicas.set(replica.descriptor.rangeId, replica);
-    this.#clock.observe(replica.machine.latestVersion);
+    if (replica.hasPeers) this.#withPeers.add(replica);
+    this.#isChanged = true;
     this.touched(replica);
+  }
+
+  /** Takes a replica out; whoever waits in it is told what is known. Its writes on the way to the disk go on. */
+  remove(replica: Replica): void {
+    this.replicas.delete(replica.descriptor.rangeId);
+    this.#withPeers.delete(replica);
+    this.#announced.delete(replica);
+    this.#isChanged = true;
+    replica.abandon();
+  }
+
+  /** A message from a member on another node. */
+  receive(rangeId: RangeId, message: Message): void {
+    const replica = this.replicas.get(rangeId);
+    if (replica === undefined || replica.raft.id !== message.to) {
+      this.#ports.receiveUnknown(rangeId, message);
+      return;
+    }
+    this.payTicks();
+    replica.raft.step(message);
+    this.touched(replica);
+  }
+
+  /** The transport lost a node: what was sent to its members may not have arrived. */
+  unreachable(isThere: (member: MemberId) => boolean): void {
+    for (const replica of this.#withPeers) {
+      for (const { memberId } of replica.descriptor.replicas) {
+        if (isThere(memberId)) replica.raft.reportUnreachable(memberId);
+      }
+    }
+  }
+
+  payTicks(): void {
+    const { tickMs, requestTimeoutMs } = this.#times;
+    const passedMs = this.#ports.monotonicMs() - this.#tickedAtMs;
+    if (passedMs < tickMs) return;
+    const ticks = Math.floor(passedMs / tickMs);
+    this.#tickedAtMs += ticks * tickMs;
+    for (const replica of this.#withPeers) {
+      replica.raft.tick(Math.min(ticks, TICKS_OWED_MAX));
+      replica.giveUpBefore(this.nowMs - requestTimeoutMs);
+      this.touched(replica);
+    }
   }
 
   /**
@@ -96,16 +191,20 @@ export class ShardHost implements ReplicaHost {
    */
   turn(nowMs: number): void {
     if (nowMs > this.nowMs) this.nowMs = nowMs;
+    this.payTicks();
     this.#takeDurable();
     this.#pumpWrites();
     while (this.#touched.length > 0) {
       const touched = this.#touched;
       this.#touched = [];
+      this.#noteLeaders(touched);
       for (const replica of touched) {
         replica.isTouched = false;
+        if (this.replicas.get(replica.descriptor.rangeId) !== replica) continue;
         replica.flush();
         while (replica.raft.hasReady()) this.#handle(replica, replica.raft.ready());
         replica.runDueReads();
+        if (!replica.isMember) this.#ports.replicaRemoved(replica);
       }
     }
     this.#ports.log.publish();
@@ -140,23 +239,66 @@ export class ShardHost implements ReplicaHost {
     assert(this.#pendingBytes >= 0, 'host: more commands done than taken');
   }
 
-  nextVersion(count: number): Hlc {
+  nextVersion(count: number, after: Hlc): Hlc {
+    this.#clock.observe(after);
     return this.#clock.next(this.nowMs, count);
   }
 
-  resubmit(spec: CommandSpec, args: Args, target: ReplyTarget, slot: number, requestId: RequestId | null): void {
-    this.#ports.resubmit(spec, args, target, slot, requestId);
+  resubmit(
+    spec: CommandSpec,
+    args: Args,
+    target: ReplyTarget,
+    slot: number,
+    requestId: RequestId | null,
+    scope: RangeScope | null,
+  ): void {
+    this.#ports.resubmit(spec, args, target, slot, requestId, scope);
+  }
+
+  awaitLeader(
+    spec: CommandSpec,
+    args: Args,
+    target: ReplyTarget,
+    slot: number,
+    requestId: RequestId | null,
+    scope: RangeScope,
+  ): void {
+    this.#ports.awaitLeader(spec, args, target, slot, requestId, scope);
   }
 
   splitApplied(left: Replica, right: { readonly descriptor: RangeDescriptor; readonly store: Engine }): void {
     const sibling = this.#ports.createSibling(left, right.descriptor, right.store);
     this.add(sibling);
-    this.#ports.rangesChanged([left, sibling]);
+    this.#ports.splitApplied(left, sibling);
+    this.#announce();
+  }
+
+  membersChanged(replica: Replica): void {
+    if (replica.hasPeers) this.#withPeers.add(replica);
+    else this.#withPeers.delete(replica);
+    this.#isChanged = true;
   }
 
   /** The node stops: everybody who waits is told what is known. */
   abandon(): void {
     for (const replica of this.replicas.values()) replica.abandon();
+  }
+
+  /** Tells the router before anything is sent on its way again because of it. */
+  #noteLeaders(touched: readonly Replica[]): void {
+    for (const replica of touched) {
+      const { leader, term } = replica.raft;
+      const last = this.#announced.get(replica);
+      if (last !== undefined && last.leader === leader && last.term === term) continue;
+      this.#announced.set(replica, { leader, term });
+      this.#isChanged = true;
+    }
+    if (this.#isChanged) this.#announce();
+  }
+
+  #announce(): void {
+    this.#isChanged = false;
+    this.#ports.rangesChanged();
   }
 
   #handle(replica: Replica, ready: Ready): void {
@@ -170,8 +312,11 @@ export class ShardHost implements ReplicaHost {
       replica.raft.applied(last.index);
       // The WAL has what followers may still ask for; memory keeps only what the core needs for those that keep up.
       replica.raft.compact(last.index);
+      // What waited for these entries can follow them now.
+      this.touched(replica);
     }
     for (const { context, index } of ready.readStates) replica.readConfirmed(context, index);
+    if (ready.snapshotRequests.length > 0) this.#ports.sendSnapshots(replica, ready.snapshotRequests);
   }
 
   /** Moves waiting log writes into the ring, in order, as far as there is room. */

@@ -11,6 +11,7 @@ import type { RequestId } from '../src/core/kv/batch.ts';
 import { BATCH_HEADER_BYTES, commandBytes, writeBatchHeader, writeCommand } from '../src/core/kv/batch.ts';
 import type { ReplyTarget } from '../src/core/kv/reply.ts';
 import type { ParkedRead } from './parked-reads.ts';
+import { NOT_LEADER, replyError } from './replies.ts';
 
 const INITIAL_BYTES = 4096;
 
@@ -26,12 +27,14 @@ export class PendingBatch {
   count = 0;
   readonly targets: (ReplyTarget | null)[] = [];
   readonly slots: number[] = [];
-  readonly reads: WaitingRead[] = [];
+  reads: WaitingRead[] = [];
   /** What applying it may add to the store beyond its own bytes (SETBIT far out, COPY …). */
   growthBytes = 0;
   /** Where it stands in the log, once proposed. */
   index = 0 as LogIndex;
   term = 0 as Term;
+  /** When it entered the log, Unix milliseconds. */
+  enteredAtMs = 0;
 
   /** `target` is null for commands that the store gives itself. */
   addWrite(op: number, args: Args, target: ReplyTarget | null, slot: number, requestId: RequestId | null): void {
@@ -51,6 +54,17 @@ export class PendingBatch {
   seal(version: Hlc, rangeVersion: number): Buffer {
     writeBatchHeader(this.#buffer, this.count, version, rangeVersion);
     return this.#buffer.subarray(0, this.bytes);
+  }
+
+  /** Answers all writes with this error, and tells the reads behind them to try again. Nobody waits afterwards. */
+  answerAll(text: string): void {
+    for (const [i, target] of this.targets.entries()) {
+      if (target === null) continue;
+      this.targets[i] = null;
+      replyError(target, this.slots[i] as number, text);
+    }
+    for (const { read } of this.reads) replyError(read.target, read.slot, NOT_LEADER);
+    this.reads = [];
   }
 
   #grow(needed: number): void {

@@ -2,15 +2,18 @@
  * One range's life on this node: its Raft member, its state machine, the commands that wait.
  *
  *                 submit                flush                 Ready.committed
- *     commands ──────────▶ filling ──────────────▶ proposed ──────────────────▶ applied, replies
- *                          (one batch per turn;    (in the log,                 (state machine,
- *                           full ones queue up)     not yet applied)             reads behind writes)
+ *     commands ──────────▶ proposals ─────────▶ the log ──────────────────────▶ applied, replies
+ *                          (one batch per turn)                 (state machine,
+ *                                                                reads behind writes)
  *
  * A single-voter group has one append on its way to the disk at a time; what arrives meanwhile is merged into the next
  * entry, so the disk sets the pace and no timer is needed. A group with peers pipelines.
  *
  * Invariant: a reply to a write is made only while applying its committed entry; a reply to a read only when every write
  * acknowledged before the read arrived is applied here and this node provably still leads.
+ *
+ * When leadership goes, what has not entered the log is sent on its way again; what has is answered by what becomes of
+ * its entry here, or as unknown when that takes too long.
  */
 import { assert } from '../src/core/assert.ts';
 import type { Hlc, LogIndex, Term } from '../src/core/brands.ts';
@@ -32,16 +35,22 @@ import type { CommandSpec } from '../src/core/kv/spec.ts';
 import type { ApplyListener, StateMachine } from '../src/core/kv/state-machine.ts';
 import { commandByOp } from '../src/core/kv/table.ts';
 import { limits } from '../src/core/limits.ts';
-import type { RangeDescriptor } from '../src/core/range.ts';
+import type { RangeDescriptor, RangeScope } from '../src/core/range.ts';
 import { rangeContains } from '../src/core/range.ts';
-import type { Entry, RaftGroup } from '../src/core/raft/types.ts';
-import { ENTRY_DATA, ROLE_LEADER } from '../src/core/raft/types.ts';
+import { decodeConfEntry } from '../src/core/raft/configuration.ts';
+import type { ConfChange, ConfState, Entry, RaftGroup } from '../src/core/raft/types.ts';
+import { ENTRY_CONFIG, ENTRY_DATA, REFUSED_CONF_PENDING, ROLE_LEADER } from '../src/core/raft/types.ts';
 import type { Engine } from '../src/engine/engine.ts';
+import { AskedEntries } from './asked-entries.ts';
+import type { AskedCallback } from './asked-entries.ts';
 import { applySplitTo, decodeSplit, encodeSplit, SPLIT_KIND } from './entry.ts';
 import type { SplitEntry } from './entry.ts';
+import { isSingle, withMembers } from './membership.ts';
 import { ParkedReads } from './parked-reads.ts';
 import type { ParkedRead } from './parked-reads.ts';
-import { PendingBatch } from './pending-batch.ts';
+import type { PendingBatch } from './pending-batch.ts';
+import { Proposals } from './proposals.ts';
+import { NOT_LEADER, RANGE_MOVED, replyError, UNKNOWN_RESULT } from './replies.ts';
 
 /** What a replica asks of the thread that it lives in. */
 export interface ReplicaHost {
@@ -49,16 +58,36 @@ export interface ReplicaHost {
   readonly nowMs: number;
   /** Puts the replica on the list of those to flush in this turn. */
   touched(replica: Replica): void;
+  /** Reads the monotonic clock and lets all groups know how much time has passed. */
+  payTicks(): void;
   /** Why a write of so many bytes cannot be taken now, as an error reply; null when it can. */
   refuseWrite(spec: CommandSpec, bytes: number): string | null;
   /** Counts bytes of commands taken (positive) and done with (negative). */
   countPending(bytes: number): void;
-  /** Reserves consecutive HLC readings. */
-  nextVersion(count: number): Hlc;
-  /** Sends a command on its way again after this range's boundaries changed. */
-  resubmit(spec: CommandSpec, args: Args, target: ReplyTarget, slot: number, requestId: RequestId | null): void;
+  /** Reserves consecutive HLC readings, all of them behind `after`. */
+  nextVersion(count: number, after: Hlc): Hlc;
+  /** Sends a command on its way again: this range's boundaries changed, or another member leads now. */
+  resubmit(
+    spec: CommandSpec,
+    args: Args,
+    target: ReplyTarget,
+    slot: number,
+    requestId: RequestId | null,
+    scope: RangeScope | null,
+  ): void;
+  /** Keeps a command until it is known who leads the range. */
+  awaitLeader(
+    spec: CommandSpec,
+    args: Args,
+    target: ReplyTarget,
+    slot: number,
+    requestId: RequestId | null,
+    scope: RangeScope,
+  ): void;
   /** The range was cut: `replica` has its new descriptor already, `right` describes the new range and has its store. */
   splitApplied(replica: Replica, right: { readonly descriptor: RangeDescriptor; readonly store: Engine }): void;
+  /** The members of the group are others now. */
+  membersChanged(replica: Replica): void;
 }
 
 /** Called once: with an error's text, or null when the split was applied. */
@@ -71,6 +100,8 @@ export interface ReplicaOptions {
   readonly machine: StateMachine;
   /** Term of the entry at raft.appliedIndex. */
   readonly appliedTerm: Term;
+  /** The configuration as of raft.appliedIndex. */
+  readonly conf: ConfState;
 }
 
 /** Entries of a group with peers that may be on their way at once. */
@@ -82,6 +113,8 @@ export class Replica {
   readonly store: Engine;
   readonly machine: StateMachine;
   appliedTerm: Term;
+  /** As of the last entry applied; the core's may be ahead of it. */
+  conf: ConfState;
   /** On the host's list of replicas to flush. */
   isTouched = false;
   /** What replaying the log since the last checkpoint would cost. */
@@ -89,12 +122,9 @@ export class Replica {
   commandsSinceCheckpoint = 0;
 
   readonly #host: ReplicaHost;
-  #filling = new PendingBatch();
-  /** Full batches, in order, before #filling. */
-  #queued: PendingBatch[] = [];
-  /** In the log, in order. */
-  readonly #proposed: PendingBatch[] = [];
+  readonly #proposals: Proposals;
   readonly #reads = new ParkedReads();
+  readonly #asked = new AskedEntries();
   #splitting: { readonly data: Buffer; inLog: boolean; readonly done: SplitCallback } | null = null;
 
   readonly #listener: ApplyListener;
@@ -109,11 +139,23 @@ export class Replica {
     this.store = options.store;
     this.machine = options.machine;
     this.appliedTerm = options.appliedTerm;
+    this.conf = options.conf;
+    this.#proposals = new Proposals((bytes) => host.countPending(bytes));
     this.#listener = { sink: (i) => this.#sinkFor(i), applied: (i) => this.#commandApplied(i) };
   }
 
   get isLeader(): boolean {
     return this.raft.role === ROLE_LEADER;
+  }
+
+  /** Whether others vote here too: time matters, messages come and go. */
+  get hasPeers(): boolean {
+    return this.descriptor.replicas.length > 1;
+  }
+
+  /** Whether this member is (still) one of the group, as far as it knows. */
+  get isMember(): boolean {
+    return this.descriptor.replicas.some(({ memberId }) => memberId === this.raft.id);
   }
 
   /**
@@ -129,29 +171,21 @@ export class Replica {
     requestId: RequestId | null,
     scopeVersion: number,
   ): void {
-    if (!spec.write) {
-      this.#submitRead(spec, args, target, slot, scopeVersion);
-      return;
-    }
     if (scopeVersion !== 0 && scopeVersion !== this.descriptor.epoch.version) {
       replyError(target, slot, RANGE_MOVED);
-      return;
+    } else if (!this.isLeader) {
+      this.#host.awaitLeader(spec, args, target, slot, requestId, this.#scope);
+    } else if (spec.write) {
+      this.#submitWrite(spec, args, target, slot, requestId);
+    } else {
+      this.#submitRead(spec, args, target, slot, scopeVersion);
     }
-    const bytes = commandBytes(args, requestId !== null);
-    const growthBytes = this.machine.growthBytes(spec, args, this.#host.nowMs);
-    const refused = this.isLeader ? this.#host.refuseWrite(spec, bytes + growthBytes) : NOT_LEADER;
-    if (refused !== null) {
-      replyError(target, slot, refused);
-      return;
-    }
-    this.#addWrite(spec.op, args, bytes, target, slot, requestId);
-    this.#filling.growthBytes += growthBytes;
-    this.#host.countPending(growthBytes);
   }
 
   /** A write that the store gives itself (expiry); nobody waits for its reply. */
   submitInternal(spec: CommandSpec, args: Args): void {
-    this.#addWrite(spec.op, args, commandBytes(args, false), null, 0, null);
+    this.#proposals.add(spec.op, args, 0, null, 0, null);
+    this.#host.touched(this);
   }
 
   /** Cuts the range at `splitKey`; the right half becomes range `entry.newRangeId`. */
@@ -164,16 +198,23 @@ export class Replica {
     this.#host.touched(this);
   }
 
+  /** Changes the group's members, one change at a time. */
+  changeMembers(change: ConfChange, done: AskedCallback): void {
+    const proposed = this.#splitting === null ? this.raft.proposeConfChange(change) : REFUSED_CONF_PENDING;
+    this.#asked.add(proposed, this.raft.term, done);
+    this.#host.touched(this);
+  }
+
   /** Proposes what waits, as far as the group takes it now. */
   flush(): void {
     if (!this.isLeader) {
-      this.#refuseWaiting();
+      this.#leadershipLost();
       return;
     }
     if (this.#splitting !== null) {
       // Nothing follows a split in the log before it is applied: what waits may belong to the other half.
       if (!this.#splitting.inLog) this.#splitting.inLog = this.raft.propose(this.#splitting.data) > 0;
-    } else {
+    } else if (this.#isSettled) {
       this.#proposeWaiting();
     }
     this.#reads.startRound((context) => this.raft.readIndex(context) >= 0);
@@ -189,61 +230,82 @@ export class Replica {
     for (const read of this.#reads.takeDue(this.raft.appliedIndex)) this.#runRead(read);
   }
 
+  /** Tells whoever has waited since before `timeMs` for a write in the log that its end is not known. */
+  giveUpBefore(timeMs: number): void {
+    if (this.#proposals.inLogCount > 0) this.#proposals.giveUpBefore(timeMs);
+  }
+
   /** Applies one committed entry. */
   apply(entry: Entry): void {
+    const batch = this.#proposals.take(entry);
     const data = entry.data as Buffer;
     if (entry.type === ENTRY_DATA) {
-      if (data[0] === BATCH_KIND) this.#applyBatch(entry, data);
+      if (data[0] === BATCH_KIND) this.#applyBatch(batch, data);
       else if (data[0] === SPLIT_KIND) this.#applySplit(data);
       else assert(false, 'replica: an entry of unknown kind');
+    } else if (entry.type === ENTRY_CONFIG) {
+      this.conf = decodeConfEntry(data).conf;
+      this.descriptor = withMembers(this.descriptor, this.conf);
+      this.#host.membersChanged(this);
     }
+    this.#asked.applied(entry, null);
     this.bytesSinceCheckpoint += data.length;
     this.appliedTerm = entry.term;
   }
 
-  /** The node stops: whoever still waits is told what is known. */
+  /** This replica ends here, or the node stops: whoever still waits is told what is known. */
   abandon(): void {
-    for (const batch of this.#proposed.splice(0)) this.#answerAll(batch, UNKNOWN_RESULT);
-    this.#refuseWaiting();
+    this.#proposals.abandon();
+    for (const batch of this.#proposals.takeWaiting()) batch.answerAll(NOT_LEADER);
+    for (const read of this.#reads.takeAll()) replyError(read.target, read.slot, NOT_LEADER);
+    this.#abandonAsked();
   }
 
-  #addWrite(
-    op: number,
+  get #scope(): RangeScope {
+    return { rangeId: this.descriptor.rangeId, version: this.descriptor.epoch.version };
+  }
+
+  /** An entry of this leader's own term is applied: its state has everything that earlier leaders acknowledged. */
+  get #isSettled(): boolean {
+    return this.appliedTerm === this.raft.term;
+  }
+
+  #submitWrite(
+    spec: CommandSpec,
     args: Args,
-    bytes: number,
-    target: ReplyTarget | null,
+    target: ReplyTarget,
     slot: number,
     requestId: RequestId | null,
   ): void {
-    const filling = this.#filling;
-    const isFull =
-      filling.count === limits.batchCommandsMax || (filling.count > 0 && filling.bytes + bytes > limits.batchBytesMax);
-    if (isFull) {
-      this.#queued.push(filling);
-      this.#filling = new PendingBatch();
+    const growthBytes = this.machine.growthBytes(spec, args, this.#host.nowMs);
+    const refused = this.#host.refuseWrite(spec, commandBytes(args, requestId !== null) + growthBytes);
+    if (refused !== null) {
+      replyError(target, slot, refused);
+      return;
     }
-    this.#host.countPending(bytes);
-    this.#filling.addWrite(op, args, target, slot, requestId);
+    this.#proposals.add(spec.op, args, growthBytes, target, slot, requestId);
     this.#host.touched(this);
   }
 
   #submitRead(spec: CommandSpec, args: Args, target: ReplyTarget, slot: number, scopeVersion: number): void {
-    const behind = target.writesInFlight > 0 ? this.#lastBatch() : null;
+    const behind = target.writesInFlight > 0 ? this.#proposals.last : null;
     if (behind !== null) {
       behind.addRead({ spec, args: copyArgs(args), target, slot, scopeVersion });
-    } else if (this.raft.leaseValid()) {
+    } else if (this.#mayReadNow()) {
       this.#answerRead(spec, args, target, slot, scopeVersion);
-    } else if (this.isLeader) {
+    } else {
       this.#reads.park({ spec, args: copyArgs(args), target, slot, scopeVersion });
       this.#host.touched(this);
-    } else {
-      replyError(target, slot, NOT_LEADER);
     }
   }
 
-  #lastBatch(): PendingBatch | null {
-    if (this.#filling.count > 0) return this.#filling;
-    return this.#queued.at(-1) ?? this.#proposed.at(-1) ?? null;
+  /**
+   * Whether the applied state may answer at this moment. The clock is read here, after the command has arrived: a process
+   * that was stopped between two turns would trust a lease that ran out.
+   */
+  #mayReadNow(): boolean {
+    if (this.hasPeers) this.#host.payTicks();
+    return this.raft.leaseValid();
   }
 
   #answerRead(spec: CommandSpec, args: Args, target: ReplyTarget, slot: number, scopeVersion: number): void {
@@ -261,32 +323,27 @@ export class Replica {
       firstKey === 0 ||
       rangeContains(this.descriptor, args.buffer, args.start[firstKey - 1] as number, args.end[firstKey - 1] as number);
     if (isHere) this.#answerRead(spec, args, target, slot, scopeVersion);
-    else this.#host.resubmit(spec, args, target, slot, null);
+    else this.#host.resubmit(spec, args, target, slot, null, null);
   }
 
   #proposeWaiting(): void {
-    const depth = this.descriptor.replicas.length === 1 ? 1 : PIPELINED_BATCHES_MAX;
-    while (this.#proposed.length < depth) {
-      const batch = this.#queued[0] ?? this.#filling;
-      if (batch.count === 0) break;
-      const version = this.#host.nextVersion(batch.count);
+    const proposals = this.#proposals;
+    const depth = isSingle(this.conf) ? 1 : PIPELINED_BATCHES_MAX;
+    while (proposals.inLogCount < depth) {
+      const batch = proposals.next;
+      if (batch === null) break;
+      const version = this.#host.nextVersion(batch.count, this.machine.latestVersion);
       const index = this.raft.propose(batch.seal(version, this.descriptor.epoch.version));
       // Refused: leadership is being handed over, or too much is uncommitted. The batch waits for the next turn.
       if (index < 0) break;
-      batch.index = index as LogIndex;
-      batch.term = this.raft.term;
-      this.#proposed.push(batch);
-      if (batch === this.#filling) this.#filling = new PendingBatch();
-      else this.#queued.shift();
+      proposals.entered(index as LogIndex, this.raft.term, this.#host.nowMs);
     }
   }
 
-  #applyBatch(entry: Entry, data: Buffer): void {
-    const batch = this.#takeProposed(entry);
-    if (batch !== null) this.#host.countPending(BATCH_HEADER_BYTES - data.length - batch.growthBytes);
+  #applyBatch(batch: PendingBatch | null, data: Buffer): void {
     if (batchRangeVersion(data) !== this.descriptor.epoch.version) {
       // Proposed by a leader that did not know of a split before it in the log: all replicas skip it.
-      if (batch !== null) this.#resubmit(batch, data);
+      if (batch !== null) this.#resubmit(batch, data, null);
       return;
     }
     this.#applying = batch;
@@ -294,18 +351,6 @@ export class Replica {
     this.machine.apply(data, this.#listener);
     this.#applying = null;
     this.commandsSinceCheckpoint += batchCount(data);
-  }
-
-  /** The batch that this entry was made of, if it was made here. */
-  #takeProposed(entry: Entry): PendingBatch | null {
-    const first = this.#proposed[0];
-    if (first === undefined || first.index > entry.index) return null;
-    assert(first.index === entry.index, 'replica: a proposed batch was passed over');
-    this.#proposed.shift();
-    if (first.term === entry.term) return first;
-    // Another leader's entry took its place.
-    this.#answerAll(first, NOT_LEADER);
-    return null;
   }
 
   #sinkFor(i: number): ReplySink {
@@ -320,7 +365,7 @@ export class Replica {
     for (; this.#nextRead < batch.reads.length; this.#nextRead++) {
       const { after, read } = batch.reads[this.#nextRead] as (typeof batch.reads)[number];
       if (after > i + 1) break;
-      if (this.raft.leaseValid()) this.#runRead(read);
+      if (this.#mayReadNow()) this.#runRead(read);
       else this.#reads.park(read);
     }
   }
@@ -337,19 +382,16 @@ export class Replica {
     this.descriptor = halves.left;
     const store = this.store.splitAt(split.splitKey, 0, split.splitKey.length);
     this.#host.splitApplied(this, { descriptor: halves.right, store });
-    const waiting = [...this.#queued, this.#filling];
-    this.#queued = [];
-    this.#filling = new PendingBatch();
-    for (const batch of waiting) {
-      this.#host.countPending(BATCH_HEADER_BYTES - batch.bytes - batch.growthBytes);
-      this.#resubmit(batch, batch.seal(0 as Hlc, 0));
-    }
+    for (const batch of this.#proposals.takeWaiting()) this.#resubmit(batch, batch.seal(0 as Hlc, 0), null);
     mine?.done(null);
     this.#host.touched(this);
   }
 
-  /** Sends the commands of a batch that will not be applied, and the reads behind them, on their way again. */
-  #resubmit(batch: PendingBatch, data: Buffer): void {
+  /**
+   * Sends the commands of a batch that will not be applied, and the reads behind them, on their way again. `scope`: for
+   * those without keys; null when the boundaries have changed under them.
+   */
+  #resubmit(batch: PendingBatch, data: Buffer, scope: RangeScope | null): void {
     const command: BatchCommand = {
       op: 0,
       flags: 0,
@@ -361,54 +403,50 @@ export class Replica {
     for (let i = 0; i < batch.count; i++) {
       readCommand(data, command.next, command);
       const target = batch.targets[i];
-      if (target !== null && target !== undefined) this.#resubmitCommand(command, target, batch.slots[i] as number);
+      if (target !== null && target !== undefined) {
+        const spec = commandByOp(command.op);
+        assert(spec !== undefined, 'replica: a batch holds an unknown command');
+        const hasRequestId = (command.flags & COMMAND_HAS_REQUEST_ID) !== 0;
+        this.#sendAgain(spec, command.args, target, batch.slots[i] as number, hasRequestId ? { ...command.requestId } : null, scope);
+      }
       for (; nextRead < batch.reads.length; nextRead++) {
         const { after, read } = batch.reads[nextRead] as (typeof batch.reads)[number];
         if (after > i + 1) break;
-        if (read.scopeVersion !== 0) replyError(read.target, read.slot, RANGE_MOVED);
-        else this.#host.resubmit(read.spec, read.args, read.target, read.slot, null);
+        this.#sendReadAgain(read, scope);
       }
     }
   }
 
-  #resubmitCommand(command: BatchCommand, target: ReplyTarget, slot: number): void {
-    const spec = commandByOp(command.op);
-    assert(spec !== undefined, 'replica: a batch holds an unknown command');
-    // Commands without keys are addressed to a range by whoever gathers their replies; it asks again.
-    if (spec.firstKey === 0) {
-      replyError(target, slot, RANGE_MOVED);
-      return;
-    }
-    const hasRequestId = (command.flags & COMMAND_HAS_REQUEST_ID) !== 0;
-    this.#host.resubmit(spec, command.args, target, slot, hasRequestId ? { ...command.requestId } : null);
+  #sendReadAgain({ spec, args, target, slot, scopeVersion }: ParkedRead, scope: RangeScope | null): void {
+    if (scopeVersion !== 0 && scope === null) replyError(target, slot, RANGE_MOVED);
+    else this.#host.resubmit(spec, args, target, slot, null, scopeVersion === 0 ? null : scope);
   }
 
-  /** This node does not lead (any more): nothing that waits was put into the log. */
-  #refuseWaiting(): void {
-    for (const batch of [...this.#queued, this.#filling]) this.#answerAll(batch, NOT_LEADER);
-    this.#queued = [];
-    this.#filling = new PendingBatch();
-    for (const read of this.#reads.takeAll()) replyError(read.target, read.slot, NOT_LEADER);
+  #sendAgain(
+    spec: CommandSpec,
+    args: Args,
+    target: ReplyTarget,
+    slot: number,
+    requestId: RequestId | null,
+    scope: RangeScope | null,
+  ): void {
+    // Commands without keys are addressed to a range by whoever gathers their replies; it asks again.
+    if (spec.firstKey === 0 && scope === null) replyError(target, slot, RANGE_MOVED);
+    else this.#host.resubmit(spec, args, target, slot, requestId, spec.firstKey === 0 ? scope : null);
+  }
+
+  /** Another member leads, or nobody: what has not entered this log may still enter the leader's. */
+  #leadershipLost(): void {
+    const scope = this.#scope;
+    for (const batch of this.#proposals.takeWaiting()) this.#resubmit(batch, batch.seal(0 as Hlc, 0), scope);
+    for (const read of this.#reads.takeAll()) this.#sendReadAgain(read, scope);
+    this.#abandonAsked();
+  }
+
+  #abandonAsked(): void {
+    this.#asked.abandon();
     const splitting = this.#splitting;
     this.#splitting = null;
     splitting?.done(splitting.inLog ? UNKNOWN_RESULT : NOT_LEADER);
   }
-
-  #answerAll(batch: PendingBatch, text: string): void {
-    this.#host.countPending(BATCH_HEADER_BYTES - batch.bytes - batch.growthBytes);
-    batch.targets.forEach((target, i) => {
-      if (target !== null) replyError(target, batch.slots[i] as number, text);
-    });
-    for (const { read } of batch.reads) replyError(read.target, read.slot, NOT_LEADER);
-  }
-}
-
-const NOT_LEADER = 'NOTLEADER this node does not lead the range of this key; try again';
-const RANGE_MOVED = 'RANGEMOVED the boundaries of the range have changed; try again';
-const UNKNOWN_RESULT =
-  'UNKNOWNRESULT the write was handed to the log and the node stopped before it was confirmed; it may or may not have happened';
-
-function replyError(target: ReplyTarget, slot: number, text: string): void {
-  target.begin(slot).error(text);
-  target.finish(slot);
 }

@@ -27,6 +27,13 @@ export interface RangeDescriptor {
   readonly replicas: readonly RangeReplica[];
 }
 
+/** Restricts a command to one range, as its asker knew it. */
+export interface RangeScope {
+  readonly rangeId: RangeId;
+  /** epoch.version; another one now means that the boundaries have changed. */
+  readonly version: number;
+}
+
 /** Compares left[leftStart, leftEnd) with right as unsigned bytes, shorter first: < 0, 0 or > 0. */
 export function compareBytes(
   left: Buffer,

@@ -23,6 +23,7 @@ import type { Args } from '../../core/kv/args.ts';
 import type { RequestId } from '../../core/kv/batch.ts';
 import { commandBytes, readArgs, readU64, REQUEST_ID_BYTES, writeArgs, writeU64 } from '../../core/kv/batch.ts';
 import type { ReplyProtocol } from '../../core/kv/reply.ts';
+import type { RangeScope } from '../../core/range.ts';
 
 export const FRAME_HEADER_BYTES = 16;
 export const FRAME_REQUEST = 1;
@@ -33,12 +34,6 @@ const FLAG_BEHIND_WRITES = 1;
 const FLAG_REQUEST_ID = 2;
 const FLAG_SCOPE = 4;
 const SCOPE_BYTES = 16;
-
-/** Restricts a command without keys to one range, as its asker knew it. */
-export interface RangeScope {
-  readonly rangeId: RangeId;
-  readonly version: number;
-}
 
 /** A request in place; `args` point into the frame's bytes. */
 export interface RequestFrame {

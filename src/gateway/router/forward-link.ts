@@ -22,7 +22,8 @@ import type { ByteWriter } from '../../codec/byte-writer.ts';
 import { createByteWriter } from '../../codec/byte-writer.ts';
 import { createReplyWriter } from '../../codec/reply-writer.ts';
 import type { Doorbell, RingConsumer, RingProducer } from '../../sharedarraybuffer-ring/index.ts';
-import type { RangeScope, RequestFrame } from './forward-frame.ts';
+import type { RequestFrame } from './forward-frame.ts';
+import type { RangeScope } from '../../core/range.ts';
 import {
   FRAME_HEADER_BYTES,
   FRAME_NOTE,

@@ -12,7 +12,8 @@ import { runKeyless } from '../../core/kv/keyless.ts';
 import type { ReplyTarget } from '../../core/kv/reply.ts';
 import type { CommandSpec } from '../../core/kv/spec.ts';
 import type { CommandRouter, KeySet } from '../ports.ts';
-import type { RangeScope, RequestFrame } from './forward-frame.ts';
+import type { RequestFrame } from './forward-frame.ts';
+import type { RangeScope } from '../../core/range.ts';
 import { gather } from './gather.ts';
 import type { Route, RouteTable } from './route-table.ts';
 

@@ -1,0 +1,66 @@
+/**
+ * Entries that somebody outside of the data path asked for — membership changes, operations on the catalog — and who
+ * waits to hear what became of them. They are rare and repeatable: a refusal goes straight back to the asker.
+ */
+import type { LogIndex, Term } from '../src/core/brands.ts';
+import type { Entry } from '../src/core/raft/types.ts';
+import {
+  REFUSED_CONF_INVALID,
+  REFUSED_CONF_PENDING,
+  REFUSED_NOT_LEADER,
+  REFUSED_TERM_NOT_COMMITTED,
+  REFUSED_TRANSFERRING,
+} from '../src/core/raft/types.ts';
+import { NOT_LEADER, UNKNOWN_RESULT } from './replies.ts';
+
+/** Called once: with an error's text, or null and what applying the entry answered. */
+export type AskedCallback = (error: string | null, answer: Buffer | null) => void;
+
+interface Asked {
+  readonly index: LogIndex;
+  readonly term: Term;
+  readonly done: AskedCallback;
+}
+
+export class AskedEntries {
+  /** In order of their index. */
+  #inLog: Asked[] = [];
+
+  /** `proposed`: what the core answered, an index or a refusal; `term`: the leader's. */
+  add(proposed: number, term: Term, done: AskedCallback): void {
+    if (proposed < 0) done(refusal(proposed), null);
+    else this.#inLog.push({ index: proposed as LogIndex, term, done });
+  }
+
+  /** This committed entry was applied, with this answer. */
+  applied(entry: Entry, answer: Buffer | null): void {
+    const first = this.#inLog[0];
+    if (first === undefined || first.index > entry.index) return;
+    this.#inLog.shift();
+    if (first.term === entry.term) first.done(null, answer);
+    else first.done(NOT_LEADER, null);
+  }
+
+  /** This member no longer leads, or goes: what is in the log may still be applied. */
+  abandon(): void {
+    const inLog = this.#inLog;
+    this.#inLog = [];
+    for (const { done } of inLog) done(UNKNOWN_RESULT, null);
+  }
+}
+
+function refusal(refused: number): string {
+  switch (refused) {
+    case REFUSED_NOT_LEADER:
+      return NOT_LEADER;
+    case REFUSED_TRANSFERRING:
+      return 'ERR leadership of the range is being handed over; try again';
+    case REFUSED_CONF_PENDING:
+    case REFUSED_TERM_NOT_COMMITTED:
+      return 'ERR another membership change of the range is under way; try again when it is done';
+    case REFUSED_CONF_INVALID:
+      return 'ERR the change makes no sense for the members that the range has now; look at them and try again';
+    default:
+      return 'OVERLOADED too much of the range waits to be replicated; nothing was done, try again';
+  }
+}

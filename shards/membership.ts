@@ -1,0 +1,19 @@
+/** What a config entry does to a range's descriptor. */
+import { membersOf } from '../src/core/raft/configuration.ts';
+import type { ConfState } from '../src/core/raft/types.ts';
+import type { RangeDescriptor, RangeReplica } from '../src/core/range.ts';
+
+/** The descriptor after the entry that made `conf` was applied. */
+export function withMembers(descriptor: RangeDescriptor, conf: ConfState): RangeDescriptor {
+  const { epoch } = descriptor;
+  const replicas = [...membersOf(conf)].map((memberId): RangeReplica => {
+    const isVoter = conf.voters.includes(memberId) || conf.votersOutgoing.includes(memberId);
+    return { memberId, role: isVoter ? 'voter' : 'learner' };
+  });
+  return { ...descriptor, epoch: { ...epoch, confVersion: epoch.confVersion + 1 }, replicas };
+}
+
+/** A group whose only voter decides alone: what is durable there is committed. */
+export function isSingle({ voters, votersOutgoing }: ConfState): boolean {
+  return voters.length === 1 && votersOutgoing.length === 0;
+}

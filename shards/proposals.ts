@@ -1,0 +1,120 @@
+/**
+ * One range's writes on their way into the log and through it.
+ *
+ *     add() ─▶ filling ─▶ queued ─▶ next(), entered() ─▶ in the log ─▶ take(entry) ─▶ applied, replies
+ *              (one batch a turn;   (full ones)          (in order of
+ *                                                         their index)
+ *
+ * What waits can still go anywhere. What is in the log has one of three ends: its entry is applied; another leader's
+ * entry took its place (it never happened); or nobody knows within the time that a client waits.
+ */
+import { assert } from '../src/core/assert.ts';
+import type { LogIndex, Term } from '../src/core/brands.ts';
+import type { Args } from '../src/core/kv/args.ts';
+import type { RequestId } from '../src/core/kv/batch.ts';
+import { BATCH_HEADER_BYTES, commandBytes } from '../src/core/kv/batch.ts';
+import type { ReplyTarget } from '../src/core/kv/reply.ts';
+import { limits } from '../src/core/limits.ts';
+import type { Entry } from '../src/core/raft/types.ts';
+import { PendingBatch } from './pending-batch.ts';
+import { NOT_LEADER, UNKNOWN_RESULT } from './replies.ts';
+
+export class Proposals {
+  /** Counts bytes of commands taken (positive) and done with (negative). */
+  readonly #countPending: (bytes: number) => void;
+  #filling = new PendingBatch();
+  /** Full batches, in order, before #filling. */
+  #queued: PendingBatch[] = [];
+  /** In order of their index. */
+  #inLog: PendingBatch[] = [];
+
+  constructor(countPending: (bytes: number) => void) {
+    this.#countPending = countPending;
+  }
+
+  /** `target` is null for commands that the store gives itself. */
+  add(
+    op: number,
+    args: Args,
+    growthBytes: number,
+    target: ReplyTarget | null,
+    slot: number,
+    requestId: RequestId | null,
+  ): void {
+    const bytes = commandBytes(args, requestId !== null);
+    const filling = this.#filling;
+    const isFull =
+      filling.count === limits.batchCommandsMax || (filling.count > 0 && filling.bytes + bytes > limits.batchBytesMax);
+    if (isFull) {
+      this.#queued.push(filling);
+      this.#filling = new PendingBatch();
+    }
+    this.#countPending(bytes + growthBytes);
+    this.#filling.addWrite(op, args, target, slot, requestId);
+    this.#filling.growthBytes += growthBytes;
+  }
+
+  /** The batch with the newest write that is not applied yet. */
+  get last(): PendingBatch | null {
+    if (this.#filling.count > 0) return this.#filling;
+    return this.#queued.at(-1) ?? this.#inLog.at(-1) ?? null;
+  }
+
+  get inLogCount(): number {
+    return this.#inLog.length;
+  }
+
+  /** The batch to be proposed next. */
+  get next(): PendingBatch | null {
+    const batch = this.#queued[0] ?? this.#filling;
+    return batch.count === 0 ? null : batch;
+  }
+
+  /** The next batch has become the log's entry at `index`. */
+  entered(index: LogIndex, term: Term, nowMs: number): void {
+    const batch = this.#queued.shift() ?? this.#filling;
+    if (batch === this.#filling) this.#filling = new PendingBatch();
+    batch.index = index;
+    batch.term = term;
+    batch.enteredAtMs = nowMs;
+    this.#inLog.push(batch);
+  }
+
+  /** The batch that this committed entry was made of, if it was made here; what the entry displaced is refused. */
+  take(entry: Entry): PendingBatch | null {
+    const first = this.#inLog[0];
+    if (first === undefined || first.index > entry.index) return null;
+    assert(first.index === entry.index, 'proposals: a batch in the log was passed over');
+    this.#inLog.shift();
+    this.#countPending(BATCH_HEADER_BYTES - first.bytes - first.growthBytes);
+    if (first.term === entry.term) return first;
+    first.answerAll(NOT_LEADER);
+    return null;
+  }
+
+  /** Takes out what has not entered the log. */
+  takeWaiting(): PendingBatch[] {
+    const waiting = this.#filling.count > 0 ? [...this.#queued, this.#filling] : this.#queued;
+    for (const batch of waiting) this.#countPending(BATCH_HEADER_BYTES - batch.bytes - batch.growthBytes);
+    this.#queued = [];
+    this.#filling = new PendingBatch();
+    return waiting;
+  }
+
+  /** Tells whoever waits for a batch that entered the log before `timeMs` that its end is not known. */
+  giveUpBefore(timeMs: number): void {
+    for (const batch of this.#inLog) {
+      if (batch.enteredAtMs >= timeMs) return;
+      batch.answerAll(UNKNOWN_RESULT);
+    }
+  }
+
+  /** Nothing of this log will be applied here any more. */
+  abandon(): void {
+    for (const batch of this.#inLog) {
+      this.#countPending(BATCH_HEADER_BYTES - batch.bytes - batch.growthBytes);
+      batch.answerAll(UNKNOWN_RESULT);
+    }
+    this.#inLog = [];
+  }
+}
