@@ -99,7 +99,7 @@ export class Checkpointer {
 
   async #run(replica: Replica): Promise<void> {
     const { write, schedule, onError } = this.#options;
-    const { descriptor, store, machine, raft, appliedTerm } = replica;
+    const { descriptor, store, machine, raft, appliedTerm, conf } = replica;
     const { rangeId } = descriptor;
     const { appliedIndex } = raft;
     this.#isRunning = true;
@@ -111,7 +111,7 @@ export class Checkpointer {
         appliedIndex,
         appliedTerm,
         latestVersion: machine.latestVersion,
-        meta: encodeRangeMeta({ descriptor, conf: raft.status().conf, sessions: machine.encodeSessions() }),
+        meta: encodeRangeMeta({ descriptor, conf, sessions: machine.encodeSessions() }),
       });
       replica.bytesSinceCheckpoint -= bytesSinceCheckpoint;
       replica.commandsSinceCheckpoint -= commandsSinceCheckpoint;

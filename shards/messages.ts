@@ -20,7 +20,7 @@
 import type { MemberId, RangeId, Term, LogIndex } from '../src/core/brands.ts';
 import type { CatalogResult } from '../src/core/catalog/types.ts';
 import type { ConfChangeStep } from '../src/core/raft/types.ts';
-import type { RangeDescriptor } from '../src/core/range.ts';
+import type { RangeDescriptor, Route } from '../src/core/range.ts';
 import type { LogFormat, LogLevel } from '../src/observe/log.ts';
 import type { FrozenStore } from '../src/engine/engine.ts';
 import type { CheckpointInfo } from '../src/storage/checkpoint/index.ts';
@@ -37,6 +37,8 @@ export interface WorkerOptions {
   readonly maxMemoryBytes: number;
   readonly maxValueBytes: number;
   readonly maxRecoverySeconds: number;
+  readonly electionTimeoutMs: number;
+  readonly heartbeatIntervalMs: number;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
 }
@@ -61,11 +63,6 @@ export interface WorkerBoot {
   readonly metricsAreas: readonly SharedArrayBuffer[];
   readonly scanCursors: SharedArrayBuffer;
   readonly startedAtMs: number;
-}
-
-export interface RouteMessage {
-  readonly range: RangeDescriptor;
-  readonly workerIndex: number;
 }
 
 export interface WorkerPorts {
@@ -125,7 +122,7 @@ export interface RangeReport {
 }
 
 export type ToWorker =
-  | { readonly type: 'routes'; readonly routes: readonly RouteMessage[] }
+  | { readonly type: 'routes'; readonly routes: readonly Route[] }
   | { readonly type: 'topology'; readonly ports: readonly number[] }
   | { readonly type: 'listen'; readonly nativePort: number; readonly respPort: number }
   | { readonly type: 'split'; readonly id: number; readonly key: Uint8Array; readonly newRangeId: number }
@@ -180,7 +177,7 @@ export type ClusterToWorker =
 export type FromWorker =
   | { readonly type: 'recovered' }
   | { readonly type: 'listening'; readonly ports: WorkerPorts }
-  | { readonly type: 'ranges'; readonly routes: readonly RouteMessage[] }
+  | { readonly type: 'ranges'; readonly routes: readonly Route[] }
   | { readonly type: 'askSplit'; readonly id: number; readonly key: Uint8Array }
   | { readonly type: 'splitDone'; readonly id: number; readonly error: string | null }
   | {
@@ -212,9 +209,9 @@ export type FromWorker =
   | { readonly type: 'stopped' };
 
 /** Bytes that crossed a thread come as plain arrays: makes Buffers of them again. */
-export function reviveRoutes(routes: readonly RouteMessage[]): RouteMessage[] {
-  return routes.map(({ range, workerIndex }) => ({
-    workerIndex,
+export function reviveRoutes(routes: readonly Route[]): Route[] {
+  return routes.map(({ range, ...route }) => ({
+    ...route,
     range: {
       ...range,
       startKey: asBuffer(range.startKey),

@@ -5,13 +5,25 @@
  *     targets              ^ target 0   ^ target 1   ^ target 2
  *     reads                            ^ a read behind command 0        (read-your-writes inside a connection)
  */
+import { assert } from '../src/core/assert.ts';
 import type { Hlc, LogIndex, Term } from '../src/core/brands.ts';
 import type { Args } from '../src/core/kv/args.ts';
-import type { RequestId } from '../src/core/kv/batch.ts';
-import { BATCH_HEADER_BYTES, commandBytes, writeBatchHeader, writeCommand } from '../src/core/kv/batch.ts';
+import { createArgs } from '../src/core/kv/args.ts';
+import type { BatchCommand, RequestId } from '../src/core/kv/batch.ts';
+import {
+  BATCH_HEADER_BYTES,
+  COMMAND_HAS_REQUEST_ID,
+  commandBytes,
+  readCommand,
+  writeBatchHeader,
+  writeCommand,
+} from '../src/core/kv/batch.ts';
 import type { ReplyTarget } from '../src/core/kv/reply.ts';
+import { replyError } from '../src/core/kv/reply.ts';
+import type { CommandSpec } from '../src/core/kv/spec.ts';
+import { commandByOp } from '../src/core/kv/table.ts';
 import type { ParkedRead } from './parked-reads.ts';
-import { NOT_LEADER, replyError } from './replies.ts';
+import { NOT_LEADER } from './replies.ts';
 
 const INITIAL_BYTES = 4096;
 
@@ -19,6 +31,12 @@ export interface WaitingRead {
   /** The read sees the effects of the batch's first `after` commands and of no later one. */
   readonly after: number;
   readonly read: ParkedRead;
+}
+
+export interface BatchTakers {
+  /** `args` are valid only during the call. */
+  write(spec: CommandSpec, args: Args, target: ReplyTarget, slot: number, requestId: RequestId | null): void;
+  read(read: ParkedRead): void;
 }
 
 export class PendingBatch {
@@ -65,6 +83,33 @@ export class PendingBatch {
     }
     for (const { read } of this.reads) replyError(read.target, read.slot, NOT_LEADER);
     this.reads = [];
+  }
+
+  /** Hands out all writes, and between them the reads, in their order. Nothing of the batch was or will be applied. */
+  takeApart(takers: BatchTakers): void {
+    const command: BatchCommand = {
+      op: 0,
+      flags: 0,
+      requestId: { clientId: 0, sequence: 0, floor: 0 },
+      args: createArgs(),
+      next: BATCH_HEADER_BYTES,
+    };
+    let nextRead = 0;
+    for (let i = 0; i < this.count; i++) {
+      readCommand(this.#buffer, command.next, command);
+      const target = this.targets[i] ?? null;
+      if (target !== null) {
+        const spec = commandByOp(command.op);
+        assert(spec !== undefined, 'a batch holds known commands');
+        const requestId = (command.flags & COMMAND_HAS_REQUEST_ID) === 0 ? null : { ...command.requestId };
+        takers.write(spec, command.args, target, this.slots[i] as number, requestId);
+      }
+      for (; nextRead < this.reads.length; nextRead++) {
+        const { after, read } = this.reads[nextRead] as WaitingRead;
+        if (after > i + 1) break;
+        takers.read(read);
+      }
+    }
   }
 
   #grow(needed: number): void {

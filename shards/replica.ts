@@ -18,23 +18,13 @@
 import { assert } from '../src/core/assert.ts';
 import type { Hlc, LogIndex, Term } from '../src/core/brands.ts';
 import type { Args } from '../src/core/kv/args.ts';
-import { copyArgs, createArgs } from '../src/core/kv/args.ts';
-import type { BatchCommand, RequestId } from '../src/core/kv/batch.ts';
-import {
-  BATCH_HEADER_BYTES,
-  BATCH_KIND,
-  batchCount,
-  batchRangeVersion,
-  COMMAND_HAS_REQUEST_ID,
-  commandBytes,
-  readCommand,
-} from '../src/core/kv/batch.ts';
+import { copyArgs } from '../src/core/kv/args.ts';
+import type { RequestId } from '../src/core/kv/batch.ts';
+import { BATCH_KIND, batchCount, batchRangeVersion, commandBytes } from '../src/core/kv/batch.ts';
 import type { ReplySink, ReplyTarget } from '../src/core/kv/reply.ts';
-import { discardReply } from '../src/core/kv/reply.ts';
+import { discardReply, replyError } from '../src/core/kv/reply.ts';
 import type { CommandSpec } from '../src/core/kv/spec.ts';
 import type { ApplyListener, StateMachine } from '../src/core/kv/state-machine.ts';
-import { commandByOp } from '../src/core/kv/table.ts';
-import { limits } from '../src/core/limits.ts';
 import type { RangeDescriptor, RangeScope } from '../src/core/range.ts';
 import { rangeContains } from '../src/core/range.ts';
 import { decodeConfEntry } from '../src/core/raft/configuration.ts';
@@ -50,7 +40,7 @@ import { ParkedReads } from './parked-reads.ts';
 import type { ParkedRead } from './parked-reads.ts';
 import type { PendingBatch } from './pending-batch.ts';
 import { Proposals } from './proposals.ts';
-import { NOT_LEADER, RANGE_MOVED, replyError, UNKNOWN_RESULT } from './replies.ts';
+import { NOT_LEADER, RANGE_MOVED, UNKNOWN_RESULT } from './replies.ts';
 
 /** What a replica asks of the thread that it lives in. */
 export interface ReplicaHost {
@@ -270,13 +260,7 @@ export class Replica {
     return this.appliedTerm === this.raft.term;
   }
 
-  #submitWrite(
-    spec: CommandSpec,
-    args: Args,
-    target: ReplyTarget,
-    slot: number,
-    requestId: RequestId | null,
-  ): void {
+  #submitWrite(spec: CommandSpec, args: Args, target: ReplyTarget, slot: number, requestId: RequestId | null): void {
     const growthBytes = this.machine.growthBytes(spec, args, this.#host.nowMs);
     const refused = this.#host.refuseWrite(spec, commandBytes(args, requestId !== null) + growthBytes);
     if (refused !== null) {
@@ -343,7 +327,7 @@ export class Replica {
   #applyBatch(batch: PendingBatch | null, data: Buffer): void {
     if (batchRangeVersion(data) !== this.descriptor.epoch.version) {
       // Proposed by a leader that did not know of a split before it in the log: all replicas skip it.
-      if (batch !== null) this.#resubmit(batch, data, null);
+      if (batch !== null) this.#resubmit(batch, null);
       return;
     }
     this.#applying = batch;
@@ -382,7 +366,7 @@ export class Replica {
     this.descriptor = halves.left;
     const store = this.store.splitAt(split.splitKey, 0, split.splitKey.length);
     this.#host.splitApplied(this, { descriptor: halves.right, store });
-    for (const batch of this.#proposals.takeWaiting()) this.#resubmit(batch, batch.seal(0 as Hlc, 0), null);
+    for (const batch of this.#proposals.takeWaiting()) this.#resubmit(batch, null);
     mine?.done(null);
     this.#host.touched(this);
   }
@@ -391,30 +375,11 @@ export class Replica {
    * Sends the commands of a batch that will not be applied, and the reads behind them, on their way again. `scope`: for
    * those without keys; null when the boundaries have changed under them.
    */
-  #resubmit(batch: PendingBatch, data: Buffer, scope: RangeScope | null): void {
-    const command: BatchCommand = {
-      op: 0,
-      flags: 0,
-      requestId: { clientId: 0, sequence: 0, floor: 0 },
-      args: createArgs(),
-      next: BATCH_HEADER_BYTES,
-    };
-    let nextRead = 0;
-    for (let i = 0; i < batch.count; i++) {
-      readCommand(data, command.next, command);
-      const target = batch.targets[i];
-      if (target !== null && target !== undefined) {
-        const spec = commandByOp(command.op);
-        assert(spec !== undefined, 'replica: a batch holds an unknown command');
-        const hasRequestId = (command.flags & COMMAND_HAS_REQUEST_ID) !== 0;
-        this.#sendAgain(spec, command.args, target, batch.slots[i] as number, hasRequestId ? { ...command.requestId } : null, scope);
-      }
-      for (; nextRead < batch.reads.length; nextRead++) {
-        const { after, read } = batch.reads[nextRead] as (typeof batch.reads)[number];
-        if (after > i + 1) break;
-        this.#sendReadAgain(read, scope);
-      }
-    }
+  #resubmit(batch: PendingBatch, scope: RangeScope | null): void {
+    batch.takeApart({
+      write: (spec, args, target, slot, requestId) => this.#sendAgain(spec, args, target, slot, requestId, scope),
+      read: (read) => this.#sendReadAgain(read, scope),
+    });
   }
 
   #sendReadAgain({ spec, args, target, slot, scopeVersion }: ParkedRead, scope: RangeScope | null): void {
@@ -438,7 +403,7 @@ export class Replica {
   /** Another member leads, or nobody: what has not entered this log may still enter the leader's. */
   #leadershipLost(): void {
     const scope = this.#scope;
-    for (const batch of this.#proposals.takeWaiting()) this.#resubmit(batch, batch.seal(0 as Hlc, 0), scope);
+    for (const batch of this.#proposals.takeWaiting()) this.#resubmit(batch, scope);
     for (const read of this.#reads.takeAll()) this.#sendReadAgain(read, scope);
     this.#abandonAsked();
   }

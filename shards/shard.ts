@@ -11,7 +11,7 @@ import type { CommandSpec } from '../src/core/kv/spec.ts';
 import { createStateMachine } from '../src/core/kv/state-machine.ts';
 import { requireCommand } from '../src/core/kv/table.ts';
 import { createPrng } from '../src/core/prng.ts';
-import type { RangeDescriptor } from '../src/core/range.ts';
+import type { RangeDescriptor, RangeScope, Route } from '../src/core/range.ts';
 import { rangeContains } from '../src/core/range.ts';
 import { nodeOf } from '../src/core/member.ts';
 import { Raft } from '../src/core/raft/raft.ts';
@@ -23,6 +23,7 @@ import { FIRST_INDEX, FIRST_TERM } from './entry.ts';
 import type { ExpiryCycle } from './expiry.ts';
 import { createExpiryCycle } from './expiry.ts';
 import { ShardHost } from './host.ts';
+import { isSingle } from './membership.ts';
 import type { RangeLog } from './log.ts';
 import type { RecoveredRange } from './recovery.ts';
 import { Replica } from './replica.ts';
@@ -38,9 +39,18 @@ export interface ShardPorts {
     target: ReplyTarget,
     slot: number,
     requestId: RequestId | null,
+    scope: RangeScope | null,
   ) => void;
-  /** The worker's ranges have changed; all of them are given. */
-  readonly rangesChanged: (ranges: readonly RangeDescriptor[]) => void;
+  readonly awaitLeader: (
+    spec: CommandSpec,
+    args: Args,
+    target: ReplyTarget,
+    slot: number,
+    requestId: RequestId | null,
+    scope: RangeScope,
+  ) => void;
+  /** The worker's ranges, or their leaders, have changed; all of them are given. */
+  readonly rangesChanged: (routes: readonly Route[]) => void;
   readonly writeCheckpoint: (frozen: FrozenStore, info: CheckpointInfo) => Promise<void>;
   readonly checkpointFailed: (rangeId: RangeId, error: unknown) => void;
   readonly schedule: () => void;
@@ -51,6 +61,10 @@ export interface ShardOptions {
   readonly seed: number;
   readonly valueBytesMax: number;
   readonly maxRecoverySeconds: number;
+  readonly tickMs: number;
+  /** A follower waits one to two times so many ticks before it stands for election. */
+  readonly electionTicks: number;
+  readonly requestTimeoutMs: number;
 }
 
 export class Shard {
@@ -63,17 +77,20 @@ export class Shard {
   constructor(options: ShardOptions, ports: ShardPorts) {
     this.#options = options;
     this.#ports = ports;
-    this.host = new ShardHost({
+    this.host = new ShardHost(options, {
       log: ports.log,
       send: (_, messages) => assert(messages.length === 0, 'shard: a group of one has nobody to write to'),
       refuseWrites: ports.refuseWrites,
       hasMemory: ports.hasMemory,
       resubmit: ports.resubmit,
+      awaitLeader: ports.awaitLeader,
       createSibling: (left, descriptor, store) => this.#sibling(left, descriptor, store),
-      rangesChanged: ([left, right]) => {
-        this.#checkpointer.split(left?.descriptor.rangeId as RangeId, right?.descriptor.rangeId as RangeId);
-        ports.rangesChanged(this.descriptors);
-      },
+      splitApplied: (left, right) => this.#checkpointer.split(left.descriptor.rangeId, right.descriptor.rangeId),
+      rangesChanged: () => ports.rangesChanged(this.routes),
+      receiveUnknown: () => assert(false, 'shard: a group of one hears from nobody'),
+      sendSnapshots: () => assert(false, 'shard: a group of one has no followers'),
+      replicaRemoved: () => assert(false, 'shard: a group of one keeps its member'),
+      monotonicMs: () => performance.now(),
     });
     this.#checkpointer = new Checkpointer({
       maxRecoverySeconds: options.maxRecoverySeconds,
@@ -85,8 +102,10 @@ export class Shard {
     });
   }
 
-  get descriptors(): RangeDescriptor[] {
-    return [...this.host.replicas.values()].map(({ descriptor }) => descriptor);
+  get routes(): Route[] {
+    return [...this.host.replicas.values()].map(({ descriptor, raft }) => {
+      return { range: descriptor, leader: raft.leader, term: raft.term };
+    });
   }
 
   /** Keys present, expired ones that nobody has deleted yet included. */
@@ -107,11 +126,12 @@ export class Shard {
       hardState,
       tail,
     );
-    const replica = new Replica(this.host, { descriptor, raft, store, machine, appliedTerm });
+    const replica = new Replica(this.host, { descriptor, raft, store, machine, appliedTerm, conf });
     replica.bytesSinceCheckpoint = range.replayedBytes;
     replica.commandsSinceCheckpoint = range.replayedCommands;
+    // Nobody else could be elected, so there is nothing to wait for.
+    if (isSingle(conf)) raft.campaign();
     this.host.add(replica);
-    raft.campaign();
   }
 
   /** All work of one turn of the loop. */
@@ -158,9 +178,11 @@ export class Shard {
       latestVersion: left.machine.latestVersion as Hlc,
     });
     const hardState = { term: FIRST_TERM, vote: 0 as MemberId, commit: FIRST_INDEX };
-    const raft = this.#raft(left.raft.id, left.raft.status().conf, FIRST_INDEX, FIRST_TERM, hardState, []);
-    raft.campaign();
-    return new Replica(this.host, { descriptor, raft, store, machine, appliedTerm: FIRST_TERM });
+    const { conf } = left;
+    const raft = this.#raft(left.raft.id, conf, FIRST_INDEX, FIRST_TERM, hardState, []);
+    // The others cut their ranges a little later; where the left half is led, the right one is ready first.
+    if (left.isLeader) raft.campaign();
+    return new Replica(this.host, { descriptor, raft, store, machine, appliedTerm: FIRST_TERM, conf });
   }
 
   #raft(
@@ -174,6 +196,7 @@ export class Shard {
     return new Raft({
       id,
       prng: createPrng(this.#options.seed + this.host.replicas.size),
+      electionTicks: this.#options.electionTicks,
       log: { snapshotIndex, snapshotTerm, conf, entries, hardState, applied: snapshotIndex },
     });
   }

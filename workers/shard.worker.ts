@@ -3,8 +3,8 @@
  * to the main thread.
  */
 import { parentPort, workerData } from 'node:worker_threads';
-import type { NodeId, RangeId } from '../src/core/brands.ts';
-import type { RangeDescriptor } from '../src/core/range.ts';
+import type { NodeId } from '../src/core/brands.ts';
+import type { Route } from '../src/core/range.ts';
 import { MemoryArena } from '../src/engine/memory/arena.ts';
 import { Gateway } from '../src/gateway/gateway.ts';
 import { createClientServers } from '../src/gateway/client-servers.ts';
@@ -19,12 +19,12 @@ import { WalAppender } from '../src/storage/wal/record.ts';
 import { WalStatusWords } from '../src/storage/wal/status.ts';
 import { RangeLog, refusalOf } from '../shards/log.ts';
 import { arenaBytes, createMemoryGauge } from '../shards/memory-gauge.ts';
-import type { FromWorker, ToWorker, WorkerBoot } from '../shards/messages.ts';
-import { asBuffer, reviveRoutes } from '../shards/messages.ts';
+import type { FromWorker, WorkerBoot } from '../shards/messages.ts';
 import { Requests } from '../shards/requests.ts';
 import { recoverRanges } from '../shards/recovery.ts';
 import { Shard } from '../shards/shard.ts';
 import { TurnLoop } from '../shards/turn-loop.ts';
+import { handleMessages } from './shard-messages.ts';
 
 const boot = workerData as WorkerBoot & { readonly links: readonly LinkEnd[] };
 const main = parentPort;
@@ -39,6 +39,8 @@ const ring = new RingProducer(boot.walRing, new Doorbell(boot.walDoorbell));
 const requests = new Requests();
 /** Pages of deleted data given back in one turn: about half a millisecond. */
 const RECLAIM_STEPS = 1000;
+/** How long a command may wait for a leader, and a write in the log for its end. */
+const REQUEST_TIMEOUT_MS = 5000;
 const send = (message: FromWorker): void => main.postMessage(message);
 
 const loop = new TurnLoop({
@@ -57,12 +59,16 @@ const shard = new Shard(
     seed: Date.now() + workerIndex,
     valueBytesMax: options.maxValueBytes,
     maxRecoverySeconds: options.maxRecoverySeconds,
+    tickMs: options.heartbeatIntervalMs,
+    electionTicks: Math.ceil(options.electionTimeoutMs / options.heartbeatIntervalMs),
+    requestTimeoutMs: REQUEST_TIMEOUT_MS,
   },
   {
     log: new RangeLog(new WalAppender(ring, { status: wal })),
     refuseWrites: () => refusalOf(wal.status),
     hasMemory: (bytes) => memory.hasRoom(bytes),
-    resubmit: (spec, args, target, slot, requestId) => gateway.router.submit(spec, args, target, slot, requestId),
+    resubmit: (...command) => gateway.router.submitAgain(...command),
+    awaitLeader: (...command) => gateway.router.awaitLeader(...command),
     rangesChanged: announceRanges,
     writeCheckpoint: (frozen, info) =>
       requests
@@ -80,6 +86,7 @@ const shard = new Shard(
 );
 
 const gateway = new Gateway({
+  nodeId: options.nodeId as NodeId,
   workerIndex,
   workerCount,
   doorbells: boot.doorbells,
@@ -87,6 +94,8 @@ const gateway = new Gateway({
   scanCursors: boot.scanCursors,
   localRange: (rangeId) => shard.host.replicas.get(rangeId),
   nowMs: Date.now,
+  monotonicMs: () => performance.now(),
+  leaderWaitMs: REQUEST_TIMEOUT_MS,
   onForward: () => metrics.add(slots.commandsForwarded, 1),
   schedule: loop.schedule,
 });
@@ -109,37 +118,11 @@ function turn(): void {
 }
 
 /** Tells this worker's router at once, and the others by way of the main thread. */
-function announceRanges(ranges: readonly RangeDescriptor[]): void {
-  const routes = ranges.map((range) => ({ range, workerIndex }));
+function announceRanges(routes: readonly Route[]): void {
   gateway.learn(routes);
-  metrics.set(slots.ranges, ranges.length);
+  metrics.set(slots.ranges, routes.length);
   send({ type: 'ranges', routes });
 }
-
-const handlers: { readonly [T in ToWorker['type']]: (message: Extract<ToWorker, { type: T }>) => void } = {
-  routes: ({ routes }) => gateway.learn(reviveRoutes(routes)),
-  topology: ({ ports }) => servers.setTopology(ports),
-  listen: ({ nativePort, respPort }) =>
-    void servers.listen(nativePort, respPort).then(
-      (ports) => send({ type: 'listening', ports }),
-      (error: Error) => send({ type: 'failed', message: error.message }),
-    ),
-  split: ({ id, key, newRangeId }) =>
-    shard.split(asBuffer(key), newRangeId as RangeId, (error) => send({ type: 'splitDone', id, error })),
-  splitAnswer: ({ id, error }) => requests.answer(id, error, 0),
-  checkpointDone: ({ id, error, bytes }) => requests.answer(id, error, bytes),
-  holdBack: ({ rangeIds }) => shard.holdBack(rangeIds as RangeId[]),
-  stop: () => {
-    servers.close();
-    loop.schedule();
-    const quiet = setInterval(() => {
-      if (shard.host.pendingBytes > 0 || gateway.inFlight > 0) return;
-      clearInterval(quiet);
-      loop.stop();
-      send({ type: 'stopped' });
-    }, 5);
-  },
-};
 
 const startedMs = performance.now();
 const recovered = recoverRanges({
@@ -153,13 +136,17 @@ const recovered = recoverRanges({
 });
 for (const range of recovered) shard.adopt(range);
 memory.update();
-announceRanges(shard.descriptors);
+announceRanges(shard.routes);
 metrics.set(slots.recoverySeconds, (performance.now() - startedMs) / 1000);
 send({ type: 'recovered' });
-main.on('message', (message: ToWorker) => (handlers[message.type] as (message: ToWorker) => void)(message));
+main.on('message', handleMessages({ shard, gateway, servers, requests, loop, send }));
 setInterval(() => {
   shard.expireSome();
+  gateway.router.expireWaiting();
   metrics.set(slots.keys, shard.keyCount);
 }, 100).unref();
+setInterval(() => {
+  if (shard.host.needsTicks) loop.schedule();
+}, options.heartbeatIntervalMs).unref();
 watchStalls((seconds) => metrics.set(slots.eventLoopStallMaxSeconds, seconds));
 loop.schedule();

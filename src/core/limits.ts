@@ -29,6 +29,8 @@ export const limits = {
   forwardInlineBytesMax: 256 * KiB,
   /** Frames that wait for room in the ring to another worker; beyond, requests are refused. */
   forwardBacklogBytesMax: 64 * MiB,
+  /** Commands of one worker that wait for a range to have a leader; beyond, they are refused. One always waits. */
+  waitingBytesMax: 64 * MiB,
   /** Raft entry in the making: when a range's pending batch reaches this, it is proposed at once. */
   batchBytesMax: 1 * MiB,
   /** Commands of one worker that are taken and not yet applied; beyond, writes are refused. One always goes. */

@@ -2,7 +2,7 @@
  * A range: one slice of the key space and who holds it. Descriptors live in the ranges themselves and change only by
  * Raft entries of that range; every other copy (routers, clients) is a guess that the epoch proves or refutes.
  */
-import type { MemberId, RangeId } from './brands.ts';
+import type { MemberId, RangeId, Term } from './brands.ts';
 
 export interface RangeEpoch {
   /** Counts membership changes: one for each config entry applied. */
@@ -25,6 +25,15 @@ export interface RangeDescriptor {
   readonly endKey: Buffer | null;
   readonly epoch: RangeEpoch;
   readonly replicas: readonly RangeReplica[];
+}
+
+/** A range and who leads it, as far as somebody knows. */
+export interface Route {
+  readonly range: RangeDescriptor;
+  /** 0 = nobody is known to lead. */
+  readonly leader: MemberId;
+  /** The leader's, or the newest that is known of. */
+  readonly term: Term;
 }
 
 /** Restricts a command to one range, as its asker knew it. */

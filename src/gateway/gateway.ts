@@ -3,16 +3,16 @@
  * the servers of both protocols, and what is to be sent at the end of a turn.
  */
 import type { MessagePort } from 'node:worker_threads';
-import type { RangeId } from '../core/brands.ts';
+import type { NodeId, RangeId } from '../core/brands.ts';
 import type { ReplyTarget } from '../core/kv/reply.ts';
 import { commandByOp } from '../core/kv/table.ts';
+import type { Route } from '../core/range.ts';
 import type { FlushQueue } from '../net/flush-queue.ts';
 import { createFlushQueue } from '../net/flush-queue.ts';
 import { Doorbell, RingConsumer, RingProducer } from '../sharedarraybuffer-ring/index.ts';
 import { CursorTable } from './router/cursor-table.ts';
 import type { RequestFrame } from './router/forward-frame.ts';
 import { ForwardLink } from './router/forward-link.ts';
-import type { Route } from './router/route-table.ts';
 import { RouteTable } from './router/route-table.ts';
 import type { LocalRange } from './router/router.ts';
 import { Router } from './router/router.ts';
@@ -30,6 +30,7 @@ export interface LinkEnd {
 }
 
 export interface GatewayOptions {
+  readonly nodeId: NodeId;
   readonly workerIndex: number;
   readonly workerCount: number;
   /** Doorbells of all endpoints. */
@@ -38,6 +39,10 @@ export interface GatewayOptions {
   readonly scanCursors: SharedArrayBuffer;
   readonly localRange: (rangeId: RangeId) => LocalRange | undefined;
   readonly nowMs: () => number;
+  /** Monotonic clock, milliseconds. */
+  readonly monotonicMs: () => number;
+  /** How long a command may wait for its range to have a leader. */
+  readonly leaderWaitMs: number;
   readonly onForward: () => void;
   /** Asks for a turn of the loop. */
   readonly schedule: () => void;
@@ -51,18 +56,21 @@ export class Gateway {
   readonly #schedule: () => void;
 
   constructor(options: GatewayOptions) {
-    const { workerIndex, workerCount, doorbells, scanCursors, localRange, nowMs, onForward, schedule } = options;
+    const { workerIndex, workerCount, doorbells, scanCursors, onForward, schedule } = options;
     const execute = (frame: RequestFrame, target: ReplyTarget): void => this.router.execute(frame, target);
     const links = options.links.map((end) => ({ peer: end.peer, link: connectLink(end, doorbells, execute) }));
     this.#links = links.map(({ link }) => link);
     this.#schedule = schedule;
     this.flushQueue = createFlushQueue(schedule);
     this.router = new Router({
+      nodeId: options.nodeId,
       table: this.table,
-      localRange,
+      localRange: options.localRange,
       remotes: Array.from({ length: workerCount }, (_, i) => links.find(({ peer }) => peer === i)?.link ?? null),
       walk: createWalk(new CursorTable(scanCursors, workerIndex, workerCount)),
-      nowMs,
+      nowMs: options.nowMs,
+      monotonicMs: options.monotonicMs,
+      leaderWaitMs: options.leaderWaitMs,
       commandByOp,
       onForward: () => {
         onForward();
@@ -74,6 +82,8 @@ export class Gateway {
   /** Takes what is known of ranges' places. */
   learn(routes: readonly Route[]): void {
     this.table.update(routes);
+    this.router.routesChanged();
+    this.#schedule();
   }
 
   /** Runs what other workers sent. */

@@ -34,6 +34,7 @@ import { assert } from '../core/assert.ts';
 import { SkerryError } from '../core/errors.ts';
 import type { ReplySink, ReplyTarget } from '../core/kv/reply.ts';
 import { commandByOp } from '../core/kv/table.ts';
+import { workerOf } from '../core/member.ts';
 import { connectLink } from '../gateway/gateway.ts';
 import type { ForwardLink } from '../gateway/router/forward-link.ts';
 import { Doorbell } from '../sharedarraybuffer-ring/index.ts';
@@ -163,12 +164,12 @@ class EmbeddedTransport implements Transport {
     return {
       generation: this.#generation,
       workers: this.#links.map(() => ({ host: '', port: 0 })),
-      ranges: this.#endpoint.routes().map(({ range, workerIndex }) => ({
+      ranges: this.#endpoint.routes().map(({ range, leader }) => ({
         rangeId: range.rangeId,
         startKey: range.startKey,
         endKey: range.endKey,
         epoch: range.epoch,
-        workerIndex,
+        workerIndex: workerOf(leader) % this.#links.length,
       })),
     };
   }

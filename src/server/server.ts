@@ -8,8 +8,10 @@ import type { MessagePort } from 'node:worker_threads';
 import { Piscina } from 'piscina';
 import type { NodeId } from '../core/brands.ts';
 import { FatalError, SkerryError } from '../core/errors.ts';
-import { workerOf } from '../core/member.ts';
+import { nodeOf, workerOf } from '../core/member.ts';
+import type { Route } from '../core/range.ts';
 import { createCursorTable } from '../gateway/router/cursor-table.ts';
+import { RouteTable } from '../gateway/router/route-table.ts';
 import type { LinkEnd } from '../gateway/gateway.ts';
 import type { AdminServer } from '../gateway/http/admin-server.ts';
 import { startAdminServer } from '../gateway/http/admin-server.ts';
@@ -20,7 +22,7 @@ import { nodeDisk } from '../storage/disk.ts';
 import type { DiskLock } from '../storage/disk.ts';
 import { createIoPool, startWal } from '../storage/wal/pool.ts';
 import type { WalHandle } from '../storage/wal/pool.ts';
-import type { FromWorker, RouteMessage, ToWorker, WorkerBoot } from '../../shards/messages.ts';
+import type { FromWorker, ToWorker, WorkerBoot } from '../../shards/messages.ts';
 import { reviveRoutes } from '../../shards/messages.ts';
 import { DataDir } from './data-dir.ts';
 import { createLinks } from './links.ts';
@@ -69,8 +71,8 @@ class Node implements RunningServer {
   #wal: WalHandle | null = null;
   #http: AdminServer | null = null;
   #workers: WorkerThread[] = [];
-  #routes: RouteMessage[] = [];
-  #routeListeners: ((routes: readonly RouteMessage[]) => void)[] = [];
+  readonly #table = new RouteTable();
+  #routeListeners: ((routes: readonly Route[]) => void)[] = [];
   #nextRangeId = 1;
   readonly #splits = new Map<number, (error: string | null) => void>();
   #nextSplit = 1;
@@ -143,8 +145,8 @@ class Node implements RunningServer {
     this.#phase = 'ready';
   }
 
-  ranges(): readonly RouteMessage[] {
-    return this.#routes;
+  ranges(): readonly Route[] {
+    return this.#table.routes;
   }
 
   splitRange(key: Buffer): Promise<void> {
@@ -169,12 +171,13 @@ class Node implements RunningServer {
       maxMemoryBytes: memory.maxMemoryBytes,
       diskFull: this.#isDiskFull,
       addresses: this.#addresses,
-      ranges: this.#routes.map(({ range, workerIndex }) => ({
+      ranges: this.#table.routes.map(({ range, leader }) => ({
         rangeId: range.rangeId,
         startKey: range.startKey.toString('latin1'),
         endKey: range.endKey?.toString('latin1') ?? null,
         epoch: range.epoch,
-        workerIndex,
+        leader: nodeOf(leader),
+        workerIndex: workerOf(leader) % threads.workers,
       })),
       metrics: this.#metrics.summary(),
     };
@@ -240,7 +243,7 @@ class Node implements RunningServer {
     rings: readonly SharedArrayBuffer[],
     links: readonly (readonly LinkEnd[])[],
   ): Promise<void> {
-    const { node, network, memory, recovery, threads, log } = this.#settings;
+    const { node, network, memory, raft, recovery, threads, log } = this.#settings;
     const found = this.#dir.findCheckpoints(node.nodeId as NodeId);
     const ids = [...found.map(({ rangeId }) => rangeId), ...wal.recovery.ranges.keys()];
     this.#nextRangeId = Math.max(...ids) + 1;
@@ -260,6 +263,8 @@ class Node implements RunningServer {
           maxMemoryBytes: memory.maxMemoryBytes,
           maxValueBytes: memory.maxValueBytes,
           maxRecoverySeconds: recovery.maxRecoverySeconds,
+          electionTimeoutMs: raft.electionTimeoutMs,
+          heartbeatIntervalMs: raft.heartbeatIntervalMs,
           logLevel: log.level,
           logFormat: log.format,
         },
@@ -345,11 +350,9 @@ class Node implements RunningServer {
   }
 
   /** Takes a worker's word for its ranges, and tells the others. */
-  #learn(changed: readonly RouteMessage[], from?: WorkerThread): void {
+  #learn(changed: readonly Route[], from?: WorkerThread): void {
     const routes = reviveRoutes(changed);
-    const owners = new Set(routes.map(({ workerIndex }) => workerIndex));
-    this.#routes = [...this.#routes.filter(({ workerIndex }) => !owners.has(workerIndex)), ...routes];
-    this.#routes.sort((a, b) => Buffer.compare(a.range.startKey, b.range.startKey));
+    this.#table.update(routes);
     for (const worker of this.#workers) {
       if (worker !== from) worker.thread.postMessage({ type: 'routes', routes } satisfies ToWorker);
     }
@@ -357,8 +360,8 @@ class Node implements RunningServer {
   }
 
   #split(key: Buffer, done: (error: string | null) => void): void {
-    const route = this.#routes.findLast(({ range }) => Buffer.compare(range.startKey, key) <= 0);
-    const worker = route === undefined ? undefined : this.#workers[route.workerIndex];
+    const { leader } = this.#table.find(key, 0, key.length);
+    const worker = this.#workers[workerOf(leader) % this.#workers.length];
     if (worker === undefined || key.length === 0) {
       done('ERR a range cannot be split at the empty key');
       return;
@@ -415,7 +418,7 @@ class Node implements RunningServer {
     return {
       links,
       doorbells,
-      routes: () => this.#routes,
+      routes: () => this.#table.routes,
       onRoutes: (listener) => void this.#routeListeners.push(listener),
     };
   }

@@ -80,11 +80,11 @@ export const settingGroups = {
   },
   raft: {
     electionTimeoutMs: integer(50, 60_000, {
-      default: 1000,
+      default: 500,
       help: 'A follower that heard nothing for one to two times this long stands for election.',
     }),
     heartbeatIntervalMs: integer(10, 10_000, {
-      default: 100,
+      default: 50,
       help: 'How often a leader is heard of when there is nothing to say. At most a third of the election timeout.',
     }),
     maxEntryBytes: size(64 * KiB, limits.walFragmentBytesMax * 2, {

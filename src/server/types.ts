@@ -1,7 +1,7 @@
 /** A node as those who start it see it. */
 import type { FatalError } from '../core/errors.ts';
 import type { LinkEnd } from '../gateway/gateway.ts';
-import type { RouteMessage } from '../../shards/messages.ts';
+import type { Route } from '../core/range.ts';
 
 export interface ServerAddresses {
   readonly host: string;
@@ -24,8 +24,8 @@ export interface StartOptions {
 export interface EmbeddedEndpoint {
   readonly links: readonly LinkEnd[];
   readonly doorbells: readonly SharedArrayBuffer[];
-  readonly routes: () => readonly RouteMessage[];
-  readonly onRoutes: (listener: (routes: readonly RouteMessage[]) => void) => void;
+  readonly routes: () => readonly Route[];
+  readonly onRoutes: (listener: (routes: readonly Route[]) => void) => void;
 }
 
 export interface RunningServer {
@@ -33,7 +33,7 @@ export interface RunningServer {
   readonly version: string;
   readonly endpoint: EmbeddedEndpoint | null;
   /** All ranges, in key order. */
-  ranges(): readonly RouteMessage[];
+  ranges(): readonly Route[];
   /** Cuts the range that holds the key there. Rejects with SkerryError. */
   splitRange(key: Buffer): Promise<void>;
   status(): unknown;

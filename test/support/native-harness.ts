@@ -17,7 +17,7 @@ import type { Argument } from '../../src/codec/native/frame.ts';
 import { FrameReader } from '../../src/codec/native/frame-reader.ts';
 import { unpackMessage } from '../../src/codec/native/messages.ts';
 import { NativeReplyWriter } from '../../src/codec/native/reply-writer.ts';
-import type { MemberId, RangeId } from '../../src/core/brands.ts';
+import type { NodeId, RangeId, Term } from '../../src/core/brands.ts';
 import { SkerryError } from '../../src/core/errors.ts';
 import type { Args } from '../../src/core/kv/args.ts';
 import { copyArgs } from '../../src/core/kv/args.ts';
@@ -26,10 +26,11 @@ import { readU64 } from '../../src/core/kv/batch.ts';
 import type { ReplyTarget } from '../../src/core/kv/reply.ts';
 import type { CommandSpec } from '../../src/core/kv/spec.ts';
 import { commandByOp } from '../../src/core/kv/table.ts';
+import { memberId } from '../../src/core/member.ts';
+import type { Route } from '../../src/core/range.ts';
 import { createNativeServer } from '../../src/gateway/native/server.ts';
 import type { NativeServer } from '../../src/gateway/native/server.ts';
 import { createCursorTable, CursorTable } from '../../src/gateway/router/cursor-table.ts';
-import type { Route } from '../../src/gateway/router/route-table.ts';
 import { RouteTable } from '../../src/gateway/router/route-table.ts';
 import { Router } from '../../src/gateway/router/router.ts';
 import { createWalk } from '../../src/gateway/router/walk.ts';
@@ -104,6 +105,8 @@ class FakeRange {
   }
 }
 
+const harnessMember = memberId(1 as NodeId, 0, 1);
+
 export interface NativeHarness {
   readonly port: number;
   readonly server: NativeServer;
@@ -132,9 +135,10 @@ export async function startNativeHarness(options: NativeHarnessOptions = {}): Pr
         startKey,
         endKey: bounds[i + 1] ?? null,
         epoch: { confVersion: 1, version },
-        replicas: [{ memberId: 1 as MemberId, role: 'voter' }],
+        replicas: [{ memberId: harnessMember, role: 'voter' }],
       },
-      workerIndex: 0,
+      leader: harnessMember,
+      term: 1 as Term,
     }));
     const old = ranges;
     ranges = routes.map(() => new FakeRange(valueBytesMax, version));
@@ -152,11 +156,14 @@ export async function startNativeHarness(options: NativeHarnessOptions = {}): Pr
   cut(options.splitAt ?? []);
   const flushQueue = createFlushQueue(() => setImmediate(() => flushQueue.flushAll()));
   const router = new Router({
+    nodeId: 1 as NodeId,
     table,
     localRange: (rangeId) => ranges[rangeId],
     remotes: [null],
     walk: createWalk(new CursorTable(createCursorTable(), 0, 1)),
     nowMs: Date.now,
+    monotonicMs: () => performance.now(),
+    leaderWaitMs: 1000,
     commandByOp,
     onForward: () => undefined,
   });

@@ -8,18 +8,19 @@ import type { Socket } from 'node:net';
 import { createConnection } from 'node:net';
 import { ByteWriter } from '../../src/codec/byte-writer.ts';
 import { createReplyWriter } from '../../src/codec/reply-writer.ts';
-import type { MemberId, RangeId } from '../../src/core/brands.ts';
+import type { NodeId, RangeId, Term } from '../../src/core/brands.ts';
 import type { Args } from '../../src/core/kv/args.ts';
 import { copyArgs } from '../../src/core/kv/args.ts';
 import type { ReplyTarget } from '../../src/core/kv/reply.ts';
 import type { CommandSpec } from '../../src/core/kv/spec.ts';
 import { commandByOp } from '../../src/core/kv/table.ts';
+import { memberId } from '../../src/core/member.ts';
+import type { Route } from '../../src/core/range.ts';
 import { createClientRegistry } from '../../src/gateway/resp/clients.ts';
 import { infoSections } from '../../src/gateway/resp/info.ts';
 import type { CloseReason, RespServer } from '../../src/gateway/resp/server.ts';
 import { createRespServer } from '../../src/gateway/resp/server.ts';
 import { CursorTable, createCursorTable } from '../../src/gateway/router/cursor-table.ts';
-import type { Route } from '../../src/gateway/router/route-table.ts';
 import { RouteTable } from '../../src/gateway/router/route-table.ts';
 import { Router } from '../../src/gateway/router/router.ts';
 import { createWalk } from '../../src/gateway/router/walk.ts';
@@ -124,9 +125,10 @@ export async function startRespHarness(options: HarnessOptions = {}): Promise<Re
       startKey,
       endKey: bounds[i + 1] ?? null,
       epoch: { confVersion: 1, version: 1 },
-      replicas: [{ memberId: 1 as MemberId, role: 'voter' }],
+      replicas: [{ memberId: memberId(1 as NodeId, i % 2, 1), role: 'voter' }],
     },
-    workerIndex: i % 2,
+    leader: memberId(1 as NodeId, i % 2, 1),
+    term: 1 as Term,
   }));
   const ranges = new Map(routes.map(({ range }) => [range.rangeId, new FakeRange(valueBytesMax)]));
   const table = new RouteTable();
@@ -142,6 +144,7 @@ export async function startRespHarness(options: HarnessOptions = {}): Promise<Re
     });
   });
   const router = new Router({
+    nodeId: 1 as NodeId,
     table,
     localRange: (rangeId) => ranges.get(rangeId),
     remotes: [
@@ -162,6 +165,8 @@ export async function startRespHarness(options: HarnessOptions = {}): Promise<Re
     ],
     walk: createWalk(new CursorTable(createCursorTable(), 0, 1)),
     nowMs: Date.now,
+    monotonicMs: () => performance.now(),
+    leaderWaitMs: 1000,
     commandByOp,
     onForward: () => undefined,
   });

@@ -44,6 +44,12 @@ export interface ReplyTarget {
 /** 2 = RESP2, 3 = RESP3, 4 = native (msgpack). */
 export type ReplyProtocol = 2 | 3 | 4;
 
+/** The whole reply of `slot` is this error. */
+export function replyError(target: ReplyTarget, slot: number, text: string): void {
+  target.begin(slot).error(text);
+  target.finish(slot);
+}
+
 const nothing = (): void => undefined;
 
 /** For replay and for replicas that answer nobody. */

@@ -4,6 +4,7 @@ import { RESPONSE_HEADER_BYTES, STATUS_STORE_ERROR, writeResponseHeader } from '
 import type { Topology } from '../../codec/native/messages.ts';
 import { packStoreError } from '../../codec/native/messages.ts';
 import { SkerryError } from '../../core/errors.ts';
+import { workerOf } from '../../core/member.ts';
 import type { ConnectionMeter } from '../../net/connection.ts';
 import { endGently } from '../../net/end-gently.ts';
 import type { FlushQueue } from '../../net/flush-queue.ts';
@@ -127,12 +128,12 @@ function createTopology(table: RouteTable, workerPorts: () => readonly number[])
     built = {
       generation: table.generation,
       workers: ports.map((port) => ({ host: '', port })),
-      ranges: table.routes.map(({ range, workerIndex }) => ({
+      ranges: table.routes.map(({ range, leader }) => ({
         rangeId: range.rangeId,
         startKey: range.startKey,
         endKey: range.endKey,
         epoch: range.epoch,
-        workerIndex,
+        workerIndex: workerOf(leader) % Math.max(1, ports.length),
       })),
     };
     return built;

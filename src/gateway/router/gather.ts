@@ -8,10 +8,10 @@ import type { RequestId } from '../../core/kv/batch.ts';
 import type { ReplySink, ReplyTarget } from '../../core/kv/reply.ts';
 import type { CommandSpec } from '../../core/kv/spec.ts';
 import { CommandErrorValue } from '../../codec/native/messages.ts';
-import type { RangeScope } from '../../core/range.ts';
+import type { RangeScope, Route } from '../../core/range.ts';
 import { decodeReply, playReply, ReplyCollector } from './reply-value.ts';
 import type { ReplyValue } from './reply-value.ts';
-import type { Route, RouteTable } from './route-table.ts';
+import type { RouteTable } from './route-table.ts';
 
 /** Sends a command to one range; `scope` for commands without keys. */
 export type SendToRange = (

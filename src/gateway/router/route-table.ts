@@ -1,17 +1,12 @@
 /**
- * Key → range, in one thread. For ranges of this worker the table is the truth (the host changes it in the same turn as
- * the range); for others it is the last that was heard, and the owner looks again.
+ * Key → range and its leader, in one thread. For ranges that this worker leads the table is the truth (the host changes it
+ * in the same turn as the range); for others it is the last that was heard, and the leader looks again.
  *
  * The ranges always cover the whole key space without gaps or overlaps.
  */
 import { assert } from '../../core/assert.ts';
-import type { RangeDescriptor } from '../../core/range.ts';
+import type { RangeDescriptor, Route } from '../../core/range.ts';
 import { compareBytes } from '../../core/range.ts';
-
-export interface Route {
-  readonly range: RangeDescriptor;
-  readonly workerIndex: number;
-}
 
 export class RouteTable {
   #routes: Route[] = [];
@@ -47,18 +42,27 @@ export class RouteTable {
 
   /**
    * Takes what is now known of the given ranges: each replaces everything older that it overlaps. What is older than
-   * what the table has (by epoch version) is ignored.
+   * what the table has is ignored.
    */
   update(changed: readonly Route[]): void {
     let routes = this.#routes;
     for (const route of changed) {
       const overlapping = routes.filter((known) => overlaps(known.range, route.range));
-      if (overlapping.some((known) => known.range.epoch.version > route.range.epoch.version)) continue;
+      if (overlapping.some((known) => isNewer(known, route))) continue;
       routes = routes.filter((known) => !overlapping.includes(known));
       routes.push(route);
     }
     this.reset(routes);
   }
+}
+
+/** Whether `known` says more than `route` about the same keys: of boundaries first, then of who leads, then of members. */
+function isNewer(known: Route, route: Route): boolean {
+  const boundaries = known.range.epoch.version - route.range.epoch.version;
+  if (boundaries !== 0 || known.range.rangeId !== route.range.rangeId) return boundaries > 0;
+  if (known.term !== route.term) return known.term > route.term;
+  if (known.leader !== route.leader) return route.leader === 0;
+  return known.range.epoch.confVersion > route.range.epoch.confVersion;
 }
 
 function overlaps(a: RangeDescriptor, b: RangeDescriptor): boolean {

@@ -1,21 +1,25 @@
 /**
  * From a command to the range that runs it: on this worker by a plain call, on another one over a ring, or on several.
  *
- *     session ─▶ submit ─▶ table.find(key) ─┬─▶ a range of this worker
- *                                           ├─▶ link to the worker that has it
+ *     session ─▶ submit ─▶ table.find(key) ─┬─▶ a range that this worker leads
+ *                                           ├─▶ link to the worker that leads it
+ *                                           ├─▶ nobody is known to lead: the waiting room, until the routes change
  *                                           └─▶ gather / walk: one command per range, one reply
  */
-import type { RangeId } from '../../core/brands.ts';
+import type { NodeId, RangeId } from '../../core/brands.ts';
 import type { Args } from '../../core/kv/args.ts';
 import type { RequestId } from '../../core/kv/batch.ts';
 import { runKeyless } from '../../core/kv/keyless.ts';
 import type { ReplyTarget } from '../../core/kv/reply.ts';
+import { replyError } from '../../core/kv/reply.ts';
 import type { CommandSpec } from '../../core/kv/spec.ts';
 import type { CommandRouter, KeySet } from '../ports.ts';
 import type { RequestFrame } from './forward-frame.ts';
-import type { RangeScope } from '../../core/range.ts';
+import { nodeOf, workerOf } from '../../core/member.ts';
+import type { RangeScope, Route } from '../../core/range.ts';
 import { gather } from './gather.ts';
-import type { Route, RouteTable } from './route-table.ts';
+import type { RouteTable } from './route-table.ts';
+import { WaitingRoom } from './waiting-room.ts';
 
 /** A range of this worker. */
 export interface LocalRange {
@@ -43,6 +47,7 @@ export interface RemoteWorker {
 }
 
 export interface RouterOptions {
+  readonly nodeId: NodeId;
   readonly table: RouteTable;
   readonly localRange: (rangeId: RangeId) => LocalRange | undefined;
   /** By worker index; nothing at this worker's own. */
@@ -51,6 +56,10 @@ export interface RouterOptions {
   readonly walk: (router: Router, spec: CommandSpec, args: Args, target: ReplyTarget, slot: number) => void;
   /** Wall clock, Unix milliseconds. */
   readonly nowMs: () => number;
+  /** Monotonic clock, milliseconds. */
+  readonly monotonicMs: () => number;
+  /** How long a command may wait for its range to have a leader. */
+  readonly leaderWaitMs: number;
   readonly commandByOp: (op: number) => CommandSpec | undefined;
   /** Counts a command that is handed to another worker. */
   readonly onForward: () => void;
@@ -64,10 +73,16 @@ export class Router implements CommandRouter {
   readonly table: RouteTable;
   readonly #options: RouterOptions;
   readonly #send = this.send.bind(this);
+  readonly #waiting: WaitingRoom;
 
   constructor(options: RouterOptions) {
     this.table = options.table;
     this.#options = options;
+    this.#waiting = new WaitingRoom({
+      waitMs: options.leaderWaitMs,
+      monotonicMs: options.monotonicMs,
+      submit: this.submitAgain.bind(this),
+    });
   }
 
   submit(spec: CommandSpec, args: Args, target: ReplyTarget, slot: number, requestId: RequestId | null = null): void {
@@ -116,6 +131,47 @@ export class Router implements CommandRouter {
     this.send(route, spec, args, target, slot, null, { rangeId, version: epoch.version });
   }
 
+  /** Sends a command on its way again. `scope`: it belongs to this range as it was then, whatever its keys. */
+  submitAgain(
+    spec: CommandSpec,
+    args: Args,
+    target: ReplyTarget,
+    slot: number,
+    requestId: RequestId | null,
+    scope: RangeScope | null,
+  ): void {
+    if (scope === null) {
+      this.submit(spec, args, target, slot, requestId);
+      return;
+    }
+    const route = this.table.routes.find(({ range }) => range.rangeId === scope.rangeId);
+    if (route === undefined) replyError(target, slot, RANGE_MOVED);
+    else this.send(route, spec, args, target, slot, requestId, scope);
+  }
+
+  /** Keeps a command until the routes change: `scope` is its range, which has no leader that is known. */
+  awaitLeader(
+    spec: CommandSpec,
+    args: Args,
+    target: ReplyTarget,
+    slot: number,
+    requestId: RequestId | null,
+    scope: RangeScope,
+  ): void {
+    const isFree = spec.firstKey !== 0;
+    this.#waiting.add(scope.rangeId, spec, args, target, slot, requestId, isFree ? null : scope);
+  }
+
+  /** The routes have changed: what waits for a leader looks again. */
+  routesChanged(): void {
+    this.#waiting.retry();
+  }
+
+  /** Refuses what has waited for a leader for too long; call it some times a second. */
+  expireWaiting(): void {
+    this.#waiting.expire((rangeId) => `range ${rangeId} has no leader that can be reached`);
+  }
+
   /** Runs a command on one range. Without a scope, the owner looks up the first key again. */
   send(
     route: Route,
@@ -126,10 +182,15 @@ export class Router implements CommandRouter {
     requestId: RequestId | null,
     scope: RangeScope | null,
   ): void {
-    const { localRange, remotes, onForward } = this.#options;
-    const remote = remotes[route.workerIndex];
+    const { nodeId, localRange, remotes, onForward } = this.#options;
+    const { range, leader } = route;
+    if (nodeOf(leader) !== nodeId) {
+      this.#waiting.add(range.rangeId, spec, args, target, slot, requestId, scope);
+      return;
+    }
+    const remote = remotes[workerOf(leader) % remotes.length];
     if (remote === null || remote === undefined) {
-      const local = localRange(route.range.rangeId);
+      const local = localRange(range.rangeId);
       if (local === undefined) replyError(target, slot, RANGE_MOVED);
       else local.submit(spec, args, target, slot, requestId, scope?.version ?? 0);
     } else if (remote.overloaded) {
@@ -170,8 +231,3 @@ export class Router implements CommandRouter {
 }
 
 const RANGE_MOVED = 'RANGEMOVED the boundaries of the range have changed; try again';
-
-function replyError(target: ReplyTarget, slot: number, text: string): void {
-  target.begin(slot).error(text);
-  target.finish(slot);
-}

@@ -14,7 +14,7 @@ import { CommandErrorValue } from '../../codec/native/messages.ts';
 import type { CursorTable } from './cursor-table.ts';
 import { answer, isRangeMoved, PartReplies } from './gather.ts';
 import type { ReplyValue } from './reply-value.ts';
-import type { Route } from './route-table.ts';
+import type { Route } from '../../core/range.ts';
 import type { Router } from './router.ts';
 import { argsOf } from '../args.ts';
 

@@ -1,0 +1,105 @@
+/**
+ * Commands whose range has no leader that is known: they wait, in the order of their arrival, until the routes change and
+ * are then sent on their way again. Nothing of them has been done, so one that waits too long is refused with a clear
+ * word, and whoever asked may try again.
+ */
+import type { RangeId } from '../../core/brands.ts';
+import type { Args } from '../../core/kv/args.ts';
+import { copyArgs } from '../../core/kv/args.ts';
+import { commandBytes, type RequestId } from '../../core/kv/batch.ts';
+import type { ReplyTarget } from '../../core/kv/reply.ts';
+import { replyError } from '../../core/kv/reply.ts';
+import type { CommandSpec } from '../../core/kv/spec.ts';
+import { limits } from '../../core/limits.ts';
+import type { RangeScope } from '../../core/range.ts';
+
+export interface WaitingRoomOptions {
+  /** How long a command may wait. */
+  readonly waitMs: number;
+  /** Monotonic clock, milliseconds. */
+  readonly monotonicMs: () => number;
+  /** Sends a command on its way again. */
+  readonly submit: (
+    spec: CommandSpec,
+    args: Args,
+    target: ReplyTarget,
+    slot: number,
+    requestId: RequestId | null,
+    scope: RangeScope | null,
+  ) => void;
+}
+
+interface Waiting {
+  readonly rangeId: RangeId;
+  readonly spec: CommandSpec;
+  readonly args: Args;
+  readonly target: ReplyTarget;
+  readonly slot: number;
+  readonly requestId: RequestId | null;
+  readonly scope: RangeScope | null;
+  readonly bytes: number;
+  readonly sinceMs: number;
+}
+
+export class WaitingRoom {
+  readonly #options: WaitingRoomOptions;
+  #waiting: Waiting[] = [];
+  #bytes = 0;
+
+  constructor(options: WaitingRoomOptions) {
+    this.#options = options;
+  }
+
+  get count(): number {
+    return this.#waiting.length;
+  }
+
+  /** `args` are copied. */
+  add(
+    rangeId: RangeId,
+    spec: CommandSpec,
+    args: Args,
+    target: ReplyTarget,
+    slot: number,
+    requestId: RequestId | null,
+    scope: RangeScope | null,
+  ): void {
+    const bytes = commandBytes(args, requestId !== null);
+    if (this.#bytes > 0 && this.#bytes + bytes > limits.waitingBytesMax) {
+      replyError(target, slot, 'OVERLOADED too many commands wait for a leader; nothing was done, try again');
+      return;
+    }
+    this.#bytes += bytes;
+    const sinceMs = this.#options.monotonicMs();
+    this.#waiting.push({ rangeId, spec, args: copyArgs(args), target, slot, requestId, scope, bytes, sinceMs });
+  }
+
+  /** Sends everybody on their way again: the routes have changed. Who finds no leader comes back, behind nobody. */
+  retry(): void {
+    if (this.#waiting.length === 0) return;
+    const waiting = this.#takeAll();
+    for (const { spec, args, target, slot, requestId, scope } of waiting) {
+      this.#options.submit(spec, args, target, slot, requestId, scope);
+    }
+  }
+
+  /** Refuses those that have waited too long. `why`: what is known of the range's leaderlessness. */
+  expire(why: (rangeId: RangeId) => string): void {
+    const latestMs = this.#options.monotonicMs() - this.#options.waitMs;
+    const first = this.#waiting[0];
+    if (first === undefined || first.sinceMs > latestMs) return;
+    const expired = this.#waiting.filter(({ sinceMs }) => sinceMs <= latestMs);
+    this.#waiting = this.#waiting.filter(({ sinceMs }) => sinceMs > latestMs);
+    for (const { rangeId, target, slot, bytes } of expired) {
+      this.#bytes -= bytes;
+      replyError(target, slot, `NOTLEADER ${why(rangeId)}; nothing was done, try again`);
+    }
+  }
+
+  #takeAll(): Waiting[] {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    this.#bytes = 0;
+    return waiting;
+  }
+}
