@@ -22,7 +22,7 @@ const NO_DATA = new Uint8Array(0);
 
 /** Asks to be elected. `forced`: a leader hands over, so voters need not wait for its lease. Whether it began. */
 export function campaign(r: RaftState, forced: boolean): boolean {
-  if (r.isLeader || !r.isVoter) return false;
+  if (r.isLeader || !r.mayCampaign) return false;
   const isPreVote = r.limits.preVote && !forced;
   if (isPreVote) becomePreCandidate(r);
   else becomeCandidate(r);
@@ -73,7 +73,10 @@ function becomeLeader(r: RaftState): void {
   r.termStart = appendEntry(r, ENTRY_NOOP, NO_DATA);
 }
 
-/** Whether a request for a vote may be looked at: not while a leader is heard from, unless it hands over. */
+/**
+ * Whether a request for a vote may be looked at: not while a leader is heard from, unless it hands over. The promise
+ * outlives the leader's term here: a member that learned of a later term meanwhile still must not elect anybody in it.
+ */
 export function mayDisturb(r: RaftState, message: Message): boolean {
   return message.context === FORCED || !r.inLeaseOfLeader();
 }
@@ -83,7 +86,8 @@ export function handleVoteRequest(r: RaftState, message: Message): void {
   const { from, type } = message;
   const isPreVote = type === MSG_PRE_VOTE;
   const isFree = r.vote === from || (r.vote === NOBODY && r.leader === NOBODY) || (isPreVote && message.term > r.term);
-  const isGranted = isFree && r.log.isUpToDate(message.index, message.logTerm);
+  // A member that waits to be told has no say: it may be a voter that lost its disk, and with it its vote.
+  const isGranted = isFree && r.conf.voters.length > 0 && r.log.isUpToDate(message.index, message.logTerm);
   const response = isPreVote ? MSG_PRE_VOTE_RESPONSE : MSG_VOTE_RESPONSE;
   if (!isGranted) {
     r.send(response, from, { reject: true });
@@ -98,8 +102,12 @@ export function handleVoteRequest(r: RaftState, message: Message): void {
   r.send(response, from, {}, true);
 }
 
-export function handleVoteResponse(r: RaftState, { from, type, reject }: Message): void {
-  const isExpected = type === MSG_PRE_VOTE_RESPONSE ? r.role === ROLE_PRE_CANDIDATE : r.role === ROLE_CANDIDATE;
+export function handleVoteResponse(r: RaftState, { from, type, term, reject }: Message): void {
+  // A pre-vote is granted in the name of the term that the pre-candidate would enter.
+  const isExpected =
+    type === MSG_PRE_VOTE_RESPONSE
+      ? r.role === ROLE_PRE_CANDIDATE && (reject || term === r.term + 1)
+      : r.role === ROLE_CANDIDATE;
   if (!isExpected || r.votes.has(from)) return;
   r.votes.set(from, !reject);
   electionDecided(r);

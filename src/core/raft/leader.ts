@@ -6,7 +6,7 @@ import { PROGRESS_PROBE, PROGRESS_REPLICATE, PROGRESS_SNAPSHOT } from './progres
 import { jointVote } from './quorum/joint.ts';
 import { VOTE_WON } from './quorum/majority.ts';
 import { releaseReads } from './read-index.ts';
-import { resume, sendHeartbeats } from './replication.ts';
+import { sendHeartbeats } from './replication.ts';
 import { becomeFollower } from './roles.ts';
 import type { RaftState } from './state.ts';
 import { NOBODY } from './state.ts';
@@ -45,14 +45,17 @@ function handleAppendResponse(r: RaftState, progress: Progress, { index, reject,
   if (isNews) advanceCommit(r);
   // Committing may have ended this leadership (its removal).
   if (!r.isLeader) return;
-  resume(r, progress);
+  r.pumpWanted = true;
   continueTransfer(r, progress);
 }
 
 function handleHeartbeatResponse(r: RaftState, progress: Progress): void {
   // Appends under way may have been lost: let one more go, its rejection says where to begin again.
   if (progress.state === PROGRESS_REPLICATE && progress.inflights.full) progress.inflights.freeOldest();
-  if (progress.state !== PROGRESS_SNAPSHOT) resume(r, progress);
+  if (progress.state === PROGRESS_SNAPSHOT) return;
+  progress.probeSent = false;
+  if (progress.state === PROGRESS_PROBE || progress.match < r.log.lastIndex) progress.wantsAppend = true;
+  r.pumpWanted = true;
 }
 
 export function tickLeader(r: RaftState): void {

@@ -1,9 +1,10 @@
 /** Configuration changes: one at a time, and only by a leader that knows what is committed. Raft paper §6; Ongaro, raft-dev 2015. */
+import type { MemberId } from '../brands.ts';
 import type { RaftState } from './state.ts';
 import { changedConf, encodeConfEntry, isJoint } from './configuration.ts';
 import { appendEntry } from './replication.ts';
 import type { ConfChange } from './types.ts';
-import { ENTRY_CONFIG, REFUSED_CONF_INVALID, REFUSED_CONF_PENDING } from './types.ts';
+import { ENTRY_CONFIG, REFUSED_CONF_INVALID, REFUSED_CONF_PENDING, REFUSED_LEARNER_BEHIND } from './types.ts';
 
 /** The index of the entry, or a Refused. */
 export function proposeConfChange(r: RaftState, change: ConfChange): number {
@@ -13,5 +14,16 @@ export function proposeConfChange(r: RaftState, change: ConfChange): number {
   if (isPending || (isJoint(r.conf) && change.changes.length > 0)) return REFUSED_CONF_PENDING;
   const conf = changedConf(r.conf, change);
   if (conf === null) return REFUSED_CONF_INVALID;
+  if (!conf.voters.every((id) => mayBecomeVoter(r, id))) return REFUSED_LEARNER_BEHIND;
   return appendEntry(r, ENTRY_CONFIG, encodeConfEntry(conf, change.context));
+}
+
+/**
+ * A new voter knows the configuration that it is in, as a learner, before anything depends on it (Raft thesis §4.2.1): one
+ * that does not grants no vote, and a group that needed it could elect nobody.
+ */
+function mayBecomeVoter(r: RaftState, id: MemberId): boolean {
+  if (r.conf.voters.includes(id)) return true;
+  const progress = r.progress.get(id);
+  return progress !== undefined && progress.match >= r.confs.latest.index;
 }

@@ -83,11 +83,14 @@ export class Raft implements RaftGroup {
   step(message: Message): void {
     const r = this.state;
     const { type, from } = message;
-    if (message.term > r.term && !this.#enterTerm(message)) return;
+    // It was sent to a former life of this member, under another id.
+    if (message.to !== r.id) return;
     if (message.term < r.term) {
       this.#answerStale(message);
       return;
     }
+    if ((type === MSG_PRE_VOTE || type === MSG_VOTE) && !mayDisturb(r, message)) return;
+    if (message.term > r.term && !this.#enterTerm(message)) return;
     switch (type) {
       case MSG_PRE_VOTE:
       case MSG_VOTE:
@@ -135,7 +138,7 @@ export class Raft implements RaftGroup {
   campaign(): boolean {
     const r = this.state;
     // A group of one voter has nobody whose lease could be disturbed, its own former life's included.
-    if (!r.isOnlyVoter && r.inLeaseOfLeader() && r.leader !== NOBODY) return false;
+    if (!r.isOnlyVoter && r.inLeaseOfLeader()) return false;
     return campaign(r, false);
   }
 
@@ -247,17 +250,13 @@ export class Raft implements RaftGroup {
   #enterTerm(message: Message): boolean {
     const r = this.state;
     const { type, term, from, reject } = message;
-    if (type === MSG_PRE_VOTE || type === MSG_VOTE) {
-      if (!mayDisturb(r, message)) return false;
-      // A pre-vote asks about a term that nobody is in yet.
-      if (type === MSG_PRE_VOTE) {
-        handleVoteRequest(r, message);
-        return false;
-      }
+    // A pre-vote asks about a term that nobody is in yet.
+    if (type === MSG_PRE_VOTE) {
+      handleVoteRequest(r, message);
+      return false;
     }
     if (type === MSG_PRE_VOTE_RESPONSE && !reject) {
-      // A grant names the term that the pre-candidate would enter.
-      if (term === r.term + 1) handleVoteResponse(r, message);
+      handleVoteResponse(r, message);
       return false;
     }
     const isFromLeader = type === MSG_APPEND || type === MSG_HEARTBEAT || type === MSG_SNAPSHOT;

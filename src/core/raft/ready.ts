@@ -1,9 +1,9 @@
 /** Collects what goes out to the host. The rules of a Ready are in types.ts. */
 import { NO_ENTRIES } from './log.ts';
-import { beginReadRound, readRoundWanted } from './read-index.ts';
+import { beginReadRound, readRoundWanted, releaseReads } from './read-index.ts';
 import { pump } from './replication.ts';
 import type { RaftState } from './state.ts';
-import type { MemberId } from '../brands.ts';
+import type { LogIndex, MemberId } from '../brands.ts';
 import type { Message, Ready, ReadState, SoftState } from './types.ts';
 
 const NO_MESSAGES: readonly Message[] = [];
@@ -34,11 +34,15 @@ function softStateChanged({ sentSoftState, leader, role, term }: RaftState): boo
 export function makeReady(r: RaftState): Ready {
   const { log } = r;
   beginReadRound(r);
+  // A group that shrank to one voter while reads waited has nobody left whose answer would release them.
+  if (r.isOnlyVoter) releaseReads(r);
   if (r.pumpWanted) pump(r);
   const number = ++r.readyNumber;
   const isHardStateNew = r.hardStateReady === Infinity;
   if (isHardStateNew) r.hardStateReady = number;
   const { storedLast } = log;
+  // What is stored before this Ready. Beyond it the stored log may still hold what this Ready overwrites.
+  const commit = Math.min(log.committed, log.persisted) as LogIndex;
   const entries = log.takeUnsubmitted(number);
   const { snapshot } = r;
   let softState: SoftState | null = null;
@@ -48,13 +52,13 @@ export function makeReady(r: RaftState): Ready {
   }
   const ready: Ready = {
     number,
-    hardState: isHardStateNew ? { term: r.term, vote: r.vote, commit: log.committed } : null,
+    hardState: isHardStateNew ? { term: r.term, vote: r.vote, commit } : null,
     entries,
     truncated: entries[0] !== undefined && entries[0].index <= storedLast,
     messages: r.messages.length > 0 ? r.messages : NO_MESSAGES,
     messagesAfterPersist: r.messagesAfterPersist.length > 0 ? r.messagesAfterPersist : NO_MESSAGES,
     committed: r.snapshotReady <= r.persistedNumber ? log.takeCommitted() : NO_ENTRIES,
-    commit: log.committed,
+    commit,
     readStates: r.readStates.length > 0 ? r.readStates : NO_READS,
     snapshot,
     snapshotRequests: r.snapshotRequests.length > 0 ? r.snapshotRequests : NO_IDS,

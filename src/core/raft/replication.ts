@@ -9,7 +9,7 @@ import type { LogIndex } from '../brands.ts';
 import { membersOf } from './configuration.ts';
 import { stampNow, nextRound } from './lease.ts';
 import { NO_ENTRIES, TERM_UNKNOWN } from './log.ts';
-import { Inflights, PROGRESS_PROBE, Progress } from './progress.ts';
+import { Inflights, Progress } from './progress.ts';
 import type { RaftState } from './state.ts';
 import type { EntryType, SnapshotMeta } from './types.ts';
 import { MSG_APPEND, MSG_HEARTBEAT, MSG_SNAPSHOT } from './types.ts';
@@ -109,11 +109,4 @@ export function sendHeartbeats(r: RaftState): void {
     const commit = Math.min(progress.match, r.log.committed) as LogIndex;
     r.send(MSG_HEARTBEAT, progress.id, { commit, context });
   }
-}
-
-/** Whether the answer that was just heard unblocks the stream to this member. */
-export function resume(r: RaftState, progress: Progress): void {
-  progress.probeSent = false;
-  if (progress.state === PROGRESS_PROBE || progress.match < r.log.lastIndex) progress.wantsAppend = true;
-  r.pumpWanted = true;
 }

@@ -23,7 +23,15 @@ export function leaveRole(r: RaftState): void {
 }
 
 export function becomeFollower(r: RaftState, term: Term, leader: MemberId): void {
+  // A follower's own election is put off by a leader's message or by the vote that it grants, not by a later term as such
+  // (Raft paper, figure 2): else a candidate that cannot win could keep the others from trying.
+  const { electionElapsedTicks, electionTimeoutTicks } = r;
+  const wasFollower = r.role === ROLE_FOLLOWER;
   leaveRole(r);
+  if (wasFollower) {
+    r.electionElapsedTicks = electionElapsedTicks;
+    r.electionTimeoutTicks = electionTimeoutTicks;
+  }
   if (term > r.term) r.setTerm(term, NOBODY);
   r.role = ROLE_FOLLOWER;
   r.leader = leader;

@@ -190,6 +190,14 @@ export class RaftState {
     return isVoter(this.conf, this.id);
   }
 
+  /**
+   * A member that its latest configuration leaves out may still be needed to commit it: nobody else may have it (Raft
+   * thesis §4.2.2). Its own vote does not count then.
+   */
+  get mayCampaign(): boolean {
+    return this.isVoter || isVoter(this.confs.asOf(this.log.committed), this.id);
+  }
+
   /** Raft paper §5.2: timeouts are drawn anew for each election, so that split votes end. */
   drawElectionTimeout(): void {
     this.electionElapsedTicks = 0;

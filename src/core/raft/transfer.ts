@@ -26,9 +26,16 @@ export function continueTransfer(r: RaftState, progress: Progress): void {
   if (r.transferee === progress.id && progress.match === r.log.lastIndex) timeoutNow(r, progress);
 }
 
-/** The leader is about to step down for good: names the voter that has most of the log, if any has all of it. */
+/**
+ * The leader is about to step down for good: names the live voter that has most of the log. If others turn out to have
+ * more, they refuse it, and their own timeouts decide.
+ */
 export function handOver(r: RaftState): void {
-  const successor = r.peers.find((peer) => !peer.learner && peer.match === r.log.lastIndex && peer.recentActive);
+  let successor: Progress | undefined;
+  for (const peer of r.peers) {
+    const isCandidate = !peer.learner && peer.recentActive && peer.match >= r.log.committed;
+    if (isCandidate && (successor === undefined || peer.match > successor.match)) successor = peer;
+  }
   if (successor !== undefined) timeoutNow(r, successor);
 }
 

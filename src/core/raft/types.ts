@@ -52,7 +52,7 @@ export interface ConfState {
 }
 
 export interface ConfChangeStep {
-  /** `addVoter` also promotes a learner; `addLearner` also demotes a voter. */
+  /** `addVoter` promotes a learner that has caught up; `addLearner` also demotes a voter. */
   readonly type: 'addVoter' | 'addLearner' | 'remove';
   readonly id: MemberId;
 }
@@ -181,7 +181,10 @@ export interface Ready {
   readonly messages: readonly Message[];
   readonly messagesAfterPersist: readonly Message[];
   readonly committed: readonly Entry[];
-  /** The commit index now. The host may store it lazily, or not at all: it only shortens the start. */
+  /**
+   * The commit index, as far as it is durable on this member: what the host may store with or before this Ready's entries,
+   * lazily or not at all (it only shortens the start). `committed` may reach further.
+   */
   readonly commit: LogIndex;
   readonly readStates: readonly ReadState[];
   /** A snapshot was accepted (its contents are staged): install it, drop the whole stored log before it. */
@@ -206,13 +209,16 @@ export const REFUSED_CONF_PENDING = -4;
 export const REFUSED_CONF_INVALID = -5;
 /** No entry of this term is committed yet, so the commit index may lag: try again later. */
 export const REFUSED_TERM_NOT_COMMITTED = -6;
+/** A voter is added only when it has caught up as a learner: add it as one first, or try again later. */
+export const REFUSED_LEARNER_BEHIND = -7;
 export type Refused =
   | typeof REFUSED_NOT_LEADER
   | typeof REFUSED_TRANSFERRING
   | typeof REFUSED_OVERLOADED
   | typeof REFUSED_CONF_PENDING
   | typeof REFUSED_CONF_INVALID
-  | typeof REFUSED_TERM_NOT_COMMITTED;
+  | typeof REFUSED_TERM_NOT_COMMITTED
+  | typeof REFUSED_LEARNER_BEHIND;
 
 /** What the host recovered from its disk. */
 export interface RaftLogSeed {
