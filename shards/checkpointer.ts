@@ -42,10 +42,13 @@ export class Checkpointer {
   #isRunning = false;
   /** A failed checkpoint is tried again only when this much more has come. */
   #costAtFailure = 0;
+  /** How long a restart may take. */
+  maxRecoverySeconds: number;
   readonly #toLog: { readonly rangeId: RangeId; readonly index: LogIndex; readonly term: Term }[] = [];
 
   constructor(options: CheckpointerOptions) {
     this.#options = options;
+    this.maxRecoverySeconds = options.maxRecoverySeconds;
   }
 
   /** `right` came out of a split of `left`. */
@@ -74,7 +77,7 @@ export class Checkpointer {
   }
 
   #due(): Replica | null {
-    const { replicas, maxRecoverySeconds } = this.#options;
+    const { replicas } = this.#options;
     for (const rangeId of this.#laggards) {
       const replica = replicas.get(rangeId);
       if (replica !== undefined && this.#costAtFailure === 0) return replica;
@@ -85,7 +88,7 @@ export class Checkpointer {
       sum += replayCost(replica);
       if (largest === null || replayCost(replica) > replayCost(largest)) largest = replica;
     }
-    return sum > maxRecoverySeconds * REPLAY_SHARE + this.#costAtFailure ? largest : null;
+    return sum > this.maxRecoverySeconds * REPLAY_SHARE + this.#costAtFailure ? largest : null;
   }
 
   #firstOwed(replica: Replica): Replica {

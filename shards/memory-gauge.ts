@@ -10,35 +10,42 @@ export interface MemoryGauge {
   hasRoom(bytes: number): boolean;
   /** Publishes what this worker uses. Once per turn. */
   update(): void;
+  /** Takes a changed limit of the node; 0 = none. */
+  configure(changes: { readonly maxMemoryBytes?: number }): void;
 }
 
 export function createMemoryGauge(
   areas: readonly SharedArrayBuffer[],
   workerIndex: number,
-  maxBytes: number,
+  limitBytes: number,
   bytesUsed: () => number,
 ): MemoryGauge {
   const own = new MetricsWriter(areas[workerIndex]);
   const others = areas.filter((_, i) => i !== workerIndex).map((area) => new MetricsReader(area));
+  let limit = limitBytes;
   let elsewhere = 0;
+  /** `elsewhere` is of an earlier turn: this worker may have slept for long, and others may have grown. */
+  let isStale = true;
   let here = 0;
   return {
-    hasRoom: (bytes) => here + elsewhere + bytes <= maxBytes,
+    hasRoom(bytes) {
+      if (isStale) elsewhere = others.reduce((sum, reader) => sum + reader.get(slots.memoryUsedBytes), 0);
+      isStale = false;
+      return here + elsewhere + bytes <= limit;
+    },
     update() {
       here = bytesUsed();
       own.set(slots.memoryUsedBytes, here);
-      elsewhere = others.reduce((sum, reader) => sum + reader.get(slots.memoryUsedBytes), 0);
+      isStale = true;
+    },
+    configure({ maxMemoryBytes }) {
+      if (maxMemoryBytes !== undefined) limit = maxMemoryBytes === 0 ? Infinity : maxMemoryBytes;
     },
   };
 }
 
-const ARENA_BYTES_MAX = 32 * 2 ** 30;
-const ARENA_BYTES_MORE = 2 ** 30;
-
 /**
- * How large a worker's arena may become: more than what writes are admitted for, since applying what is in the log must
- * never run out of memory.
+ * How large a worker's arena may become: as large as it can be. The gauge admits writes; applying what is in the log must
+ * never run out of memory, and the limit may be raised while the node runs.
  */
-export function arenaBytes(maxMemoryBytes: number): number {
-  return Math.min(ARENA_BYTES_MAX, Math.ceil(maxMemoryBytes * 1.25) + ARENA_BYTES_MORE);
-}
+export const ARENA_BYTES_MAX = 32 * 2 ** 30;

@@ -6,6 +6,9 @@
  *          ── routes ────────────▶ (others' ranges)  ◀─ ranges ────  (its own have changed)
  *          ── split ─────────────▶ (the owner)       ◀─ askSplit ──  (a client wants it)
  *          ◀─ checkpoint ────────  ── checkpointDone ─▶
+ *          ── question ──────────▶ (all)             ◀─ ask ───────  (a client asks about the whole node)
+ *          ── answers ───────────▶ (who asked)       ◀─ answer ────
+ *          ── configure ─────────▶ (all)             ◀─ configure ─  (CONFIG SET)
  *
  * and in a cluster:
  *
@@ -42,6 +45,12 @@ export interface WorkerOptions {
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
 }
+
+/** Those that can change while the node runs. */
+export type RunTimeOptions = Pick<
+  WorkerOptions,
+  'maxConnections' | 'idleTimeoutMs' | 'maxMemoryBytes' | 'maxRecoverySeconds' | 'logLevel'
+>;
 
 export interface WorkerBoot {
   readonly workerIndex: number;
@@ -129,6 +138,12 @@ export type ToWorker =
   | { readonly type: 'splitAnswer'; readonly id: number; readonly error: string | null }
   | { readonly type: 'checkpointDone'; readonly id: number; readonly error: string | null; readonly bytes: number }
   | { readonly type: 'holdBack'; readonly rangeIds: readonly number[] }
+  /** To be answered under its id. What is asked is the gateway's business (src/gateway/node-questions.ts). */
+  | { readonly type: 'question'; readonly id: number; readonly question: unknown }
+  /** To be answered under its id, with null, when it is done. */
+  | { readonly type: 'configure'; readonly id: number; readonly changes: Partial<RunTimeOptions> }
+  /** To what this worker asked under the id: one answer per worker, in any order. */
+  | { readonly type: 'answers'; readonly id: number; readonly answers: readonly unknown[] }
   | { readonly type: 'stop' };
 
 /** What main tells the workers of a node that is one of several. */
@@ -186,6 +201,9 @@ export type FromWorker =
       readonly frozen: FrozenStore;
       readonly info: CheckpointInfo;
     }
+  | { readonly type: 'ask'; readonly id: number; readonly question: unknown }
+  | { readonly type: 'configure'; readonly id: number; readonly changes: Partial<RunTimeOptions> }
+  | { readonly type: 'answer'; readonly id: number; readonly answer: unknown }
   | { readonly type: 'peersListening'; readonly port: number }
   /**
    * This worker's replica of range 1 has a new state of the catalog: at the start, and after every change that it

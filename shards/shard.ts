@@ -153,6 +153,13 @@ export class Shard {
     this.#ports.schedule();
   }
 
+  /** Takes a changed bound of how long a restart may take. */
+  configure({ maxRecoverySeconds }: { readonly maxRecoverySeconds?: number }): void {
+    if (maxRecoverySeconds === undefined) return;
+    this.#checkpointer.maxRecoverySeconds = maxRecoverySeconds;
+    this.#ports.schedule();
+  }
+
   /** Cuts the range of this worker that holds `key` there; the right half is range `newRangeId`. */
   split(key: Buffer, newRangeId: RangeId, done: SplitCallback): void {
     const replica = [...this.host.replicas.values()].find(({ descriptor }) =>

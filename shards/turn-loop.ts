@@ -17,6 +17,9 @@ export interface TurnLoopOptions {
   readonly onFatal: (error: unknown) => void;
 }
 
+/** How often a loop that is to stop looks whether everything is answered. */
+const QUIET_CHECK_MS = 5;
+
 export class TurnLoop {
   readonly #options: TurnLoopOptions;
   #isScheduled = false;
@@ -36,6 +39,17 @@ export class TurnLoop {
     this.#isScheduled = true;
     setImmediate(this.#run);
   };
+
+  /** Stops once `isQuiet`, then calls back. */
+  stopWhen(isQuiet: () => boolean, stopped: () => void): void {
+    this.schedule();
+    const checking = setInterval(() => {
+      if (!isQuiet()) return;
+      clearInterval(checking);
+      this.stop();
+      stopped();
+    }, QUIET_CHECK_MS);
+  }
 
   stop(): void {
     this.#isStopped = true;

@@ -2,6 +2,9 @@
 import type { RangeId } from '../src/core/brands.ts';
 import type { ClientServers } from '../src/gateway/client-servers.ts';
 import type { Gateway } from '../src/gateway/gateway.ts';
+import type { NodeQuestion } from '../src/gateway/node-questions.ts';
+import type { Logger } from '../src/observe/log.ts';
+import type { MemoryGauge } from '../shards/memory-gauge.ts';
 import type { FromWorker, ToWorker } from '../shards/messages.ts';
 import { asBuffer, reviveRoutes } from '../shards/messages.ts';
 import type { Requests } from '../shards/requests.ts';
@@ -15,16 +18,15 @@ export interface ShardThread {
   /** Questions to the main thread. */
   readonly requests: Requests;
   readonly loop: TurnLoop;
+  readonly memory: MemoryGauge;
+  readonly log: Logger;
   readonly send: (message: FromWorker) => void;
 }
 
 type Handlers = { readonly [T in ToWorker['type']]: (message: Extract<ToWorker, { type: T }>) => void };
 
-/** How often a stopping worker looks whether everything is answered. */
-const QUIET_CHECK_MS = 5;
-
 export function handleMessages(thread: ShardThread): (message: ToWorker) => void {
-  const { shard, gateway, servers, requests, loop, send } = thread;
+  const { shard, gateway, servers, requests, loop, memory, log, send } = thread;
   const handlers: Handlers = {
     routes: ({ routes }) => gateway.learn(reviveRoutes(routes)),
     topology: ({ ports }) => servers.setTopology(ports),
@@ -36,17 +38,23 @@ export function handleMessages(thread: ShardThread): (message: ToWorker) => void
     split: ({ id, key, newRangeId }) =>
       shard.split(asBuffer(key), newRangeId as RangeId, (error) => send({ type: 'splitDone', id, error })),
     splitAnswer: ({ id, error }) => requests.answer(id, error, 0),
+    question: ({ id, question }) => send({ type: 'answer', id, answer: servers.answer(question as NodeQuestion) }),
+    answers: ({ id, answers }) => requests.answer(id, null, answers),
+    configure: ({ id, changes }) => {
+      log.level = changes.logLevel ?? log.level;
+      memory.configure(changes);
+      shard.configure(changes);
+      servers.configure(changes);
+      send({ type: 'answer', id, answer: null });
+    },
     checkpointDone: ({ id, error, bytes }) => requests.answer(id, error, bytes),
     holdBack: ({ rangeIds }) => shard.holdBack(rangeIds as RangeId[]),
     stop: () => {
       servers.close();
-      loop.schedule();
-      const quiet = setInterval(() => {
-        if (shard.host.pendingBytes > 0 || gateway.inFlight > 0) return;
-        clearInterval(quiet);
-        loop.stop();
-        send({ type: 'stopped' });
-      }, QUIET_CHECK_MS);
+      loop.stopWhen(
+        () => shard.host.pendingBytes === 0 && gateway.inFlight === 0,
+        () => send({ type: 'stopped' }),
+      );
     },
   };
   return (message) => (handlers[message.type] as (message: ToWorker) => void)(message);

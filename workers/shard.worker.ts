@@ -17,8 +17,9 @@ import { Doorbell, RingProducer } from '../src/sharedarraybuffer-ring/index.ts';
 import { nodeDisk } from '../src/storage/disk.ts';
 import { WalAppender } from '../src/storage/wal/record.ts';
 import { WalStatusWords } from '../src/storage/wal/status.ts';
+import { createCheckpointPort } from '../shards/checkpoint-port.ts';
 import { RangeLog, refusalOf } from '../shards/log.ts';
-import { arenaBytes, createMemoryGauge } from '../shards/memory-gauge.ts';
+import { ARENA_BYTES_MAX, createMemoryGauge } from '../shards/memory-gauge.ts';
 import type { FromWorker, WorkerBoot } from '../shards/messages.ts';
 import { Requests } from '../shards/requests.ts';
 import { recoverRanges } from '../shards/recovery.ts';
@@ -32,7 +33,7 @@ if (main === null) throw new Error('shard.worker is the main of a worker thread:
 const { workerIndex, workerCount, options, metricsAreas } = boot;
 const log = createLogger({ level: options.logLevel, format: options.logFormat, thread: `worker ${workerIndex}` });
 const metrics = new MetricsWriter(metricsAreas[workerIndex]);
-const arena = new MemoryArena({ maxBytes: arenaBytes(options.maxMemoryBytes) });
+const arena = new MemoryArena({ maxBytes: ARENA_BYTES_MAX });
 const memory = createMemoryGauge(metricsAreas, workerIndex, options.maxMemoryBytes, () => arena.bytesUsed);
 const wal = new WalStatusWords(boot.walStatus);
 const ring = new RingProducer(boot.walRing, new Doorbell(boot.walDoorbell));
@@ -70,17 +71,9 @@ const shard = new Shard(
     resubmit: (...command) => gateway.router.submitAgain(...command),
     awaitLeader: (...command) => gateway.router.awaitLeader(...command),
     rangesChanged: announceRanges,
-    writeCheckpoint: (frozen, info) =>
-      requests
-        .ask((id) => send({ type: 'checkpoint', id, frozen, info }))
-        .then((bytes) => {
-          metrics.add(slots.checkpoints, 1);
-          metrics.add(slots.checkpointBytes, bytes);
-        }),
-    checkpointFailed: (rangeId, error) => {
-      metrics.add(slots.checkpointsFailed, 1);
-      log.error({ err: error, rangeId }, 'a checkpoint failed; the log is kept, and it is tried again later');
-    },
+    ...createCheckpointPort(metrics, log, (frozen, info) =>
+      requests.ask((id) => send({ type: 'checkpoint', id, frozen, info })),
+    ),
     schedule: () => loop.schedule(),
   },
 );
@@ -106,6 +99,8 @@ const servers = createClientServers({
   metricsAreas,
   boot,
   splitRange: (key) => requests.ask((id) => send({ type: 'askSplit', id, key })).then(() => undefined),
+  askAll: (question) => requests.ask((id) => send({ type: 'ask', id, question })),
+  changeSettings: (changes) => requests.ask((id) => send({ type: 'configure', id, changes })),
   schedule: loop.schedule,
 });
 
@@ -139,7 +134,7 @@ memory.update();
 announceRanges(shard.routes);
 metrics.set(slots.recoverySeconds, (performance.now() - startedMs) / 1000);
 send({ type: 'recovered' });
-main.on('message', handleMessages({ shard, gateway, servers, requests, loop, send }));
+main.on('message', handleMessages({ shard, gateway, servers, requests, loop, memory, log, send }));
 setInterval(() => {
   shard.expireSome();
   gateway.router.expireWaiting();

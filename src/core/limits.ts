@@ -43,6 +43,11 @@ export const limits = {
   /** Inline commands and protocol lines. */
   protocolLineBytesMax: 64 * KiB,
   connectionsMax: 20_000,
+  /** Bounds of --max-memory. */
+  memoryBytesMin: 64 * MiB,
+  memoryBytesMax: 64 * 1024 * 1024 * MiB,
+  /** The largest --max-recovery-seconds. */
+  recoverySecondsMax: 3600,
 } as const;
 
 assert(limits.walFragmentBytesMax * 4 <= limits.walRingBytes, 'a ring holds several fragments');

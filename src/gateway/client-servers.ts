@@ -1,4 +1,5 @@
 /** The servers that clients connect to, of one worker: RESP and native, on the shared ports and on the worker's own. */
+import { createHash } from 'node:crypto';
 import { MetricsReader } from '../observe/counters.ts';
 import type { MetricsWriter } from '../observe/counters.ts';
 import { sumSlot } from '../observe/counters.ts';
@@ -7,11 +8,15 @@ import type { Listener } from '../net/listener.ts';
 import { listen } from '../net/listener.ts';
 import type { Gateway } from './gateway.ts';
 import { createNativeServer } from './native/server.ts';
+import type { NodeFigures } from './node-figures.ts';
+import { figuresSince, RateMeter, readFigures } from './node-figures.ts';
+import type { AskAll, NodeQuestion } from './node-questions.ts';
+import { answerQuestion, createWholeNode } from './node-questions.ts';
 import { createClientRegistry } from './resp/clients.ts';
+import type { RunTimeSettings } from './resp/config.ts';
 import { infoSections } from './resp/info.ts';
 import type { CloseReason } from './resp/server.ts';
 import { createRespServer } from './resp/server.ts';
-import type { ConfigPort } from './resp/services.ts';
 
 export interface ClientServersOptions {
   readonly gateway: Gateway;
@@ -25,16 +30,16 @@ export interface ClientServersOptions {
     readonly startedAtMs: number;
     readonly options: {
       readonly host: string;
-      readonly maxConnections: number;
       readonly maxOutputBytes: number;
-      readonly idleTimeoutMs: number;
-      readonly maxMemoryBytes: number;
       readonly maxValueBytes: number;
-      readonly maxRecoverySeconds: number;
-    };
+    } & RunTimeSettings;
   };
   /** Cuts a range, wherever it lives. Rejects with SkerryError. */
   readonly splitRange: (key: Buffer) => Promise<void>;
+  /** Asks all workers of the node, this one included. */
+  readonly askAll: AskAll;
+  /** Changes settings of the node; resolves when all workers have taken them. */
+  readonly changeSettings: (changes: Partial<RunTimeSettings>) => Promise<unknown>;
   readonly schedule: () => void;
 }
 
@@ -50,9 +55,16 @@ export interface ClientServers {
   listen(nativePort: number, respPort: number): Promise<ListeningPorts>;
   /** The workers' own native ports, by worker. */
   setTopology(ports: readonly number[]): void;
+  /** This worker's answer to what one of the node's workers asks. */
+  answer(question: NodeQuestion): unknown;
+  /** Takes changed settings. */
+  configure(changes: Partial<RunTimeSettings>): void;
   /** Takes no more connections, and ends those that there are after the replies that are owed. */
   close(): void;
 }
+
+/** INFO's rates are those of the last such interval. */
+const SAMPLE_INTERVAL_MS = 1000;
 
 const closedSlots: Readonly<Record<CloseReason, number>> = {
   client: slots.connectionsClosedByClient,
@@ -67,9 +79,15 @@ const closedSlots: Readonly<Record<CloseReason, number>> = {
 export function createClientServers(options: ClientServersOptions): ClientServers {
   const { gateway, metrics, boot, schedule } = options;
   const { workerIndex, workerCount, version } = boot;
-  const { host, maxConnections, maxOutputBytes, idleTimeoutMs, maxValueBytes } = boot.options;
+  const { host, maxOutputBytes, idleTimeoutMs, maxValueBytes } = boot.options;
   const listeners: Listener[] = [];
   const readers = options.metricsAreas.map((area) => new MetricsReader(area));
+  const runId = createHash('sha1').update(`${process.pid} ${boot.startedAtMs}`).digest('hex');
+  const rates = new RateMeter();
+  let settings: RunTimeSettings = boot.options;
+  let baseline: NodeFigures | null = null;
+  let memoryPeakBytes = 0;
+  let sampling: NodeJS.Timeout | undefined;
   let respPort = 0;
   let workerPorts: readonly number[] = [];
   const onOpen = (): void => {
@@ -87,7 +105,7 @@ export function createClientServers(options: ClientServersOptions): ClientServer
   const shared = {
     outputBytesMax: maxOutputBytes + maxValueBytes,
     idleTimeoutMs,
-    isFull: () => sumSlot(readers, slots.connectionsOpen) >= maxConnections,
+    isFull: () => sumSlot(readers, slots.connectionsOpen) >= settings.maxConnections,
     meter: {
       sent(bytes: number, replies: number) {
         metrics.add(slots.bytesOut, bytes);
@@ -105,29 +123,47 @@ export function createClientServers(options: ClientServersOptions): ClientServer
     metrics.add(slots.commandsOther, others);
     metrics.add(slots.messagesIn, reads + writes + others);
   };
+  const figures = (): NodeFigures => readFigures(readers);
+  const clients = createClientRegistry(workerIndex, workerCount);
+  const constants = () => ({
+    version,
+    startedAtMs: boot.startedAtMs,
+    nowMs: Date.now(),
+    port: respPort,
+    workerCount,
+    connectionsMax: settings.maxConnections,
+    memoryMaxBytes: settings.maxMemoryBytes,
+  });
   const resp = createRespServer({
     ...shared,
     flushQueue: gateway.flushQueue,
     services: {
       router: gateway.router,
-      config: createConfigPort(options),
-      info: () => infoSections({ ...infoNumbers(readers), ...infoConstants() }),
-      clients: createClientRegistry(workerIndex, workerCount),
+      config: {
+        settings: () => ({ ...boot.options, ...settings, respPort, workerCount }),
+        change: async (changes) => void (await options.changeSettings(changes)),
+      },
+      info: () =>
+        infoSections({
+          ...constants(),
+          runId,
+          memoryPeakBytes,
+          figures: figuresSince(baseline, figures()),
+          rates: rates.rates,
+        }),
+      clients,
+      node: createWholeNode(options.askAll, figures),
       nowMs: Date.now,
       valueBytesMax: maxValueBytes,
       version,
       onCommands,
     },
   });
-  const infoConstants = () => ({
-    version,
-    startedAtMs: boot.startedAtMs,
-    nowMs: Date.now(),
-    port: respPort,
-    workerCount,
-    connectionsMax: maxConnections,
-    memoryMaxBytes: boot.options.maxMemoryBytes,
-  });
+  const sample = (): void => {
+    const now = figures();
+    rates.sample(now, performance.now());
+    memoryPeakBytes = Math.max(memoryPeakBytes, now.memoryUsedBytes);
+  };
   const native = createNativeServer({
     ...shared,
     gateway,
@@ -136,7 +172,7 @@ export function createClientServers(options: ClientServersOptions): ClientServer
     valueBytesMax: maxValueBytes,
     workerPorts: () => workerPorts,
     splitRange: options.splitRange,
-    status: () => ({ ...infoConstants(), ...infoNumbers(readers) }),
+    status: () => ({ ...constants(), ...figures() }),
     onCommands,
   });
   return {
@@ -150,55 +186,26 @@ export function createClientServers(options: ClientServersOptions): ClientServer
       const redis = await listen({ ...at, port: respPortWanted, onConnection: resp.onConnection });
       listeners.push(redis);
       respPort = redis.port;
+      sampling = setInterval(sample, SAMPLE_INTERVAL_MS).unref();
       return { native: everyone.port, own: own.port, resp: redis.port };
     },
     setTopology(ports) {
       workerPorts = ports;
     },
+    answer: (question) =>
+      answerQuestion(question, { clients, nowMs: Date.now, setBaseline: (figuresThen) => (baseline = figuresThen) }),
+    configure(changes) {
+      settings = { ...settings, ...changes };
+      if (changes.idleTimeoutMs !== undefined) {
+        resp.setIdleTimeout(changes.idleTimeoutMs);
+        native.setIdleTimeout(changes.idleTimeoutMs);
+      }
+    },
     close() {
+      clearInterval(sampling);
       for (const listener of listeners) listener.close();
       resp.close();
       native.close();
     },
-  };
-}
-
-function infoNumbers(readers: readonly MetricsReader[]) {
-  const sum = (slot: number): number => sumSlot(readers, slot);
-  return {
-    connections: sum(slots.connectionsOpen),
-    connectionsTotal: sum(slots.connectionsAccepted),
-    commandsTotal: sum(slots.commandsRead) + sum(slots.commandsWrite) + sum(slots.commandsOther),
-    bytesIn: sum(slots.bytesIn),
-    bytesOut: sum(slots.bytesOut),
-    keys: sum(slots.keys),
-    keysExpired: sum(slots.keysExpired),
-    memoryUsedBytes: sum(slots.memoryUsedBytes),
-    ranges: sum(slots.ranges),
-  };
-}
-
-/** CONFIG under Redis's names: what tools look for, read only. */
-function createConfigPort({ boot }: ClientServersOptions): ConfigPort {
-  const { options } = boot;
-  const values = new Map([
-    ['appendfsync', 'always'],
-    ['appendonly', 'yes'],
-    ['databases', '1'],
-    ['maxclients', String(options.maxConnections)],
-    ['maxmemory', String(options.maxMemoryBytes)],
-    ['maxmemory-policy', 'noeviction'],
-    ['max-recovery-seconds', String(options.maxRecoverySeconds)],
-    ['proto-max-bulk-len', String(options.maxValueBytes)],
-    ['save', ''],
-    ['timeout', String(Math.floor(options.idleTimeoutMs / 1000))],
-  ]);
-  return {
-    all: () => values,
-    set: (name) =>
-      values.has(name)
-        ? `ERR CONFIG SET failed (possibly related to argument '${name}') - can't set immutable config`
-        : `ERR Unknown option or number of arguments for CONFIG SET - '${name}'`,
-    resetStatistics: () => undefined,
   };
 }

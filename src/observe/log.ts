@@ -19,6 +19,8 @@ export interface LogMethod {
 
 /** What the rest of the store needs of a logger. */
 export interface Logger {
+  /** The least important messages that are written; may be changed. */
+  level: LogLevel;
   readonly trace: LogMethod;
   readonly debug: LogMethod;
   readonly info: LogMethod;

@@ -22,14 +22,17 @@ import { nodeDisk } from '../storage/disk.ts';
 import type { DiskLock } from '../storage/disk.ts';
 import { createIoPool, startWal } from '../storage/wal/pool.ts';
 import type { WalHandle } from '../storage/wal/pool.ts';
-import type { FromWorker, ToWorker, WorkerBoot } from '../../shards/messages.ts';
+import type { FromWorker, RunTimeOptions, ToWorker, WorkerBoot } from '../../shards/messages.ts';
 import { reviveRoutes } from '../../shards/messages.ts';
 import { DataDir } from './data-dir.ts';
+import { FanOut } from './fan-out.ts';
 import { createLinks } from './links.ts';
 import { NodeMetrics } from './node-metrics.ts';
 import type { Settings } from './settings.ts';
 import type { EmbeddedEndpoint, RunningServer, ServerAddresses, StartOptions } from './types.ts';
 import { version } from './version.ts';
+import type { WorkerThread } from './worker-thread.ts';
+import { nextMessage } from './worker-thread.ts';
 
 /** The same files are .ts in a checkout and .js in the published package. */
 const EXTENSION = path.extname(import.meta.url);
@@ -51,12 +54,6 @@ export async function startServer(settings: Settings, options: StartOptions): Pr
   }
 }
 
-interface WorkerThread {
-  readonly thread: Worker;
-  /** Resolves with the first message of the type. */
-  readonly waiting: Map<FromWorker['type'], (message: FromWorker) => void>;
-}
-
 class Node implements RunningServer {
   readonly version = version;
   readonly #settings: Settings;
@@ -76,6 +73,8 @@ class Node implements RunningServer {
   #nextRangeId = 1;
   readonly #splits = new Map<number, (error: string | null) => void>();
   #nextSplit = 1;
+  readonly #questions = new FanOut();
+  #maxMemoryBytes: number;
   #phase = 'starting';
   #isDiskFull = false;
   #recoveryMs = 0;
@@ -85,6 +84,7 @@ class Node implements RunningServer {
 
   constructor(settings: Settings, options: StartOptions) {
     this.#settings = settings;
+    this.#maxMemoryBytes = settings.memory.maxMemoryBytes;
     this.#options = options;
     this.#log = createLogger({ level: settings.log.level, format: settings.log.format, thread: 'main' });
     this.#metrics = new NodeMetrics(settings.threads.workers, this.#startedAtMs);
@@ -159,7 +159,7 @@ class Node implements RunningServer {
   }
 
   status(): unknown {
-    const { node, threads, memory } = this.#settings;
+    const { node, threads } = this.#settings;
     return {
       version,
       nodeId: node.nodeId,
@@ -168,7 +168,7 @@ class Node implements RunningServer {
       recoverySeconds: this.#recoveryMs / 1000,
       dataDir: path.resolve(node.dataDir),
       workers: threads.workers,
-      maxMemoryBytes: memory.maxMemoryBytes,
+      maxMemoryBytes: this.#maxMemoryBytes,
       diskFull: this.#isDiskFull,
       addresses: this.#addresses,
       ranges: this.#table.routes.map(({ range, leader }) => ({
@@ -192,7 +192,7 @@ class Node implements RunningServer {
     const wasReady = this.#phase === 'ready';
     if (this.#phase !== 'failed') this.#phase = 'stopping';
     if (wasReady) {
-      const stopped = this.#workers.map((worker) => this.#next(worker, 'stopped'));
+      const stopped = this.#workers.map((worker) => nextMessage(worker, 'stopped'));
       this.#tellAll({ type: 'stop' });
       await Promise.all(stopped);
     }
@@ -291,7 +291,7 @@ class Node implements RunningServer {
       );
     }
     // Each says what ranges it has before it says that it is done.
-    await Promise.all(this.#workers.map((worker) => this.#next(worker, 'recovered')));
+    await Promise.all(this.#workers.map((worker) => nextMessage(worker, 'recovered')));
   }
 
   #startWorker(boot: WorkerBoot, ports: readonly MessagePort[]): WorkerThread {
@@ -306,16 +306,6 @@ class Node implements RunningServer {
       this.#fail(new FatalError('KV_STATE', `Worker ${boot.workerIndex} failed: ${cause.message}`, { cause }));
     });
     return worker;
-  }
-
-  #next(worker: WorkerThread, type: FromWorker['type']): Promise<FromWorker> {
-    return new Promise((resolve, reject) => {
-      worker.waiting.set(type, resolve);
-      worker.waiting.set('failed', (message) => {
-        reject(new SkerryError('KV_STATE', message.type === 'failed' ? message.message : 'the worker failed'));
-      });
-      worker.thread.once('error', reject);
-    });
   }
 
   #onMessage(worker: WorkerThread, message: FromWorker): void {
@@ -341,12 +331,34 @@ class Node implements RunningServer {
       case 'checkpoint':
         void this.#checkpoint(worker, message);
         break;
+      case 'ask':
+        this.#askWorkers(worker, message.id, (id) => ({ type: 'question', id, question: message.question }));
+        break;
+      case 'configure':
+        this.#configure(message.changes);
+        this.#askWorkers(worker, message.id, (id) => ({ type: 'configure', id, changes: message.changes }));
+        break;
+      case 'answer':
+        this.#questions.answered(message.id, message.answer);
+        break;
       case 'failed':
         this.#fail(new FatalError('KV_STATE', `A worker failed: ${message.message}`));
         break;
       default:
         break;
     }
+  }
+
+  /** Asks all workers what one of them wants to know. */
+  #askWorkers(asker: WorkerThread, askedAs: number, question: (id: number) => ToWorker): void {
+    const answer = (answers: readonly unknown[]): void =>
+      asker.thread.postMessage({ type: 'answers', id: askedAs, answers } satisfies ToWorker);
+    this.#questions.ask(this.#workers.length, (id) => this.#tellAll(question(id)), answer);
+  }
+
+  #configure({ logLevel, maxMemoryBytes }: Partial<RunTimeOptions>): void {
+    this.#log.level = logLevel ?? this.#log.level;
+    this.#maxMemoryBytes = maxMemoryBytes ?? this.#maxMemoryBytes;
   }
 
   /** Takes a worker's word for its ranges, and tells the others. */
@@ -391,7 +403,7 @@ class Node implements RunningServer {
     const ports: { native: number; resp: number; own: number }[] = [];
     // One after another: the first may be given free ports, which the others then share.
     for (const worker of this.#workers) {
-      const listening = this.#next(worker, 'listening');
+      const listening = nextMessage(worker, 'listening');
       const first = ports[0];
       const message: ToWorker = {
         type: 'listen',

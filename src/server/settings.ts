@@ -17,7 +17,6 @@ import { choice, integer, keyList, multipleOf, port, powerOfTwo, size, text, typ
 const KiB = 1024;
 const MiB = 1024 * KiB;
 const GiB = 1024 * MiB;
-const TiB = 1024 * GiB;
 
 export const settingGroups = {
   node: {
@@ -115,8 +114,8 @@ export const settingGroups = {
     ),
   },
   memory: {
-    maxMemoryBytes: size(64 * MiB, 64 * TiB, {
-      default: (machine) => Math.max(64 * MiB, Math.floor((machine.memoryBytes * 0.75) / MiB) * MiB),
+    maxMemoryBytes: size(limits.memoryBytesMin, limits.memoryBytesMax, {
+      default: (machine) => Math.max(limits.memoryBytesMin, Math.floor((machine.memoryBytes * 0.75) / MiB) * MiB),
       defaultText: '75 % of the memory available',
       help: 'Memory of the store, over all workers. When it is used up, writes that need more are refused.',
     }),
@@ -126,7 +125,7 @@ export const settingGroups = {
     }),
   },
   recovery: {
-    maxRecoverySeconds: integer(1, 3600, {
+    maxRecoverySeconds: integer(1, limits.recoverySecondsMax, {
       default: 10,
       help: 'How long a restart may take: ranges are checkpointed as often as that needs.',
     }),

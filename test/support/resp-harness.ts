@@ -16,7 +16,12 @@ import type { CommandSpec } from '../../src/core/kv/spec.ts';
 import { commandByOp } from '../../src/core/kv/table.ts';
 import { memberId } from '../../src/core/member.ts';
 import type { Route } from '../../src/core/range.ts';
+import type { NodeFigures } from '../../src/gateway/node-figures.ts';
+import { figuresSince } from '../../src/gateway/node-figures.ts';
+import type { AskAll } from '../../src/gateway/node-questions.ts';
+import { answerQuestion, createWholeNode } from '../../src/gateway/node-questions.ts';
 import { createClientRegistry } from '../../src/gateway/resp/clients.ts';
+import type { ShownSettings } from '../../src/gateway/resp/config.ts';
 import { infoSections } from '../../src/gateway/resp/info.ts';
 import type { CloseReason, RespServer } from '../../src/gateway/resp/server.ts';
 import { createRespServer } from '../../src/gateway/resp/server.ts';
@@ -179,12 +184,36 @@ export async function startRespHarness(options: HarnessOptions = {}): Promise<Re
   const sent: { bytes: number; replies: number }[] = [];
   const latencies: number[] = [];
   let counted = 0;
-  const settings = new Map([
-    ['save', ''],
-    ['appendonly', 'yes'],
-    ['maxmemory', '0'],
-    ['timeout', '0'],
-  ]);
+  let settings: ShownSettings = {
+    host: '127.0.0.1',
+    respPort: 0,
+    workerCount: 1,
+    maxOutputBytes: outputBytesMax,
+    maxValueBytes: valueBytesMax,
+    maxConnections: connectionsMax,
+    idleTimeoutMs,
+    maxMemoryBytes: 2 ** 30,
+    maxRecoverySeconds: 10,
+    logLevel: 'info',
+  };
+  const clients = createClientRegistry(0, 1);
+  const figures = (): NodeFigures => ({
+    connections: server.connectionCount,
+    connectionsTotal: 0,
+    connectionsRefused: 0,
+    commandsTotal: submitted,
+    bytesIn: 0,
+    bytesOut: 0,
+    keys: 0,
+    keysExpired: 0,
+    memoryUsedBytes: 0,
+    ranges: routes.length,
+  });
+  let baseline: NodeFigures | null = null;
+  const askAll: AskAll = async (question) => {
+    await new Promise((resolve) => setImmediate(resolve));
+    return [answerQuestion(question, { clients, nowMs: Date.now, setBaseline: (then) => (baseline = then) })];
+  };
   const server = createRespServer({
     isFull: () => server.connectionCount >= connectionsMax,
     outputBytesMax,
@@ -193,34 +222,28 @@ export async function startRespHarness(options: HarnessOptions = {}): Promise<Re
     services: {
       router,
       config: {
-        all: () => settings,
-        set(name, value) {
-          if (!settings.has(name)) return `ERR Unknown option or number of arguments for CONFIG SET - '${name}'`;
-          settings.set(name, value);
-          return null;
+        settings: () => settings,
+        change: async (changes) => {
+          await new Promise((resolve) => setImmediate(resolve));
+          settings = { ...settings, ...changes };
         },
-        resetStatistics: () => undefined,
       },
       info: () =>
         infoSections({
           version: '0.0.0',
+          runId: 'a'.repeat(40),
           startedAtMs: Date.now(),
           nowMs: Date.now(),
           port: 0,
           workerCount: 1,
-          connections: server.connectionCount,
-          connectionsTotal: 0,
           connectionsMax,
-          commandsTotal: submitted,
-          bytesIn: 0,
-          bytesOut: 0,
-          keys: 0,
-          keysExpired: 0,
-          memoryUsedBytes: 0,
           memoryMaxBytes: 0,
-          ranges: routes.length,
+          memoryPeakBytes: 0,
+          figures: figuresSince(baseline, figures()),
+          rates: { commands: 0, bytesIn: 0, bytesOut: 0 },
         }),
-      clients: createClientRegistry(0, 1),
+      clients,
+      node: createWholeNode(askAll, figures),
       nowMs: Date.now,
       valueBytesMax,
       version: '0.0.0',

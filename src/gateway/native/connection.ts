@@ -177,6 +177,11 @@ export class NativeConnection implements ReplyTarget, Flushable {
     this.#answered(slot);
   }
 
+  /** How long nothing may come or go over the connection; 0 = for ever. */
+  setIdleTimeout(milliseconds: number): void {
+    this.#socket.setTimeout(milliseconds);
+  }
+
   /** Ends the connection after the replies that are owed; what the client still sends is read and thrown away. */
   closeWhenAnswered(): void {
     this.#isClosing = true;

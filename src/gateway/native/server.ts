@@ -39,6 +39,8 @@ export interface NativeServerOptions {
 export interface NativeServer {
   readonly onConnection: (socket: Socket) => void;
   readonly connectionCount: number;
+  /** Changes the idle timeout, of the connections there are too. 0 = never. */
+  setIdleTimeout(milliseconds: number): void;
   /** Ends all connections after the replies that are owed. */
   close(): void;
   /** Ends all connections now. */
@@ -49,7 +51,8 @@ export interface NativeServer {
 const FRAME_BYTES_BESIDE_VALUE = 64 * 1024;
 
 export function createNativeServer(options: NativeServerOptions): NativeServer {
-  const { gateway, workerIndex, version, valueBytesMax, isFull, outputBytesMax, idleTimeoutMs, meter } = options;
+  const { gateway, workerIndex, version, valueBytesMax, isFull, outputBytesMax, meter } = options;
+  let { idleTimeoutMs } = options;
   const { splitRange, status, onCommands } = options;
   const sessions = new Set<NativeSession>();
   const services = {
@@ -95,15 +98,18 @@ export function createNativeServer(options: NativeServerOptions): NativeServer {
         sessions.delete(session);
         options.onClose(session.closeReason);
       });
-      if (idleTimeoutMs > 0) {
-        socket.setTimeout(idleTimeoutMs, () => {
-          session.closeReason = 'idle';
-          socket.destroy();
-        });
-      }
+      socket.setTimeout(idleTimeoutMs);
+      socket.on('timeout', () => {
+        session.closeReason = 'idle';
+        socket.destroy();
+      });
     },
     get connectionCount() {
       return sessions.size;
+    },
+    setIdleTimeout(milliseconds) {
+      idleTimeoutMs = milliseconds;
+      for (const { connection } of sessions) connection.setIdleTimeout(milliseconds);
     },
     close() {
       for (const session of sessions) session.close('shutdown');

@@ -23,6 +23,18 @@ export interface AnsweredCommand extends Described {
   readonly answer: Answer;
 }
 
+/** Made when the answer is known: sends exactly one reply. */
+export type LateReply = (sink: ReplySink) => void;
+
+/**
+ * Asks other threads first; commands behind it wait. `args` are valid until `ask` returns. Inside MULTI it is queued, and
+ * asked when EXEC has run the store's commands.
+ */
+export interface AskedCommand extends Described {
+  readonly kind: 'ask';
+  readonly ask: (session: RespSession, args: Args) => Promise<LateReply>;
+}
+
 /** Takes a slot when and if it wants one. Inside MULTI it runs at once, or is refused. */
 export interface ControlCommand extends Described {
   readonly kind: 'control';
@@ -33,12 +45,13 @@ export interface ControlCommand extends Described {
 /** CLIENT, CONFIG, COMMAND: the second word decides. */
 export interface ContainerCommand extends Described {
   readonly kind: 'container';
-  readonly subcommands: ReadonlyMap<string, AnsweredCommand | ControlCommand>;
+  readonly subcommands: ReadonlyMap<string, SingleCommand>;
   /** The command without a second word, where it has a meaning. */
   readonly alone?: AnsweredCommand;
 }
 
-export type OwnCommand = AnsweredCommand | ControlCommand | ContainerCommand;
+export type SingleCommand = AnsweredCommand | AskedCommand | ControlCommand;
+export type OwnCommand = SingleCommand | ContainerCommand;
 
 const CONNECTION_FLAGS = ['noscript', 'loading', 'stale'] as const;
 
@@ -50,6 +63,16 @@ export function answered(
   categories: readonly string[] = ['slow', 'connection'],
 ): AnsweredCommand {
   return { kind: 'answer', name, arity, flags, categories, answer };
+}
+
+export function asked(
+  name: string,
+  arity: number,
+  ask: AskedCommand['ask'],
+  flags: readonly string[],
+  categories: readonly string[],
+): AskedCommand {
+  return { kind: 'ask', name, arity, flags, categories, ask };
 }
 
 export function control(
@@ -66,10 +89,12 @@ export function control(
 /** A container, with HELP added. */
 export function container(
   name: string,
-  subcommands: readonly (AnsweredCommand | ControlCommand)[],
+  subcommands: readonly SingleCommand[],
   alone?: AnsweredCommand,
 ): ContainerCommand {
-  const byName = new Map(subcommands.map((command) => [command.name.slice(name.length + 1), command]));
+  const byName = new Map<string, SingleCommand>(
+    subcommands.map((command) => [command.name.slice(name.length + 1), command]),
+  );
   const lines = [
     `${name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:`,
     ...[...byName.keys()].sort(),

@@ -6,7 +6,7 @@ import { createCommandCommand } from './commands/command.ts';
 import { connectionCommands } from './commands/connection.ts';
 import { nodeCommands } from './commands/node.ts';
 import { transactionCommands } from './commands/transaction.ts';
-import type { AnsweredCommand, ControlCommand, OwnCommand } from './own-command.ts';
+import type { OwnCommand, SingleCommand } from './own-command.ts';
 import { isArityRight, wrongArity } from './own-command.ts';
 
 const own: readonly OwnCommand[] = [...connectionCommands, ...transactionCommands, ...nodeCommands, clientCommand];
@@ -19,10 +19,10 @@ const byName: ReadonlyMap<string, OwnCommand> = new Map(
  * The command of the session that `name` (in any case) and its arguments call for: itself or its subcommand, with its
  * arity checked; the error reply when there is something wrong; undefined when the session has no such command.
  */
-export function findOwnCommand(name: string, args: Args): AnsweredCommand | ControlCommand | string | undefined {
+export function findOwnCommand(name: string, args: Args): SingleCommand | string | undefined {
   const command = byName.get(name.toUpperCase());
   if (command === undefined) return undefined;
-  let found: AnsweredCommand | ControlCommand;
+  let found: SingleCommand;
   if (command.kind !== 'container') {
     found = command;
   } else if (args.count === 0) {

@@ -27,6 +27,8 @@ export interface RespServerOptions {
 export interface RespServer {
   readonly onConnection: (socket: Socket) => void;
   readonly connectionCount: number;
+  /** Changes the idle timeout, of the connections there are too. 0 = never. */
+  setIdleTimeout(milliseconds: number): void;
   /** Ends all connections after the replies that are owed. */
   close(): void;
   /** Ends all connections now. */
@@ -36,7 +38,8 @@ export interface RespServer {
 const TOO_MANY = '-ERR max number of clients reached\r\n';
 
 export function createRespServer(options: RespServerOptions): RespServer {
-  const { services, flushQueue, isFull, outputBytesMax, idleTimeoutMs, meter } = options;
+  const { services, flushQueue, isFull, outputBytesMax, meter } = options;
+  let { idleTimeoutMs } = options;
   const sessions = new Set<RespSession>();
 
   function turnAway(socket: Socket): void {
@@ -76,15 +79,18 @@ export function createRespServer(options: RespServerOptions): RespServer {
         session.onClose();
         options.onClose(session.closeReason);
       });
-      if (idleTimeoutMs > 0) {
-        socket.setTimeout(idleTimeoutMs, () => {
-          session.closeReason = 'idle';
-          socket.destroy();
-        });
-      }
+      socket.setTimeout(idleTimeoutMs);
+      socket.on('timeout', () => {
+        session.closeReason = 'idle';
+        socket.destroy();
+      });
     },
     get connectionCount() {
       return sessions.size;
+    },
+    setIdleTimeout(milliseconds) {
+      idleTimeoutMs = milliseconds;
+      for (const { connection } of sessions) connection.socket.setTimeout(milliseconds);
     },
     close() {
       for (const session of sessions) session.close('shutdown');

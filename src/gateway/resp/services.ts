@@ -1,14 +1,14 @@
 /** What a RESP session needs of the worker that it runs on. */
 import type { CommandRouter } from '../ports.ts';
+import type { WholeNode } from '../node-questions.ts';
 import type { ClientRegistry } from './clients.ts';
+import type { RunTimeSettings, ShownSettings } from './config.ts';
 
-/** Settings as CONFIG shows them, under the names that Redis tools know. */
+/** The node's settings, as CONFIG reads and changes them. */
 export interface ConfigPort {
-  /** All names and values. */
-  all(): ReadonlyMap<string, string>;
-  /** Changes a setting while the node runs. Returns what is wrong, or null. */
-  set(name: string, value: string): string | null;
-  resetStatistics(): void;
+  readonly settings: () => ShownSettings;
+  /** Changes settings on all workers; resolves when all of them know. */
+  readonly change: (changes: Partial<RunTimeSettings>) => Promise<void>;
 }
 
 export interface RespServices {
@@ -16,7 +16,9 @@ export interface RespServices {
   readonly config: ConfigPort;
   /** INFO's sections in order: name, then `field:value` lines. */
   readonly info: () => readonly (readonly [section: string, fields: Readonly<Record<string, string | number>>])[];
+  /** This worker's connections. */
   readonly clients: ClientRegistry;
+  readonly node: WholeNode;
   /** Wall clock, Unix milliseconds. */
   readonly nowMs: () => number;
   readonly valueBytesMax: number;

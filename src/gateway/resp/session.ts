@@ -6,7 +6,7 @@
  *                                 └─ everything else                    router.submit(spec, args, connection, slot)
  *
  * The parser is held back for one of two reasons, which come and go independently: the connection has too much to send
- * or to wait for, or the next command must see the outcome of one that is under way (WATCH, HELLO).
+ * or to wait for, or the next command must see the outcome of one that is under way (WATCH, HELLO, CLIENT LIST).
  */
 import type { Socket } from 'node:net';
 import type { Args } from '../../core/kv/args.ts';
@@ -23,7 +23,7 @@ import { PartReplies } from '../router/gather.ts';
 import type { ReplyValue } from '../router/reply-value.ts';
 import { playReply } from '../router/reply-value.ts';
 import type { RespClient } from './clients.ts';
-import type { AnsweredCommand, ControlCommand } from './own-command.ts';
+import type { AnsweredCommand, AskedCommand, ControlCommand, LateReply } from './own-command.ts';
 import { isArityRight, wrongArity } from './own-command.ts';
 import { findOwnCommand } from './own-commands.ts';
 import type { RespServices } from './services.ts';
@@ -220,34 +220,53 @@ export class RespSession {
     } else {
       const { queued: commands, args, touched } = transaction.build();
       const needsStore = transaction.watchedCount > 0 || commands.some(({ spec }) => spec !== undefined);
-      if (!needsStore) {
-        this.answer((sink) => this.#playExec(commands, [], sink));
-      } else if (commands.every(({ spec }) => spec !== undefined)) {
-        router.submitAtomic(execCommand, args, touched, this.connection, this.#slot(true, args.buffer.length));
-      } else {
-        const slot = this.#slot(true, args.buffer.length);
+      const slot = this.#slot(needsStore, args.buffer.length);
+      if (needsStore && commands.every(({ spec }) => spec !== undefined)) {
+        router.submitAtomic(execCommand, args, touched, this.connection, slot);
+      } else if (needsStore) {
         this.#hold(HOLD_ORDER);
-        const replies = new PartReplies(1, this.connection.writesInFlight, ([value]) => {
-          const sink = this.connection.begin(slot);
-          if (value instanceof CommandErrorValue) sink.error(value.text);
-          else if (value === null) sink.nullArray();
-          else this.#playExec(commands, value as readonly ReplyValue[], sink);
-          this.connection.finish(slot);
-          queueMicrotask(() => this.#release(HOLD_ORDER));
+        const replies = new PartReplies(1, this.connection.writesInFlight, ([value = null]) => {
+          void this.#finishExec(commands, value, slot);
         });
         router.submitAtomic(execCommand, args, touched, replies, 0);
+      } else {
+        this.#hold(HOLD_ORDER);
+        void this.#finishExec(commands, [], slot);
       }
     }
     transaction.reset();
   }
 
   /** EXEC's reply: those of the store's commands, with the session's own in their places. */
-  #playExec(commands: readonly Queued[], values: readonly ReplyValue[], sink: ReplySink): void {
+  async #finishExec(commands: readonly Queued[], value: ReplyValue, slot: number): Promise<void> {
+    const late = new Map<Queued, LateReply>();
+    if (Array.isArray(value)) {
+      for (const queued of commands) {
+        if (queued.own?.kind === 'ask') late.set(queued, await queued.own.ask(this, queued.args));
+      }
+    }
+    const sink = this.connection.begin(slot);
+    if (value instanceof CommandErrorValue) sink.error(value.text);
+    else if (value === null) sink.nullArray();
+    else this.#playExec(commands, value as readonly ReplyValue[], late, sink);
+    this.connection.finish(slot);
+    // Not from within the reply: a range may be in the midst of a batch.
+    queueMicrotask(() => this.#release(HOLD_ORDER));
+  }
+
+  #playExec(
+    commands: readonly Queued[],
+    values: readonly ReplyValue[],
+    late: ReadonlyMap<Queued, LateReply>,
+    sink: ReplySink,
+  ): void {
     sink.array(commands.length);
     let next = 0;
-    for (const { own, args } of commands) {
+    for (const queued of commands) {
+      const { own, args } = queued;
       if (own === undefined) playReply(values[next++] ?? null, sink);
-      else own.answer(this, args, sink);
+      else if (own.kind === 'answer') own.answer(this, args, sink);
+      else late.get(queued)?.(sink);
     }
   }
 
@@ -324,7 +343,17 @@ export class RespSession {
     this.client.lastCommand = own.name;
     if (own.kind === 'control') this.#runControl(own, args);
     else if (this.transaction.isOpen) this.#queue(this.transaction.queueOwn(own, args));
+    else if (own.kind === 'ask') void this.#runAsked(own, args);
     else this.#runAnswered(own, args);
+  }
+
+  async #runAsked(own: AskedCommand, args: Args): Promise<void> {
+    const slot = this.#slot(false, 0);
+    this.#hold(HOLD_ORDER);
+    const reply = await own.ask(this, args);
+    reply(this.connection.begin(slot));
+    this.connection.finish(slot);
+    this.#release(HOLD_ORDER);
   }
 
   #runControl(own: ControlCommand, args: Args): void {

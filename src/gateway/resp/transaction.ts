@@ -9,7 +9,7 @@ import type { CommandSpec } from '../../core/kv/spec.ts';
 import { limits } from '../../core/limits.ts';
 import { argsOf } from '../args.ts';
 import type { KeySet } from '../ports.ts';
-import type { AnsweredCommand } from './own-command.ts';
+import type { AnsweredCommand, AskedCommand } from './own-command.ts';
 
 interface Watched {
   readonly key: Buffer;
@@ -19,7 +19,7 @@ interface Watched {
 /** A command of the store, or of the session. */
 export type Queued =
   | { readonly spec: CommandSpec; readonly own?: never; readonly args: Args }
-  | { readonly own: AnsweredCommand; readonly spec?: never; readonly args: Args };
+  | { readonly own: AnsweredCommand | AskedCommand; readonly spec?: never; readonly args: Args };
 
 /** What EXEC is to run. */
 export interface Execution {
@@ -83,7 +83,7 @@ export class Transaction {
     if (!this.#watched.has(name)) this.#watched.set(name, { key, version });
   }
 
-  queueOwn(own: AnsweredCommand, args: Args): string | null {
+  queueOwn(own: AnsweredCommand | AskedCommand, args: Args): string | null {
     const error = this.#takeRoom(args);
     if (error === null) this.#queued.push({ own, args: copyArgs(args) });
     return error;

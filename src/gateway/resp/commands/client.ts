@@ -1,18 +1,17 @@
-/** CLIENT: what a connection may ask and say about itself and about the others of its worker. */
+/** CLIENT: what a connection may ask and say about itself and about the others of its node. */
 import type { Args } from '../../../core/kv/args.ts';
 import { argText } from '../../../core/kv/args.ts';
 import type { ReplySink } from '../../../core/kv/reply.ts';
-import type { RespClient } from '../clients.ts';
+import { addressFilter, parseKillFilter, parseListFilter } from '../client-filter.ts';
 import { describeClient } from '../clients.ts';
-import type { Answer, OwnCommand } from '../own-command.ts';
-import { answered, container, control, integerAt, wordAt } from '../own-command.ts';
+import type { Answer, LateReply, OwnCommand } from '../own-command.ts';
+import { answered, asked, container, control, integerAt, wordAt } from '../own-command.ts';
 import type { RespSession } from '../session.ts';
 
 export const CLIENT_NAME_REFUSED = 'ERR Client names cannot contain spaces, newlines or special characters.';
 const SYNTAX = 'ERR syntax error';
 const ADMIN = ['admin', 'noscript', 'loading', 'stale'];
 const ADMIN_CATEGORIES = ['admin', 'slow', 'dangerous', 'connection'];
-const CLIENT_TYPES = new Set(['normal', 'slave', 'replica', 'pubsub', 'master']);
 
 /** Printable ASCII without the space, as Redis wants names. */
 export function isPlainWord(text: string): boolean {
@@ -47,104 +46,29 @@ function setInfo({ client }: RespSession, args: Args, sink: ReplySink): void {
   }
 }
 
-function describeAll(session: RespSession, clients: Iterable<RespClient>, sink: ReplySink): void {
-  const nowMs = session.services.nowMs();
-  sink.text(Array.from(clients, (client) => `${describeClient(client, nowMs)}\n`).join(''));
+function info({ services, client }: RespSession, _args: Args, sink: ReplySink): void {
+  sink.text(`${describeClient(client, services.nowMs())}\n`);
 }
 
-function list(session: RespSession, args: Args, sink: ReplySink): void {
-  const { clients } = session.services.clients;
-  const option = args.count > 1 ? wordAt(args, 1) : '';
-  if (args.count === 1) {
-    describeAll(session, clients.values(), sink);
-  } else if (option === 'TYPE' && args.count === 3) {
-    const type = argText(args, 2);
-    if (!CLIENT_TYPES.has(type.toLowerCase())) sink.error(`ERR Unknown client type '${type}'`);
-    else describeAll(session, type.toLowerCase() === 'normal' ? clients.values() : [], sink);
-  } else if (option === 'ID' && args.count > 2) {
-    const found: RespClient[] = [];
-    for (let i = 2; i < args.count; i++) {
-      const id = integerAt(args, i);
-      if (id === null) {
-        sink.error('ERR Invalid client ID');
-        return;
-      }
-      const client = clients.get(id);
-      if (client !== undefined) found.push(client);
-    }
-    describeAll(session, found, sink);
-  } else {
-    sink.error(SYNTAX);
-  }
+const refusal =
+  (error: string): LateReply =>
+  (sink) =>
+    sink.error(error);
+
+async function list({ services }: RespSession, args: Args): Promise<LateReply> {
+  const filter = parseListFilter(args);
+  if (typeof filter === 'string') return refusal(filter);
+  const clients = await services.node.listClients(filter);
+  return (sink) => sink.text(clients.map(({ line }) => `${line}\n`).join(''));
 }
 
-interface KillFilter {
-  readonly matches: ((client: RespClient) => boolean)[];
-  skipsSelf: boolean;
-}
-
-/** Reads one filter and its value into `filter`. Returns what is wrong, or null. */
-function readKillFilter(args: Args, i: number, filter: KillFilter): string | null {
-  const value = argText(args, i + 1);
-  switch (wordAt(args, i)) {
-    case 'ID': {
-      const id = integerAt(args, i + 1);
-      if (id === null || id < 1) return 'ERR client-id should be greater than 0';
-      filter.matches.push((client) => client.id === id);
-      return null;
-    }
-    case 'ADDR':
-      filter.matches.push(({ address }) => address === value);
-      return null;
-    case 'LADDR':
-      filter.matches.push(({ localAddress }) => localAddress === value);
-      return null;
-    case 'TYPE': {
-      const type = value.toLowerCase();
-      if (!CLIENT_TYPES.has(type)) return `ERR Unknown client type '${value}'`;
-      filter.matches.push(() => type === 'normal');
-      return null;
-    }
-    case 'USER':
-      return value === 'default' ? null : `ERR No such user '${value}'`;
-    case 'SKIPME': {
-      const word = value.toLowerCase();
-      if (word !== 'yes' && word !== 'no') return SYNTAX;
-      filter.skipsSelf = word === 'yes';
-      return null;
-    }
-    default:
-      return SYNTAX;
-  }
-}
-
-function kill(session: RespSession, args: Args, sink: ReplySink): void {
-  const all = [...session.services.clients.clients.values()];
-  const end = (client: RespClient): void => client.kill(client === session.client);
-  if (args.count === 2) {
-    const address = argText(args, 1);
-    const found = all.find((client) => client.address === address);
-    if (found === undefined) {
-      sink.error('ERR No such client');
-    } else {
-      sink.simple('OK');
-      end(found);
-    }
-    return;
-  }
-  const filter: KillFilter = { matches: [], skipsSelf: true };
-  for (let i = 1; i < args.count; i += 2) {
-    const error = i + 1 < args.count ? readKillFilter(args, i, filter) : SYNTAX;
-    if (error !== null) {
-      sink.error(error);
-      return;
-    }
-  }
-  const found = all.filter(
-    (client) => !(filter.skipsSelf && client === session.client) && filter.matches.every((isMatch) => isMatch(client)),
-  );
-  sink.integer(found.length);
-  for (const client of found) end(client);
+async function kill({ services, client }: RespSession, args: Args): Promise<LateReply> {
+  const isOldForm = args.count === 2;
+  const filter = isOldForm ? addressFilter(argText(args, 1)) : parseKillFilter(args, client.id);
+  if (typeof filter === 'string') return refusal(filter);
+  const killed = await services.node.killClients(filter, client.id);
+  if (!isOldForm) return (sink) => sink.integer(killed);
+  return killed === 0 ? refusal('ERR No such client') : (sink) => sink.simple('OK');
 }
 
 /** ON is answered, OFF and SKIP are not. */
@@ -204,9 +128,9 @@ export const clientCommand: OwnCommand = container('CLIENT', [
   sub('GETNAME', 2, getName),
   sub('SETNAME', 3, setName),
   sub('SETINFO', 4, setInfo),
-  sub('INFO', 2, (session, _args, sink) => describeAll(session, [session.client], sink)),
-  admin('LIST', -2, list),
-  admin('KILL', -3, kill),
+  sub('INFO', 2, info),
+  asked('CLIENT|LIST', -2, list, ADMIN, ADMIN_CATEGORIES),
+  asked('CLIENT|KILL', -3, kill, ADMIN, ADMIN_CATEGORIES),
   control('CLIENT|REPLY', 3, reply, 'connection', true),
   admin('NO-EVICT', 3, onOrOff),
   sub('NO-TOUCH', 3, onOrOff),

@@ -3,62 +3,50 @@ import type { Args } from '../../../core/kv/args.ts';
 import { argText } from '../../../core/kv/args.ts';
 import { globMatches } from '../../../core/kv/commands/glob.ts';
 import type { ReplySink } from '../../../core/kv/reply.ts';
-import type { Answer, OwnCommand } from '../own-command.ts';
-import { answered, container } from '../own-command.ts';
+import { parseChanges, showSettings } from '../config.ts';
+import type { Answer, LateReply, OwnCommand } from '../own-command.ts';
+import { answered, asked, container } from '../own-command.ts';
 import type { RespSession } from '../session.ts';
 
 const ADMIN = ['admin', 'noscript', 'loading', 'stale'];
 const DANGEROUS = ['admin', 'slow', 'dangerous'];
 
+const ok: LateReply = (sink) => sink.simple('OK');
+
 function configGet({ services }: RespSession, args: Args, sink: ReplySink): void {
-  const patterns: Buffer[] = [];
-  for (let i = 1; i < args.count; i++) patterns.push(Buffer.from(argText(args, i).toLowerCase(), 'latin1'));
-  const found = [...services.config.all()].filter(([name]) => {
-    const text = Buffer.from(name);
-    return patterns.some((pattern) => globMatches(pattern, 0, pattern.length, text, 0, text.length));
-  });
-  sink.map(found.length);
+  const all = showSettings(services.config.settings());
+  // As in Redis, a parameter that is asked for by its name is called as it was written.
+  const found = new Map<string, string>();
+  for (let i = 1; i < args.count; i++) {
+    const given = argText(args, i);
+    const pattern = Buffer.from(given.toLowerCase(), 'latin1');
+    const isGlob = /[[*?]/.test(given);
+    for (const [name, value] of all) {
+      const text = Buffer.from(name);
+      if (!globMatches(pattern, 0, pattern.length, text, 0, text.length)) continue;
+      found.set(isGlob ? name : given, value);
+    }
+  }
+  sink.map(found.size);
   for (const [name, value] of found) {
     sink.text(name);
     sink.text(value);
   }
 }
 
-function configSet({ services }: RespSession, args: Args, sink: ReplySink): void {
-  const { config } = services;
-  if (args.count % 2 === 0) {
-    sink.error('ERR syntax error');
-    return;
-  }
-  const known = config.all();
-  const wanted = new Map<string, string>();
-  // All names are looked at before anything is changed.
-  for (let i = 1; i < args.count; i += 2) {
-    const name = argText(args, i).toLowerCase();
-    const error = !known.has(name)
-      ? `ERR Unknown option or number of arguments for CONFIG SET - '${argText(args, i)}'`
-      : wanted.has(name)
-        ? `ERR CONFIG SET failed (possibly related to argument '${name}') - duplicate parameter`
-        : null;
-    if (error !== null) {
-      sink.error(error);
-      return;
-    }
-    wanted.set(name, argText(args, i + 1));
-  }
-  for (const [name, value] of wanted) {
-    const error = config.set(name, value);
-    if (error !== null) {
-      sink.error(error);
-      return;
-    }
-  }
-  sink.simple('OK');
+async function configSet({ services }: RespSession, args: Args): Promise<LateReply> {
+  if (args.count % 2 === 0) return (sink) => sink.error('ERR syntax error');
+  const pairs: [string, string][] = [];
+  for (let i = 1; i < args.count; i += 2) pairs.push([argText(args, i), argText(args, i + 1)]);
+  const changes = parseChanges(pairs);
+  if (typeof changes === 'string') return (sink) => sink.error(changes);
+  await services.config.change(changes);
+  return ok;
 }
 
-function configResetStat({ services }: RespSession, _args: Args, sink: ReplySink): void {
-  services.config.resetStatistics();
-  sink.simple('OK');
+async function configResetStat({ services }: RespSession): Promise<LateReply> {
+  await services.node.resetStatistics();
+  return ok;
 }
 
 function info({ services }: RespSession, args: Args, sink: ReplySink): void {
@@ -81,8 +69,8 @@ const config = (name: string, arity: number, answer: Answer) =>
 export const nodeCommands: readonly OwnCommand[] = [
   container('CONFIG', [
     config('GET', -3, configGet),
-    config('SET', -4, configSet),
-    config('RESETSTAT', 2, configResetStat),
+    asked('CONFIG|SET', -4, configSet, ADMIN, DANGEROUS),
+    asked('CONFIG|RESETSTAT', 2, configResetStat, ADMIN, DANGEROUS),
     config('REWRITE', 2, (_session, _args, sink) => sink.error('ERR The server is running without a config file')),
   ]),
   answered('INFO', -1, info, ['loading', 'stale'], ['slow', 'dangerous']),
