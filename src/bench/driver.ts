@@ -219,7 +219,7 @@ export class Driver implements TargetEvents {
     this.#target.begin(slot, operation);
   }
 
-  /** Whether an operation that was due (open loop) or answered (closed loop) then belongs to the result. */
+  /** Whether the time lies in the measured time. */
   #isMeasured(atMs: number): boolean {
     return atMs >= this.#measureMs && atMs < this.#endMs;
   }
@@ -232,7 +232,8 @@ export class Driver implements TargetEvents {
     }
     if (outcome === MISS) this.#countMiss(nowMs);
     if (answeredInTime) this.#tally.add(counters.completed, 1);
-    if (this.#plan.ratePerSecond === null ? !answeredInTime : !this.#isMeasured(dueMs)) return;
+    // Closed loop: what was under way at the end counts when it is answered, or a stall there would not be seen.
+    if (this.#plan.ratePerSecond === null ? nowMs < this.#measureMs : !this.#isMeasured(dueMs)) return;
     const units = (nowMs - dueMs) * UNITS_PER_MS;
     this.#tally.latency.record(units);
     this.#tally.latencyOfKind[kind]?.record(units);

@@ -49,6 +49,7 @@ interface BenchFlags {
   readonly load?: boolean;
   readonly warmUp: number;
   readonly duration: number;
+  readonly requests?: number;
   readonly seed: number;
   readonly json?: boolean;
 }
@@ -76,6 +77,7 @@ export function registerBench(program: Command): void {
     .option('--load', 'First write every key once.')
     .option('--warm-up <s>', 'Seconds before measuring begins.', seconds, 2)
     .option('--duration <s>', 'Seconds of measuring.', seconds, 10)
+    .option('--requests <n>', 'End each run after so many requests instead, without a warm-up.', count)
     .option('--seed <n>', 'Of the random numbers.', count, 1)
     .option('--json', 'Print JSON.')
     .description('Put a load on a node and measure how it bears it')
@@ -138,9 +140,9 @@ function planOf(workload: string, clients: number, flags: BenchFlags): LoadPlan 
     keyCount: flags.keys,
     valueBytes: flags.valueBytes,
     ratePerSecond: flags.rate ?? null,
-    warmUpMs: flags.warmUp * 1000,
-    durationMs: flags.duration * 1000,
-    operations: null,
+    warmUpMs: flags.requests === undefined ? flags.warmUp * 1000 : 0,
+    durationMs: flags.requests === undefined ? flags.duration * 1000 : Infinity,
+    operations: flags.requests ?? null,
     seed: flags.seed,
   };
 }
