@@ -14,20 +14,23 @@
  *
  *     main ── listenPeers ───────▶ worker       main ◀─ peersListening ─ worker
  *          ── peers ─────────────▶ (who is there)    ◀─ report ────────  (its replicas; what led ones' members do)
- *          ── clusterRanges ─────▶ (who leads what)  ◀─ catalog ───────  (its replica of range 1 has applied a change)
+ *          ── routes ────────────▶ (everybody's)     ◀─ catalog ───────  (its replica of range 1 has applied a change)
  *          ── proposeCatalog ────▶                   ◀─ catalogDone ───
  *          ── changeMembers ─────▶                   ◀─ changeDone ────
  *          ── transferLeader ────▶                   ◀─ changeDone ────
  *          ── dropReplica ───────▶
  */
-import type { MemberId, RangeId, Term, LogIndex } from '../src/core/brands.ts';
+import type { MemberId, RangeId } from '../src/core/brands.ts';
 import type { CatalogResult } from '../src/core/catalog/types.ts';
+import type { RangeReport } from '../src/core/placement/report.ts';
 import type { ConfChangeStep } from '../src/core/raft/types.ts';
-import type { RangeDescriptor, Route } from '../src/core/range.ts';
+import type { Route } from '../src/core/range.ts';
 import type { LogFormat, LogLevel } from '../src/observe/log.ts';
 import type { FrozenStore } from '../src/engine/engine.ts';
 import type { CheckpointInfo } from '../src/storage/checkpoint/index.ts';
 import type { WalScan } from '../src/storage/wal/recovery.ts';
+
+export type { MemberProgress, RangeReport } from '../src/core/placement/report.ts';
 
 /** The settings that concern a worker. */
 export interface WorkerOptions {
@@ -93,43 +96,6 @@ export interface PeerNode {
   readonly workerPorts: readonly number[];
 }
 
-/** A range of the cluster and who leads it, as far as anybody has told: a guess that the leader's epoch proves or refutes. */
-export interface ClusterRange {
-  readonly descriptor: RangeDescriptor;
-  /** 0 = nobody is known to lead. */
-  readonly leader: MemberId;
-  /** The leader's. Of two that both say they lead, the one of the greater term does. */
-  readonly term: Term;
-}
-
-/** What the leader of a range says of one of its members. */
-export interface MemberProgress {
-  readonly memberId: MemberId;
-  readonly matchIndex: LogIndex;
-  /** Heard of within an election timeout. The leader itself is. */
-  readonly isActive: boolean;
-  /** It replicates (no probe, no snapshot) and lacks so little that it would not hold up a commit. */
-  readonly isCaughtUp: boolean;
-}
-
-/** What a worker says of a range that it has a replica of. */
-export interface RangeReport {
-  /** As of what this replica has applied. */
-  readonly descriptor: RangeDescriptor;
-  /** This replica's member id; it need not be in the descriptor (it waits for its first snapshot, or is removed). */
-  readonly memberId: MemberId;
-  /** 0 = not known. This replica leads when it is its own id. */
-  readonly leader: MemberId;
-  readonly term: Term;
-  readonly appliedIndex: LogIndex;
-  /** A configuration change is not finished: joint, or not yet committed. No other can be made. */
-  readonly isChanging: boolean;
-  /** Of a leader, itself included; else empty. */
-  readonly members: readonly MemberProgress[];
-  /** Memory of the keys and values. */
-  readonly bytes: number;
-}
-
 export type ToWorker =
   | { readonly type: 'routes'; readonly routes: readonly Route[] }
   | { readonly type: 'topology'; readonly ports: readonly number[] }
@@ -159,8 +125,6 @@ export type ClusterToWorker =
     }
   /** All nodes that are not INACTIVE, this one too, and the ids of those that are: they are refused. Sent when it changes. */
   | { readonly type: 'peers'; readonly nodes: readonly PeerNode[]; readonly removed: readonly number[] }
-  /** All ranges of the cluster that anybody has told of. Sent when a descriptor or a leader changes. */
-  | { readonly type: 'clusterRanges'; readonly ranges: readonly ClusterRange[] }
   /**
    * Put the change into the log of range 1, which this worker leads as far as main knows. Answer: catalogDone, when it
    * is applied here. `op`: codec/catalog.ts encodeCatalogOp().
