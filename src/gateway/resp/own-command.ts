@@ -79,17 +79,18 @@ export function control(
   name: string,
   arity: number,
   run: ControlCommand['run'],
-  category: string,
+  flags: readonly string[],
+  categories: readonly string[],
   isRefusedInMulti = false,
 ): ControlCommand {
-  const flags = [...CONNECTION_FLAGS, 'fast', 'allow_busy'];
-  return { kind: 'control', name, arity, flags, categories: ['fast', category], run, isRefusedInMulti };
+  return { kind: 'control', name, arity, flags, categories, run, isRefusedInMulti };
 }
 
 /** A container, with HELP added. */
 export function container(
   name: string,
   subcommands: readonly SingleCommand[],
+  helpCategories: readonly string[],
   alone?: AnsweredCommand,
 ): ContainerCommand {
   const byName = new Map<string, SingleCommand>(
@@ -101,22 +102,14 @@ export function container(
     'HELP',
     '    Prints this help.',
   ];
-  byName.set(
-    'HELP',
-    answered(`${name}|HELP`, 2, (_session, _args, sink) => {
-      sink.array(lines.length);
-      for (const line of lines) sink.simple(line);
-    }),
-  );
-  const common = {
-    kind: 'container',
-    name,
-    arity: alone === undefined ? -2 : -1,
-    flags: [],
-    categories: ['slow'],
-    subcommands: byName,
-  } as const;
-  return alone === undefined ? common : { ...common, alone };
+  const help: Answer = (_session, _args, sink) => {
+    sink.array(lines.length);
+    for (const line of lines) sink.simple(line);
+  };
+  byName.set('HELP', answered(`${name}|HELP`, 2, help, ['loading', 'stale'], helpCategories));
+  const common = { kind: 'container', name, subcommands: byName } as const;
+  if (alone === undefined) return { ...common, arity: -2, flags: [], categories: ['slow'] };
+  return { ...common, alone, arity: -1, flags: alone.flags, categories: alone.categories };
 }
 
 export function isArityRight(arity: number, words: number): boolean {

@@ -21,7 +21,7 @@ function time({ reply, nowMs }: CommandContext): void {
 
 const LOCAL = {
   write: false,
-  flags: ['loading', 'stale', 'fast', 'keyless'],
+  flags: ['loading', 'stale', 'fast'],
   categories: ['connection'],
   firstKey: 0,
   lastKey: 0,
@@ -29,7 +29,7 @@ const LOCAL = {
 } as const;
 
 export const serverCommands: readonly CommandSpec[] = [
-  command({ ...LOCAL, name: 'PING', op: 140, arity: -1, flags: ['fast', 'keyless'], run: ping }),
+  command({ ...LOCAL, name: 'PING', op: 140, arity: -1, flags: ['fast'], run: ping }),
   command({ ...LOCAL, name: 'ECHO', op: 141, arity: 2, run: (context) => bulkArg(context, 0) }),
   command({ ...LOCAL, name: 'TIME', op: 142, arity: 1, categories: [], run: time }),
 ];

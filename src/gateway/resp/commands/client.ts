@@ -11,6 +11,7 @@ import type { RespSession } from '../session.ts';
 export const CLIENT_NAME_REFUSED = 'ERR Client names cannot contain spaces, newlines or special characters.';
 const SYNTAX = 'ERR syntax error';
 const ADMIN = ['admin', 'noscript', 'loading', 'stale'];
+const CONNECTION_CATEGORIES = ['slow', 'connection'];
 const ADMIN_CATEGORIES = ['admin', 'slow', 'dangerous', 'connection'];
 
 /** Printable ASCII without the space, as Redis wants names. */
@@ -123,25 +124,29 @@ const admin = (name: string, arity: number, answer: Answer) =>
   answered(`CLIENT|${name}`, arity, answer, ADMIN, ADMIN_CATEGORIES);
 const ok: Answer = (_session, _args, sink) => sink.simple('OK');
 
-export const clientCommand: OwnCommand = container('CLIENT', [
-  sub('ID', 2, ({ client }, _args, sink) => sink.integer(client.id)),
-  sub('GETNAME', 2, getName),
-  sub('SETNAME', 3, setName),
-  sub('SETINFO', 4, setInfo),
-  sub('INFO', 2, info),
-  asked('CLIENT|LIST', -2, list, ADMIN, ADMIN_CATEGORIES),
-  asked('CLIENT|KILL', -3, kill, ADMIN, ADMIN_CATEGORIES),
-  control('CLIENT|REPLY', 3, reply, 'connection', true),
-  admin('NO-EVICT', 3, onOrOff),
-  sub('NO-TOUCH', 3, onOrOff),
-  admin('UNPAUSE', 2, ok),
-  admin('UNBLOCK', -3, unblock),
-  sub('GETREDIR', 2, (_session, _args, sink) => sink.integer(-1)),
-  sub('TRACKING', -3, tracking),
-  sub('TRACKINGINFO', 2, trackingInfo),
-  sub('CACHING', 3, (_session, _args, sink) =>
-    sink.error(
-      'ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled',
+export const clientCommand: OwnCommand = container(
+  'CLIENT',
+  [
+    sub('ID', 2, ({ client }, _args, sink) => sink.integer(client.id)),
+    sub('GETNAME', 2, getName),
+    sub('SETNAME', 3, setName),
+    sub('SETINFO', 4, setInfo),
+    sub('INFO', 2, info),
+    asked('CLIENT|LIST', -2, list, ADMIN, ADMIN_CATEGORIES),
+    asked('CLIENT|KILL', -3, kill, ADMIN, ADMIN_CATEGORIES),
+    control('CLIENT|REPLY', 3, reply, ['noscript', 'loading', 'stale'], CONNECTION_CATEGORIES, true),
+    admin('NO-EVICT', 3, onOrOff),
+    sub('NO-TOUCH', 3, onOrOff),
+    admin('UNPAUSE', 2, ok),
+    admin('UNBLOCK', -3, unblock),
+    sub('GETREDIR', 2, (_session, _args, sink) => sink.integer(-1)),
+    sub('TRACKING', -3, tracking),
+    sub('TRACKINGINFO', 2, trackingInfo),
+    sub('CACHING', 3, (_session, _args, sink) =>
+      sink.error(
+        'ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled',
+      ),
     ),
-  ),
-]);
+  ],
+  CONNECTION_CATEGORIES,
+);

@@ -5,11 +5,17 @@ import { globMatches } from '../../../core/kv/commands/glob.ts';
 import type { ReplySink } from '../../../core/kv/reply.ts';
 import type { CommandSpec } from '../../../core/kv/spec.ts';
 import { allCommands, lookupCommand } from '../../../core/kv/table.ts';
+import { keyUsesOf, tipsOf } from '../command-facts.ts';
 import type { OwnCommand } from '../own-command.ts';
 import { answered, container, isArityRight, wordAt } from '../own-command.ts';
 
 /** Flags of the command table that are no words of Redis. */
-const OUR_FLAGS = new Set(['internal', 'native', 'keyless']);
+const OUR_FLAGS = new Set(['internal', 'native']);
+
+/** First, last and step, as COMMAND counts them. */
+type KeyPositions = readonly [first: number, last: number, step: number];
+
+const NO_KEYS: KeyPositions = [0, 0, 0];
 
 /** What is told of a command, of the store or of the session. */
 interface Entry {
@@ -17,66 +23,91 @@ interface Entry {
   readonly arity: number;
   readonly flags: readonly string[];
   readonly categories: readonly string[];
-  readonly spec?: CommandSpec;
+  readonly keys: KeyPositions;
   readonly subcommands: readonly Entry[];
 }
 
 function entryOfSpec(spec: CommandSpec): Entry {
-  const { name, arity, categories } = spec;
-  return { name, arity, categories, flags: spec.flags.filter((flag) => !OUR_FLAGS.has(flag)), spec, subcommands: [] };
+  const { name, arity, categories, firstKey, lastKey, keyStep } = spec;
+  const flags = spec.flags.filter((flag) => !OUR_FLAGS.has(flag));
+  const entry: Entry = { name, arity, categories, flags, keys: [firstKey, lastKey, keyStep], subcommands: [] };
+  return name === 'OBJECT' ? objectContainer(entry) : entry;
+}
+
+/** OBJECT is one command of the store, and in Redis a container. */
+function objectContainer(object: Entry): Entry {
+  const sub = (name: string): Entry => ({ ...object, name: `OBJECT|${name}`, arity: 3 });
+  const help: Entry = {
+    ...object,
+    name: 'OBJECT|HELP',
+    flags: ['loading', 'stale'],
+    categories: ['keyspace', 'slow'],
+    keys: NO_KEYS,
+  };
+  const subcommands = [...['ENCODING', 'FREQ', 'IDLETIME', 'REFCOUNT'].map(sub), { ...help, arity: 2 }];
+  return { ...object, flags: [], categories: ['slow'], keys: NO_KEYS, subcommands };
 }
 
 function entryOfOwn(own: OwnCommand): Entry {
   const subcommands = own.kind === 'container' ? [...own.subcommands.values()].map(entryOfOwn) : [];
   const { name, arity, flags, categories } = own;
-  return { name, arity, flags, categories, subcommands };
+  return { name, arity, flags, categories, keys: name === 'WATCH' ? [1, -1, 1] : NO_KEYS, subcommands };
 }
 
-function describe({ name, arity, flags, categories, spec, subcommands }: Entry, sink: ReplySink): void {
+function describe(entry: Entry, sink: ReplySink): void {
+  const { name, arity, flags, categories, keys, subcommands } = entry;
   sink.array(10);
   sink.text(name.toLowerCase());
   sink.integer(arity);
   sink.set(flags.length);
   for (const flag of flags) sink.simple(flag);
-  sink.integer(spec?.firstKey ?? 0);
-  sink.integer(spec?.lastKey ?? 0);
-  sink.integer(spec?.keyStep ?? 0);
+  for (const position of keys) sink.integer(position);
   sink.set(categories.length);
   for (const category of categories) sink.simple(`@${category}`);
-  sink.array(0);
-  if (spec === undefined || spec.firstKey === 0) sink.array(0);
-  else describeKeys(spec, sink);
+  const tips = tipsOf(name);
+  sink.array(tips.length);
+  for (const tip of tips) sink.text(tip);
+  describeKeys(entry, sink);
   sink.array(subcommands.length);
   for (const subcommand of subcommands) describe(subcommand, sink);
 }
 
-/** The one key specification that follows from the positions of the keys. */
-function describeKeys({ write, firstKey, lastKey, keyStep }: CommandSpec, sink: ReplySink): void {
-  sink.array(1);
-  sink.map(3);
-  sink.text('flags');
-  sink.set(1);
-  sink.simple(write ? 'RW' : 'RO');
-  sink.text('begin_search');
+/** The key specifications: runs of neighbouring keys that are used alike. All runs but the last have one key. */
+function describeKeys({ name, flags, keys: [first, last, step] }: Entry, sink: ReplySink): void {
+  const uses = first === 0 ? [] : keyUsesOf(name, flags.includes('write'));
+  sink.array(uses.length);
+  uses.forEach(({ flags: useFlags, notes }, i) => {
+    const begin = first + i;
+    const isLast = i === uses.length - 1;
+    sink.map(notes === undefined ? 3 : 4);
+    if (notes !== undefined) {
+      sink.text('notes');
+      sink.text(notes);
+    }
+    sink.text('flags');
+    sink.set(useFlags.length);
+    for (const flag of useFlags) sink.simple(flag);
+    sink.text('begin_search');
+    describeStep(sink, 'index', [['index', begin]]);
+    sink.text('find_keys');
+    describeStep(sink, 'range', [
+      ['lastkey', !isLast ? 0 : last < 0 ? last : last - begin],
+      ['keystep', step],
+      ['limit', 0],
+    ]);
+  });
+}
+
+function describeStep(sink: ReplySink, type: string, numbers: readonly (readonly [string, number])[]): void {
   sink.map(2);
   sink.text('type');
-  sink.text('index');
+  sink.text(type);
   sink.text('spec');
-  sink.map(1);
-  sink.text('index');
-  sink.integer(firstKey);
-  sink.text('find_keys');
-  sink.map(2);
-  sink.text('type');
-  sink.text('range');
-  sink.text('spec');
-  sink.map(3);
-  sink.text('lastkey');
-  sink.integer(lastKey < 0 ? lastKey : lastKey - firstKey);
-  sink.text('keystep');
-  sink.integer(keyStep);
-  sink.text('limit');
-  sink.integer(0);
+  sink.map(numbers.length);
+  for (const [name, value] of numbers) {
+    sink.text(name);
+    sink.integer(value);
+  }
 }
 
 function describeDocs({ name, categories, subcommands }: Entry, sink: ReplySink): void {
@@ -189,6 +220,7 @@ export function createCommandCommand(own: readonly OwnCommand[]): OwnCommand {
       sub('DOCS', -2, docs),
       sub('GETKEYS', -4, getKeys),
     ],
+    categories,
     answered('COMMAND', 1, (_session, _args, sink) => describeAll(sink), flags, categories),
   );
   for (const spec of allCommands) {

@@ -115,9 +115,9 @@ function select(_session: RespSession, args: Args, sink: ReplySink): void {
 
 export const connectionCommands: readonly OwnCommand[] = [
   // The answer to HELLO would be in two protocols at once inside the one to EXEC.
-  control('HELLO', -1, hello, 'connection', true),
+  control('HELLO', -1, hello, FAST, FAST_CONNECTION, true),
   answered('AUTH', -2, auth, FAST, FAST_CONNECTION),
-  control('QUIT', -1, quit, 'connection'),
-  control('RESET', 1, reset, 'connection'),
+  control('QUIT', -1, quit, FAST, FAST_CONNECTION),
+  control('RESET', 1, reset, FAST, FAST_CONNECTION),
   answered('SELECT', 2, select, ['loading', 'stale', 'fast'], FAST_CONNECTION),
 ];

@@ -9,6 +9,7 @@ import { answered, asked, container } from '../own-command.ts';
 import type { RespSession } from '../session.ts';
 
 const ADMIN = ['admin', 'noscript', 'loading', 'stale'];
+const SLOW = ['slow'];
 const DANGEROUS = ['admin', 'slow', 'dangerous'];
 
 const ok: LateReply = (sink) => sink.simple('OK');
@@ -66,13 +67,20 @@ function info({ services }: RespSession, args: Args, sink: ReplySink): void {
 const config = (name: string, arity: number, answer: Answer) =>
   answered(`CONFIG|${name}`, arity, answer, ADMIN, DANGEROUS);
 
+const rewrite: Answer = (_session, _args, sink) => sink.error('ERR The server is running without a config file');
+const whoAmI: Answer = (_session, _args, sink) => sink.text('default');
+
 export const nodeCommands: readonly OwnCommand[] = [
-  container('CONFIG', [
-    config('GET', -3, configGet),
-    asked('CONFIG|SET', -4, configSet, ADMIN, DANGEROUS),
-    asked('CONFIG|RESETSTAT', 2, configResetStat, ADMIN, DANGEROUS),
-    config('REWRITE', 2, (_session, _args, sink) => sink.error('ERR The server is running without a config file')),
-  ]),
+  container(
+    'CONFIG',
+    [
+      config('GET', -3, configGet),
+      asked('CONFIG|SET', -4, configSet, ADMIN, DANGEROUS),
+      asked('CONFIG|RESETSTAT', 2, configResetStat, ADMIN, DANGEROUS),
+      config('REWRITE', 2, rewrite),
+    ],
+    SLOW,
+  ),
   answered('INFO', -1, info, ['loading', 'stale'], ['slow', 'dangerous']),
-  container('ACL', [answered('ACL|WHOAMI', 2, (_session, _args, sink) => sink.text('default'))]),
+  container('ACL', [answered('ACL|WHOAMI', 2, whoAmI, ['noscript', 'loading', 'stale'], SLOW)], SLOW),
 ];

@@ -1,5 +1,6 @@
 /** MULTI, EXEC, DISCARD, WATCH, UNWATCH. */
 import type { Args } from '../../../core/kv/args.ts';
+import type { ReplySink } from '../../../core/kv/reply.ts';
 import type { OwnCommand } from '../own-command.ts';
 import { answered, control } from '../own-command.ts';
 import type { RespSession } from '../session.ts';
@@ -32,19 +33,18 @@ function watch(session: RespSession, args: Args): void {
   else session.watch(args);
 }
 
+function unwatch({ transaction }: RespSession, _args: Args, sink: ReplySink): void {
+  transaction.unwatch();
+  sink.simple('OK');
+}
+
+const FLAGS = ['noscript', 'loading', 'stale', 'fast', 'allow_busy'];
+const CATEGORIES = ['fast', 'transaction'];
+
 export const transactionCommands: readonly OwnCommand[] = [
-  control('MULTI', 1, multi, 'transaction'),
-  control('EXEC', 1, exec, 'transaction'),
-  control('DISCARD', 1, discard, 'transaction'),
-  control('WATCH', -2, watch, 'transaction'),
-  answered(
-    'UNWATCH',
-    1,
-    ({ transaction }, _args, sink) => {
-      transaction.unwatch();
-      sink.simple('OK');
-    },
-    ['noscript', 'loading', 'stale', 'fast', 'allow_busy'],
-    ['fast', 'transaction'],
-  ),
+  control('MULTI', 1, multi, FLAGS, CATEGORIES),
+  control('EXEC', 1, exec, ['noscript', 'loading', 'stale', 'skip_slowlog'], ['slow', 'transaction']),
+  control('DISCARD', 1, discard, FLAGS, CATEGORIES),
+  control('WATCH', -2, watch, FLAGS, CATEGORIES),
+  answered('UNWATCH', 1, unwatch, FLAGS, CATEGORIES),
 ];

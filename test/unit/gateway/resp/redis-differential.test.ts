@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import test from 'ava';
+import { Redis } from 'ioredis';
 import { createPrng } from '../../../../src/core/prng.ts';
 import { RawClient, resp, startRespHarness } from '../../../support/resp-harness.ts';
 import { redisServerVersion, startRedisServer } from '../../../support/redis-server.ts';
@@ -82,3 +83,62 @@ async function quitting(port: number, request: Buffer): Promise<string> {
   client.socket.end();
   return client.ended();
 }
+
+/** As COMMAND INFO tells it; what is a set, or in no order, is sorted. */
+interface Described {
+  readonly name: string;
+  readonly arity: unknown;
+  readonly flags: unknown;
+  readonly keys: unknown;
+  readonly categories: unknown;
+  readonly tips: unknown;
+  readonly keySpecifications: unknown;
+}
+
+type CommandInfo = readonly [
+  string,
+  number,
+  string[],
+  number,
+  number,
+  number,
+  string[],
+  string[],
+  unknown,
+  CommandInfo[],
+];
+
+function described(info: CommandInfo): Described {
+  const [name, arity, flags, first, last, step, categories, tips, keySpecifications] = info;
+  return {
+    name,
+    arity,
+    flags: flags.toSorted(),
+    keys: [first, last, step],
+    categories: categories.toSorted(),
+    tips,
+    keySpecifications,
+  };
+}
+
+/** Newer than 7.0: what clients of today send at the start. */
+const NEWER = ['client|setinfo', 'client|no-touch'];
+
+testWithRedis('COMMAND describes each command as Redis does, flag by flag, and with no words of our own', async (t) => {
+  const server = await startRedisServer();
+  const harness = await startRespHarness();
+  const [redis, ours] = [new Redis(server.port), new Redis(harness.port)];
+  t.teardown(async () => {
+    redis.disconnect();
+    ours.disconnect();
+    await Promise.all([server.stop(), harness.stop()]);
+  });
+  const all = ((await ours.call('COMMAND')) as CommandInfo[]).flatMap((info) => [info, ...info[9]]);
+  t.is(await ours.call('COMMAND', 'COUNT'), all.filter(([name]) => !name.includes('|')).length);
+  t.true(all.length > 100);
+  for (const info of all.filter(([name]) => !NEWER.includes(name))) {
+    const [theirs] = (await redis.call('COMMAND', 'INFO', info[0])) as (CommandInfo | null)[];
+    t.truthy(theirs, info[0]);
+    if (theirs) t.deepEqual(described(info), described(theirs), info[0]);
+  }
+});
