@@ -3,6 +3,7 @@
  * waits to hear what became of them. They are rare and repeatable: a refusal goes straight back to the asker.
  */
 import type { LogIndex, Term } from '../src/core/brands.ts';
+import type { CatalogResult } from '../src/core/catalog/types.ts';
 import type { Entry } from '../src/core/raft/types.ts';
 import {
   REFUSED_CONF_INVALID,
@@ -13,8 +14,8 @@ import {
 } from '../src/core/raft/types.ts';
 import { NOT_LEADER, UNKNOWN_RESULT } from './replies.ts';
 
-/** Called once: with an error's text, or null and what applying the entry answered. */
-export type AskedCallback = (error: string | null, answer: Buffer | null) => void;
+/** Called once: with an error's text, or null and what the catalog answered, if it was asked. */
+export type AskedCallback = (error: string | null, answer: CatalogResult | null) => void;
 
 interface Asked {
   readonly index: LogIndex;
@@ -33,7 +34,7 @@ export class AskedEntries {
   }
 
   /** This committed entry was applied, with this answer. */
-  applied(entry: Entry, answer: Buffer | null): void {
+  applied(entry: Entry, answer: CatalogResult | null): void {
     const first = this.#inLog[0];
     if (first === undefined || first.index > entry.index) return;
     this.#inLog.shift();

@@ -8,9 +8,11 @@
  * written down. A range that alone holds back old log segments comes first (laggards).
  *
  * Invariant: a range is not checkpointed past a split before the other half has a checkpoint of its own; until then the
- * log is all that the other half has (recovery.ts).
+ * log is all that the other half has (recovery.ts). And none becomes durable before the log is durable up to its index:
+ * a group may commit, and this member apply, what its own disk does not have yet.
  */
 import type { LogIndex, RangeId, Term } from '../src/core/brands.ts';
+import type { SnapshotMeta } from '../src/core/raft/types.ts';
 import type { FrozenStore } from '../src/engine/engine.ts';
 import type { CheckpointInfo } from '../src/storage/checkpoint/index.ts';
 import { encodeRangeMeta } from './entry.ts';
@@ -39,6 +41,10 @@ export class Checkpointer {
   /** Halves without a checkpoint, by the range that they were cut from. */
   readonly #owed = new Map<RangeId, Set<RangeId>>();
   readonly #laggards = new Set<RangeId>();
+  /** The newest durable checkpoint of each range that this process made. */
+  readonly #newest = new Map<RangeId, SnapshotMeta>();
+  /** A state is frozen, and waits for the log to be durable up to it. */
+  #awaitsLog: { readonly replica: Replica; readonly index: LogIndex; readonly resolve: () => void } | null = null;
   #isRunning = false;
   /** A failed checkpoint is tried again only when this much more has come. */
   #costAtFailure = 0;
@@ -59,7 +65,25 @@ export class Checkpointer {
     this.#laggards.add(right);
   }
 
-  /** These ranges hold back log segments that could be used again. */
+  /** Whether other halves of the range live by its log alone. */
+  owes(rangeId: RangeId): boolean {
+    return (this.#owed.get(rangeId)?.size ?? 0) > 0;
+  }
+
+  /** The newest durable checkpoint that was made of the range; null when there is none. */
+  newest(rangeId: RangeId): SnapshotMeta | null {
+    return this.#newest.get(rangeId) ?? null;
+  }
+
+  /** The range has another state now that came from elsewhere, or is gone. */
+  forget(rangeId: RangeId): void {
+    this.#laggards.delete(rangeId);
+    this.#newest.delete(rangeId);
+    this.#owed.delete(rangeId);
+    for (const owed of this.#owed.values()) owed.delete(rangeId);
+  }
+
+  /** These ranges hold back log segments that could be used again, or somebody needs a new checkpoint of them. */
   holdBack(rangeIds: Iterable<RangeId>): void {
     for (const rangeId of rangeIds) if (this.#options.replicas.has(rangeId)) this.#laggards.add(rangeId);
   }
@@ -71,9 +95,27 @@ export class Checkpointer {
       if (!this.#options.logCheckpoint(rangeId, index, term)) break;
       this.#toLog.shift();
     }
+    this.#lookAtLog();
     if (this.#isRunning) return;
     const due = this.#due();
     if (due !== null) void this.#run(this.#firstOwed(due));
+  }
+
+  /** Resolves when this member's own log is durable up to `index`, or the replica is gone. */
+  #logDurable(replica: Replica, index: LogIndex): Promise<void> {
+    return new Promise((resolve) => {
+      this.#awaitsLog = { replica, index, resolve };
+      this.#lookAtLog();
+    });
+  }
+
+  #lookAtLog(): void {
+    if (this.#awaitsLog === null) return;
+    const { replica, index, resolve } = this.#awaitsLog;
+    const isHere = this.#options.replicas.get(replica.descriptor.rangeId) === replica;
+    if (isHere && replica.raft.status().persisted < index) return;
+    this.#awaitsLog = null;
+    resolve();
   }
 
   #due(): Replica | null {
@@ -105,19 +147,26 @@ export class Checkpointer {
     const { descriptor, store, machine, raft, appliedTerm, conf } = replica;
     const { rangeId } = descriptor;
     const { appliedIndex } = raft;
+    const { latestVersion } = machine;
     this.#isRunning = true;
     const { bytesSinceCheckpoint, commandsSinceCheckpoint } = replica;
     const frozen = store.freeze();
+    const sessions = machine.encodeSessions();
+    const catalog = replica.catalog?.encode();
     try {
+      await this.#logDurable(replica, appliedIndex);
+      if (this.#options.replicas.get(rangeId) !== replica) return;
       await write(frozen, {
         rangeId,
         appliedIndex,
         appliedTerm,
-        latestVersion: machine.latestVersion,
-        meta: encodeRangeMeta({ descriptor, conf, sessions: machine.encodeSessions() }),
+        latestVersion,
+        meta: encodeRangeMeta({ descriptor, conf, sessions, ...(catalog !== undefined && { catalog }) }),
       });
       replica.bytesSinceCheckpoint -= bytesSinceCheckpoint;
       replica.commandsSinceCheckpoint -= commandsSinceCheckpoint;
+      if (this.#options.replicas.get(rangeId) !== replica) return;
+      this.#newest.set(rangeId, { index: appliedIndex, term: appliedTerm, conf });
       this.#laggards.delete(rangeId);
       for (const owed of this.#owed.values()) owed.delete(rangeId);
       this.#toLog.push({ rangeId, index: appliedIndex, term: appliedTerm });

@@ -3,6 +3,7 @@
  * objects; the first byte of an entry's data tells it from a batch of commands (core/kv/batch.ts, kind 1).
  *
  *     u8 kind = 2   split: { newRangeId, splitKey, rangeVersion }
+ *     u8 kind = 3   a change of the catalog, in range 1 only (codec/catalog.ts)
  */
 import { pack, unpack } from 'msgpackr';
 import type { ConfState } from '../src/core/raft/types.ts';
@@ -11,6 +12,7 @@ import type { RangeDescriptor } from '../src/core/range.ts';
 import { rangeContains } from '../src/core/range.ts';
 
 export const SPLIT_KIND = 2;
+export const CATALOG_KIND = 3;
 
 export interface SplitEntry {
   /** Id of the right half. */
@@ -27,6 +29,10 @@ export function encodeSplit(split: SplitEntry): Buffer {
 
 export function decodeSplit(data: Buffer): SplitEntry {
   return unpack(data.subarray(1)) as SplitEntry;
+}
+
+export function encodeCatalogChange(op: Uint8Array): Buffer {
+  return Buffer.concat([Buffer.of(CATALOG_KIND), op]);
 }
 
 /** Where the log of a new range begins: as if an entry 1 of term 1 had made its first state. */

@@ -22,7 +22,9 @@ import { limits } from '../src/core/limits.ts';
 import type { RangeDescriptor } from '../src/core/range.ts';
 import type { RangeScope } from '../src/core/range.ts';
 import type { Message, Ready } from '../src/core/raft/types.ts';
+import { MSG_SNAPSHOT } from '../src/core/raft/types.ts';
 import type { Engine } from '../src/engine/engine.ts';
+import type { RangeCatalog } from './range-catalog.ts';
 import type { Replica, ReplicaHost } from './replica.ts';
 
 /** The way to the WAL: this worker's end of it. All of a call is taken or nothing (false: the ring is full for now). */
@@ -39,8 +41,8 @@ export interface LogAppender {
 
 export interface HostPorts {
   readonly log: LogAppender;
-  /** Sends Raft messages to other nodes. */
-  readonly send: (rangeId: RangeId, messages: readonly Message[]) => void;
+  /** Sends a Raft message to another node. */
+  readonly send: (rangeId: RangeId, message: Message) => void;
   /** Why writes are refused at the moment, whatever they are; null when they are not. */
   readonly refuseWrites: () => string | null;
   /** Whether memory for so many more bytes is left. */
@@ -73,7 +75,12 @@ export interface HostPorts {
   /** A message for a range that is not here, or for another life of its member. */
   readonly receiveUnknown: (rangeId: RangeId, message: Message) => void;
   /** Followers of this range need a snapshot. */
-  readonly sendSnapshots: (replica: Replica, to: readonly MemberId[]) => void;
+  readonly wantSnapshots: (replica: Replica, to: readonly MemberId[]) => void;
+  /** Sends a SNAPSHOT message with its contents. */
+  readonly sendSnapshot: (replica: Replica, message: Message) => void;
+  /** The core took a snapshot whose contents are here: puts a replica with its state in the place of this one. */
+  readonly installSnapshot: (replica: Replica, ready: Ready) => void;
+  readonly catalogChanged: (catalog: RangeCatalog) => void;
   /** The replica learned that it is no longer a member: its messages are sent, it may be destroyed. */
   readonly replicaRemoved: (replica: Replica) => void;
   /** Monotonic clock, milliseconds. */
@@ -94,6 +101,8 @@ const TICKS_OWED_MAX = 1000;
 interface LogWrite {
   readonly replica: Replica;
   readonly ready: Ready;
+  /** What is to be done when it is durable, before anything rests on it. */
+  readonly onDurable: (() => void) | null;
   /** Ring position behind it; -1 while it waits for room. */
   end: number;
 }
@@ -151,6 +160,28 @@ export class ShardHost implements ReplicaHost {
     replica.abandon();
   }
 
+  /**
+   * Takes a replica whose state came with a snapshot, in the place of the one that there was of its range. `ready`: as the
+   * core gave it; `onDurable` runs when the log has its cut.
+   */
+  install(replica: Replica, ready: Ready, onDurable: () => void): void {
+    const { raft, descriptor } = replica;
+    const old = this.replicas.get(descriptor.rangeId);
+    if (old !== undefined) this.remove(old);
+    this.add(replica);
+    const { term, vote, commit } = raft.status();
+    // A member that only waited has stored nothing yet: its term counts from here on.
+    const hardState = ready.hardState ?? { term, vote, commit };
+    this.#send(replica, ready.messages);
+    this.#writes.push({ replica, ready: { ...ready, hardState }, onDurable, end: -1 });
+    raft.applied(raft.commitIndex);
+    this.#pumpWrites();
+  }
+
+  catalogChanged(catalog: RangeCatalog): void {
+    this.#ports.catalogChanged(catalog);
+  }
+
   /** A message from a member on another node. */
   receive(rangeId: RangeId, message: Message): void {
     const replica = this.replicas.get(rangeId);
@@ -181,7 +212,7 @@ export class ShardHost implements ReplicaHost {
     for (const replica of this.#withPeers) {
       replica.raft.tick(Math.min(ticks, TICKS_OWED_MAX));
       replica.giveUpBefore(this.nowMs - requestTimeoutMs);
-      this.touched(replica);
+      if (replica.raft.hasReady() || replica.isWaiting) this.touched(replica);
     }
   }
 
@@ -214,6 +245,11 @@ export class ShardHost implements ReplicaHost {
   get hasDurable(): boolean {
     const first = this.#writes[0];
     return first !== undefined && first.end >= 0 && first.end <= this.#ports.log.durable();
+  }
+
+  /** Whether turn() has something to do at once. */
+  get hasTouched(): boolean {
+    return this.#touched.length > 0;
   }
 
   touched(replica: Replica): void {
@@ -302,9 +338,12 @@ export class ShardHost implements ReplicaHost {
   }
 
   #handle(replica: Replica, ready: Ready): void {
-    const { rangeId } = replica.descriptor;
-    if (ready.messages.length > 0) this.#ports.send(rangeId, ready.messages);
-    this.#writes.push({ replica, ready, end: -1 });
+    if (ready.snapshot !== null) {
+      this.#ports.installSnapshot(replica, ready);
+      return;
+    }
+    this.#send(replica, ready.messages);
+    this.#writes.push({ replica, ready, onDurable: null, end: -1 });
     this.#pumpWrites();
     for (const entry of ready.committed) replica.apply(entry);
     const last = ready.committed.at(-1);
@@ -316,7 +355,14 @@ export class ShardHost implements ReplicaHost {
       this.touched(replica);
     }
     for (const { context, index } of ready.readStates) replica.readConfirmed(context, index);
-    if (ready.snapshotRequests.length > 0) this.#ports.sendSnapshots(replica, ready.snapshotRequests);
+    if (ready.snapshotRequests.length > 0) this.#ports.wantSnapshots(replica, ready.snapshotRequests);
+  }
+
+  #send(replica: Replica, messages: readonly Message[]): void {
+    for (const message of messages) {
+      if (message.type === MSG_SNAPSHOT) this.#ports.sendSnapshot(replica, message);
+      else this.#ports.send(replica.descriptor.rangeId, message);
+    }
   }
 
   /** Moves waiting log writes into the ring, in order, as far as there is room. */
@@ -334,11 +380,11 @@ export class ShardHost implements ReplicaHost {
     const durable = this.#ports.log.durable();
     let done = 0;
     while (done < this.#submitted) {
-      const { replica, ready, end } = this.#writes[done] as LogWrite;
+      const { replica, ready, onDurable, end } = this.#writes[done] as LogWrite;
       if (end > durable) break;
       done++;
-      const { messagesAfterPersist } = ready;
-      if (messagesAfterPersist.length > 0) this.#ports.send(replica.descriptor.rangeId, messagesAfterPersist);
+      onDurable?.();
+      this.#send(replica, ready.messagesAfterPersist);
       replica.raft.persisted(ready.number);
       this.touched(replica);
     }

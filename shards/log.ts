@@ -1,12 +1,13 @@
 /**
- * From a range's Ready to records of the WAL. One Ready is hard state first, then its entries; what the ring has no room
+ * From a range's Ready to records of the WAL. One Ready is the cut that a snapshot makes, its hard state, then its
+ * entries; what the ring has no room
  * for now is continued by the next call, so the order within a worker is never changed.
  */
 import type { LogIndex, RangeId, Term } from '../src/core/brands.ts';
 import { unreachable } from '../src/core/assert.ts';
 import type { Entry, Ready } from '../src/core/raft/types.ts';
 import { ENTRY_CONFIG, ENTRY_DATA, ENTRY_NOOP } from '../src/core/raft/types.ts';
-import { TYPE_CHECKPOINT, TYPE_CONFIG, TYPE_DATA, TYPE_NOOP } from '../src/storage/wal/format.ts';
+import { FLAG_CUT, TYPE_CHECKPOINT, TYPE_CONFIG, TYPE_DATA, TYPE_NOOP } from '../src/storage/wal/format.ts';
 import type { RecordType } from '../src/storage/wal/format.ts';
 import type { WalAppender } from '../src/storage/wal/record.ts';
 import { WAL_FULL, WAL_RUNNING } from '../src/storage/wal/status.ts';
@@ -26,14 +27,18 @@ export class RangeLog {
   /** Takes the Ready's records. False: the ring is full; call again, with the same Ready, when the writer has moved on. */
   append(rangeId: RangeId, ready: Ready): boolean {
     const appender = this.#appender;
-    const { hardState, entries, commit } = ready;
-    const first = hardState === null ? 0 : 1;
+    const { snapshot, hardState, entries, commit } = ready;
+    const cuts = snapshot === null ? 0 : 1;
+    const first = hardState === null ? cuts : cuts + 1;
     while (this.#taken < first + entries.length) {
       if (appender.isPending && !appender.pump()) return false;
-      const took =
-        hardState !== null && this.#taken === 0
-          ? appender.hardState(rangeId, hardState.term, hardState.vote, commit)
-          : this.#entry(rangeId, entries[this.#taken - first] as Entry);
+      let took: boolean;
+      if (snapshot !== null && this.#taken < cuts) took = this.#cut(rangeId, snapshot.index, snapshot.term);
+      else if (hardState !== null && this.#taken < first) {
+        took = appender.hardState(rangeId, hardState.term, hardState.vote, commit);
+      } else {
+        took = this.#entry(rangeId, entries[this.#taken - first] as Entry);
+      }
       if (!took) return false;
       this.#taken++;
     }
@@ -48,6 +53,12 @@ export class RangeLog {
     return this.#appender.append(TYPE_CHECKPOINT, 0, term, rangeId, index, NOTHING, 0, 0);
   }
 
+  /** Says in the log that the range is gone from this node. False: no room now, nothing was written. */
+  gone(rangeId: RangeId): boolean {
+    if (this.#taken > 0 || this.#appender.isPending) return false;
+    return this.#cut(rangeId, 0 as LogIndex, 0 as Term);
+  }
+
   publish(): void {
     this.#appender.publish();
   }
@@ -58,6 +69,11 @@ export class RangeLog {
 
   durable(): number {
     return this.#appender.durable;
+  }
+
+  /** Everything of the range so far is void. */
+  #cut(rangeId: RangeId, index: LogIndex, term: Term): boolean {
+    return this.#appender.append(TYPE_CHECKPOINT, FLAG_CUT, term, rangeId, index, NOTHING, 0, 0);
   }
 
   #entry(rangeId: RangeId, entry: Entry): boolean {

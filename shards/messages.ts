@@ -62,10 +62,15 @@ export interface WorkerBoot {
   readonly version: string;
   readonly walDir: string;
   readonly scan: WalScan;
+  readonly checkpointsDir: string;
   /** Files of this worker's ranges. */
   readonly checkpoints: readonly string[];
-  /** Ids of all ranges that have a checkpoint. */
+  /** Snapshots for them that had arrived; the log says whether they count. */
+  readonly staged: readonly string[];
+  /** Ids of all ranges that have a checkpoint, or are gone from this node. */
   readonly checkpointed: ReadonlySet<number>;
+  /** The last of this node's members of each range that is gone from here. */
+  readonly tombstones: ReadonlyMap<RangeId, MemberId>;
   /** By endpoint. */
   readonly doorbells: readonly SharedArrayBuffer[];
   readonly walRing: SharedArrayBuffer;

@@ -28,6 +28,11 @@ export class ParkedReads {
     this.#parked.push(read);
   }
 
+  /** Whether a read has no round yet. */
+  get isWaiting(): boolean {
+    return this.#parked.length > 0;
+  }
+
   /** Starts a round for all parked reads. `ask` passes the context to Raft and says whether it took it. */
   startRound(ask: (context: number) => boolean): void {
     if (this.#parked.length === 0 || !ask(this.#nextContext)) return;

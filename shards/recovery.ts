@@ -5,35 +5,56 @@
  *     WAL    1:41  1:42  2:7  1:43 = split, new range 5   5:2  5:3  1:44
  *            ──────────────────────────────────────────────────────────▶  one pass, in the order of writing
  *
+ * In a group of one, what is durable is committed. In any other only what a hard state says is; the rest of the log is the
+ * tail that the group decides about. A cut record voids the log before it: the snapshot that took its place is staged
+ * beside the checkpoints, and becomes one now if the crash came between the two.
+ *
  * Invariant: a range that came out of a split and has no checkpoint yet finds its parent's split entry before its own
  * first record: entries are written before they are applied, and the parent is not checkpointed past the split before
  * the new range has a checkpoint of its own (checkpointer.ts).
  */
 import { assert } from '../src/core/assert.ts';
-import type { LogIndex, MemberId, Term } from '../src/core/brands.ts';
+import type { LogIndex, MemberId, NodeId, Term } from '../src/core/brands.ts';
 import { BATCH_KIND, batchCount, batchRangeVersion } from '../src/core/kv/batch.ts';
 import { discardReply } from '../src/core/kv/reply.ts';
 import type { ApplyListener, StateMachine } from '../src/core/kv/state-machine.ts';
 import { createStateMachine } from '../src/core/kv/state-machine.ts';
+import { nodeOf } from '../src/core/member.ts';
+import { decodeConfEntry } from '../src/core/raft/configuration.ts';
 import type { RangeDescriptor } from '../src/core/range.ts';
 import type { ConfState, Entry, HardState } from '../src/core/raft/types.ts';
 import { ENTRY_CONFIG, ENTRY_DATA, ENTRY_NOOP } from '../src/core/raft/types.ts';
 import type { Engine } from '../src/engine/engine.ts';
-import { loadCheckpoint } from '../src/storage/checkpoint/index.ts';
+import type { CheckpointFolder } from '../src/storage/checkpoint/index.ts';
+import { loadCheckpoint, readCheckpointInfo } from '../src/storage/checkpoint/index.ts';
 import type { Disk } from '../src/storage/disk.ts';
 import { readVote } from '../src/storage/wal/entries.ts';
-import { FLAG_HARD_STATE, TYPE_CHECKPOINT, TYPE_CONFIG, TYPE_DATA } from '../src/storage/wal/format.ts';
+import { FLAG_CUT, FLAG_HARD_STATE, TYPE_CHECKPOINT, TYPE_CONFIG, TYPE_DATA } from '../src/storage/wal/format.ts';
 import type { WalScan } from '../src/storage/wal/recovery.ts';
 import { replayWal } from '../src/storage/wal/recovery.ts';
-import { applySplitTo, decodeRangeMeta, decodeSplit, FIRST_INDEX, FIRST_TERM, SPLIT_KIND } from './entry.ts';
+import {
+  applySplitTo,
+  CATALOG_KIND,
+  decodeRangeMeta,
+  decodeSplit,
+  FIRST_INDEX,
+  FIRST_TERM,
+  SPLIT_KIND,
+} from './entry.ts';
+import { isSingle, withMembers } from './membership.ts';
+import { RangeCatalog } from './range-catalog.ts';
 
 export interface RecoverOptions {
+  readonly nodeId: NodeId;
   readonly disk: Disk;
   readonly walDir: string;
   readonly scan: WalScan;
   /** The newest checkpoint of each range of this worker. */
   readonly checkpoints: readonly string[];
-  /** Every range of the node that has a checkpoint, whichever worker has it. */
+  /** Snapshots for them that had arrived. */
+  readonly staged: readonly string[];
+  readonly folder: CheckpointFolder;
+  /** Every range of the node that has a checkpoint, whichever worker has it, or is gone. */
   readonly checkpointed: ReadonlySet<number>;
   readonly createStore: () => Engine;
   readonly valueBytesMax: number;
@@ -41,10 +62,15 @@ export interface RecoverOptions {
 
 /** A range as it stood when the node stopped. */
 export interface RecoveredRange {
+  /** This node's member; the descriptor lacks it when its removal was applied. */
+  readonly memberId: MemberId;
   descriptor: RangeDescriptor;
   readonly store: Engine;
   readonly machine: StateMachine;
-  readonly conf: ConfState;
+  /** Of range 1; null for others. */
+  readonly catalog: RangeCatalog | null;
+  /** As of appliedIndex. */
+  conf: ConfState;
   /** Applied to the store; the log seed's snapshot. */
   appliedIndex: LogIndex;
   appliedTerm: Term;
@@ -65,9 +91,14 @@ export function recoverRanges(options: RecoverOptions): RecoveredRange[] {
     const range = loadRange(options, file);
     ranges.set(range.descriptor.rangeId, range);
   }
-  const isMine = (rangeId: number): boolean => ranges.has(rangeId) || !checkpointed.has(rangeId);
+  const staged = new Map<number, string>();
+  for (const file of options.staged) staged.set(readCheckpointInfo(disk, file).rangeId, file);
+  const isMine = (rangeId: number): boolean => ranges.has(rangeId) || staged.has(rangeId) || !checkpointed.has(rangeId);
   replayWal(disk, walDir, scan, isMine, (type, flags, term, rangeId, index, buffer, start, end) => {
-    if (type === TYPE_CHECKPOINT) return;
+    if (type === TYPE_CHECKPOINT) {
+      if ((flags & FLAG_CUT) !== 0) cutLog(rangeId, index);
+      return;
+    }
     if (!ranges.has(rangeId)) commitParentOf(rangeId);
     const range = ranges.get(rangeId);
     // A range that came out of a split on another worker.
@@ -84,11 +115,24 @@ export function recoverRanges(options: RecoverOptions): RecoveredRange[] {
         data: Buffer.from(buffer.subarray(start, end)),
       });
     }
-    // In a group of one, what is durable is committed.
-    const isAlone = range.conf.voters.length === 1 && range.conf.votersOutgoing.length === 0;
-    applyThrough(range, isAlone ? Infinity : range.hardState.commit);
+    applyThrough(range, isAlone(range) ? Infinity : range.hardState.commit);
   });
+  for (const file of staged.values()) disk.unlink(file);
   return [...ranges.values()];
+
+  /** A snapshot took the place of the range's log; at index 0 the range left this node. */
+  function cutLog(rangeId: number, index: number): void {
+    const range = ranges.get(rangeId);
+    if (range !== undefined && range.appliedIndex >= index) range.tail = [];
+    const file = staged.get(rangeId);
+    if (file === undefined || (range?.appliedIndex ?? 0) >= index) return;
+    const snapshot = readCheckpointInfo(disk, file);
+    if (snapshot.appliedIndex !== index) return;
+    staged.delete(rangeId);
+    range?.store.destroy();
+    const installed = loadRange(options, options.folder.install(rangeId, index));
+    ranges.set(rangeId, installed);
+  }
 
   function applyThrough(range: RecoveredRange, commit: number): void {
     while (range.tail[0] !== undefined && range.tail[0].index <= commit) {
@@ -103,9 +147,15 @@ export function recoverRanges(options: RecoverOptions): RecoveredRange[] {
     range.appliedIndex = entry.index;
     range.appliedTerm = entry.term;
     range.replayedBytes += data.length;
+    if (entry.type === ENTRY_CONFIG) {
+      range.conf = decodeConfEntry(data).conf;
+      range.descriptor = withMembers(range.descriptor, range.conf);
+    }
     if (entry.type !== ENTRY_DATA) return;
     if (data[0] === SPLIT_KIND) {
       splitRange(range, data);
+    } else if (data[0] === CATALOG_KIND) {
+      range.catalog?.apply(data.subarray(1));
     } else {
       assert(data[0] === BATCH_KIND, 'recovery: an entry of unknown kind');
       if (batchRangeVersion(data) !== range.descriptor.epoch.version) return;
@@ -131,7 +181,7 @@ export function recoverRanges(options: RecoverOptions): RecoveredRange[] {
       sessions: left.machine.encodeSessions(),
       latestVersion: left.machine.latestVersion,
     });
-    ranges.set(split.newRangeId, newRange(halves.right, right, machine, left.conf));
+    ranges.set(split.newRangeId, newRange(left.memberId, halves.right, right, machine, left.conf, null));
   }
 
   /** A record of a range that does not exist yet proves that the split it came from was committed. */
@@ -149,16 +199,27 @@ export function recoverRanges(options: RecoverOptions): RecoveredRange[] {
   }
 }
 
+/** Whether one member decides: now, and after every membership change in the tail. */
+function isAlone({ conf, tail }: RecoveredRange): boolean {
+  return (
+    isSingle(conf) && tail.every(({ type, data }) => type !== ENTRY_CONFIG || isSingle(decodeConfEntry(data).conf))
+  );
+}
+
 function newRange(
+  memberId: MemberId,
   descriptor: RangeDescriptor,
   store: Engine,
   machine: StateMachine,
   conf: ConfState,
+  catalog: RangeCatalog | null,
   appliedIndex = FIRST_INDEX,
   appliedTerm = FIRST_TERM,
 ): RecoveredRange {
   return {
+    memberId,
     descriptor,
+    catalog,
     store,
     machine,
     conf,
@@ -171,12 +232,15 @@ function newRange(
   };
 }
 
-function loadRange({ disk, createStore, valueBytesMax }: RecoverOptions, file: string): RecoveredRange {
+function loadRange({ nodeId, disk, createStore, valueBytesMax }: RecoverOptions, file: string): RecoveredRange {
   const store = createStore();
   const loader = store.bulkLoad();
   const info = loadCheckpoint(disk, file, loader);
   loader.finish();
-  const { descriptor, conf, sessions } = decodeRangeMeta(info.meta);
+  const { descriptor, conf, sessions, catalog } = decodeRangeMeta(info.meta);
+  const own = descriptor.replicas.find(({ memberId }) => nodeOf(memberId) === nodeId);
+  assert(own !== undefined, 'recovery: a checkpoint of a range that this node has no member of');
   const machine = createStateMachine({ store, valueBytesMax, sessions, latestVersion: info.latestVersion });
-  return newRange(descriptor, store, machine, conf, info.appliedIndex, info.appliedTerm);
+  const ownCatalog = catalog === undefined ? null : new RangeCatalog(catalog);
+  return newRange(own.memberId, descriptor, store, machine, conf, ownCatalog, info.appliedIndex, info.appliedTerm);
 }

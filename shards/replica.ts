@@ -17,6 +17,7 @@
  */
 import { assert } from '../src/core/assert.ts';
 import type { Hlc, LogIndex, Term } from '../src/core/brands.ts';
+import type { CatalogResult } from '../src/core/catalog/types.ts';
 import type { Args } from '../src/core/kv/args.ts';
 import { copyArgs } from '../src/core/kv/args.ts';
 import type { RequestId } from '../src/core/kv/batch.ts';
@@ -33,9 +34,10 @@ import { ENTRY_CONFIG, ENTRY_DATA, REFUSED_CONF_PENDING, ROLE_LEADER } from '../
 import type { Engine } from '../src/engine/engine.ts';
 import { AskedEntries } from './asked-entries.ts';
 import type { AskedCallback } from './asked-entries.ts';
-import { applySplitTo, decodeSplit, encodeSplit, SPLIT_KIND } from './entry.ts';
+import { applySplitTo, CATALOG_KIND, decodeSplit, encodeCatalogChange, encodeSplit, SPLIT_KIND } from './entry.ts';
 import type { SplitEntry } from './entry.ts';
 import { isSingle, withMembers } from './membership.ts';
+import type { RangeCatalog } from './range-catalog.ts';
 import { ParkedReads } from './parked-reads.ts';
 import type { ParkedRead } from './parked-reads.ts';
 import type { PendingBatch } from './pending-batch.ts';
@@ -78,6 +80,7 @@ export interface ReplicaHost {
   splitApplied(replica: Replica, right: { readonly descriptor: RangeDescriptor; readonly store: Engine }): void;
   /** The members of the group are others now. */
   membersChanged(replica: Replica): void;
+  catalogChanged(catalog: RangeCatalog): void;
 }
 
 /** Called once: with an error's text, or null when the split was applied. */
@@ -92,6 +95,8 @@ export interface ReplicaOptions {
   readonly appliedTerm: Term;
   /** The configuration as of raft.appliedIndex. */
   readonly conf: ConfState;
+  /** Of range 1; null for others. */
+  readonly catalog: RangeCatalog | null;
 }
 
 /** Entries of a group with peers that may be on their way at once. */
@@ -102,6 +107,7 @@ export class Replica {
   readonly raft: RaftGroup;
   readonly store: Engine;
   readonly machine: StateMachine;
+  readonly catalog: RangeCatalog | null;
   appliedTerm: Term;
   /** As of the last entry applied; the core's may be ahead of it. */
   conf: ConfState;
@@ -130,6 +136,7 @@ export class Replica {
     this.machine = options.machine;
     this.appliedTerm = options.appliedTerm;
     this.conf = options.conf;
+    this.catalog = options.catalog;
     this.#proposals = new Proposals((bytes) => host.countPending(bytes));
     this.#listener = { sink: (i) => this.#sinkFor(i), applied: (i) => this.#commandApplied(i) };
   }
@@ -195,6 +202,13 @@ export class Replica {
     this.#host.touched(this);
   }
 
+  /** Puts a change of the catalog into the log of range 1. `op`: codec/catalog.ts encodeCatalogOp(). */
+  changeCatalog(op: Uint8Array, done: AskedCallback): void {
+    const proposed = this.#splitting === null ? this.raft.propose(encodeCatalogChange(op)) : REFUSED_CONF_PENDING;
+    this.#asked.add(proposed, this.raft.term, done);
+    this.#host.touched(this);
+  }
+
   /** Proposes what waits, as far as the group takes it now. */
   flush(): void {
     if (!this.isLeader) {
@@ -220,6 +234,11 @@ export class Replica {
     for (const read of this.#reads.takeDue(this.raft.appliedIndex)) this.#runRead(read);
   }
 
+  /** Whether something waits for the group to take it. */
+  get isWaiting(): boolean {
+    return this.#proposals.next !== null || this.#reads.isWaiting || this.#splitting !== null;
+  }
+
   /** Tells whoever has waited since before `timeMs` for a write in the log that its end is not known. */
   giveUpBefore(timeMs: number): void {
     if (this.#proposals.inLogCount > 0) this.#proposals.giveUpBefore(timeMs);
@@ -229,16 +248,18 @@ export class Replica {
   apply(entry: Entry): void {
     const batch = this.#proposals.take(entry);
     const data = entry.data as Buffer;
+    let answer: CatalogResult | null = null;
     if (entry.type === ENTRY_DATA) {
       if (data[0] === BATCH_KIND) this.#applyBatch(batch, data);
       else if (data[0] === SPLIT_KIND) this.#applySplit(data);
+      else if (data[0] === CATALOG_KIND) answer = this.#applyCatalogChange(data);
       else assert(false, 'replica: an entry of unknown kind');
     } else if (entry.type === ENTRY_CONFIG) {
       this.conf = decodeConfEntry(data).conf;
       this.descriptor = withMembers(this.descriptor, this.conf);
       this.#host.membersChanged(this);
     }
-    this.#asked.applied(entry, null);
+    this.#asked.applied(entry, answer);
     this.bytesSinceCheckpoint += data.length;
     this.appliedTerm = entry.term;
   }
@@ -335,6 +356,13 @@ export class Replica {
     this.machine.apply(data, this.#listener);
     this.#applying = null;
     this.commandsSinceCheckpoint += batchCount(data);
+  }
+
+  #applyCatalogChange(data: Buffer): CatalogResult {
+    assert(this.catalog !== null, 'replica: only range 1 has a catalog');
+    const result = this.catalog.apply(data.subarray(1));
+    this.#host.catalogChanged(this.catalog);
+    return result;
   }
 
   #sinkFor(i: number): ReplySink {

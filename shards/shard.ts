@@ -1,9 +1,9 @@
 /**
- * Everything of one worker that concerns its ranges: recovery, the host, checkpoints, expiry, splits. The thread's main
- * connects it to sockets, rings and the main thread.
+ * Everything of one worker that concerns its ranges: recovery, the host, checkpoints, snapshots, expiry, splits, and how
+ * replicas come and go. The thread's main connects it to sockets, rings, other nodes and the main thread.
  */
 import { assert } from '../src/core/assert.ts';
-import type { Hlc, MemberId, NodeId, RangeId } from '../src/core/brands.ts';
+import type { Hlc, LogIndex, MemberId, NodeId, RangeId, Term } from '../src/core/brands.ts';
 import type { Args } from '../src/core/kv/args.ts';
 import type { RequestId } from '../src/core/kv/batch.ts';
 import type { ReplyTarget } from '../src/core/kv/reply.ts';
@@ -12,25 +12,35 @@ import { createStateMachine } from '../src/core/kv/state-machine.ts';
 import { requireCommand } from '../src/core/kv/table.ts';
 import { createPrng } from '../src/core/prng.ts';
 import type { RangeDescriptor, RangeScope, Route } from '../src/core/range.ts';
-import { rangeContains } from '../src/core/range.ts';
-import { nodeOf } from '../src/core/member.ts';
+import { rangeContains, rangesOverlap } from '../src/core/range.ts';
+import { incarnationOf } from '../src/core/member.ts';
+import { confOf } from '../src/core/raft/configuration.ts';
 import { Raft } from '../src/core/raft/raft.ts';
-import type { ConfState, Entry, HardState } from '../src/core/raft/types.ts';
+import type { Message, RaftLogSeed, Ready } from '../src/core/raft/types.ts';
 import type { Engine, FrozenStore } from '../src/engine/engine.ts';
-import type { CheckpointInfo } from '../src/storage/checkpoint/index.ts';
+import type { CheckpointFolder, CheckpointInfo } from '../src/storage/checkpoint/index.ts';
+import type { Disk } from '../src/storage/disk.ts';
 import { Checkpointer } from './checkpointer.ts';
 import { FIRST_INDEX, FIRST_TERM } from './entry.ts';
 import type { ExpiryCycle } from './expiry.ts';
 import { createExpiryCycle } from './expiry.ts';
 import { ShardHost } from './host.ts';
-import { isSingle } from './membership.ts';
+import { IncomingSnapshots } from './incoming-snapshots.ts';
+import type { LoadedSnapshot, SnapshotCallback } from './incoming-snapshots.ts';
+import { JoiningMembers } from './joining.ts';
 import type { RangeLog } from './log.ts';
+import { isSingle } from './membership.ts';
+import { OutgoingSnapshots } from './outgoing-snapshots.ts';
+import { RangeCatalog } from './range-catalog.ts';
 import type { RecoveredRange } from './recovery.ts';
 import { Replica } from './replica.ts';
 import type { SplitCallback } from './replica.ts';
 
 export interface ShardPorts {
   readonly log: RangeLog;
+  readonly disk: Disk;
+  readonly folder: CheckpointFolder;
+  readonly createStore: () => Engine;
   readonly refuseWrites: () => string | null;
   readonly hasMemory: (bytes: number) => boolean;
   readonly resubmit: (
@@ -49,11 +59,19 @@ export interface ShardPorts {
     requestId: RequestId | null,
     scope: RangeScope,
   ) => void;
-  /** The worker's ranges, or their leaders, have changed; all of them are given. */
-  readonly rangesChanged: (routes: readonly Route[]) => void;
+  /** Sends a Raft message to another node. */
+  readonly sendMessage: (rangeId: RangeId, message: Message) => void;
+  /** Sends a checkpoint file and the SNAPSHOT message that belongs to it; `done`: whether the follower took it. */
+  readonly sendSnapshot: (rangeId: RangeId, message: Message, file: string, done: SnapshotCallback) => void;
+  /** The worker's ranges, their leaders or members have changed. */
+  readonly rangesChanged: () => void;
+  readonly catalogChanged: (catalog: RangeCatalog) => void;
   readonly writeCheckpoint: (frozen: FrozenStore, info: CheckpointInfo) => Promise<void>;
   readonly checkpointFailed: (rangeId: RangeId, error: unknown) => void;
+  readonly snapshotFailed: (rangeId: RangeId, error: unknown) => void;
   readonly schedule: () => void;
+  /** Monotonic clock, milliseconds. */
+  readonly monotonicMs: () => number;
 }
 
 export interface ShardOptions {
@@ -65,6 +83,8 @@ export interface ShardOptions {
   /** A follower waits one to two times so many ticks before it stands for election. */
   readonly electionTicks: number;
   readonly requestTimeoutMs: number;
+  /** The last of this node's members of each range that is gone from here. */
+  readonly tombstones: ReadonlyMap<RangeId, MemberId>;
 }
 
 export class Shard {
@@ -72,25 +92,40 @@ export class Shard {
   readonly #ports: ShardPorts;
   readonly #options: ShardOptions;
   readonly #checkpointer: Checkpointer;
+  readonly #joining: JoiningMembers;
+  readonly #incoming: IncomingSnapshots;
+  readonly #outgoing: OutgoingSnapshots;
+  readonly #tombstones: Map<RangeId, MemberId>;
+  /** Out of their groups, but the other half of a split still lives by their log. */
+  #leaving: Replica[] = [];
+  /** Ranges whose end the log has yet to hear of. */
+  readonly #gone: RangeId[] = [];
+  /** A snapshot that was stepped, until its Ready comes by. */
+  #loaded: LoadedSnapshot | null = null;
   readonly #expiry: ExpiryCycle = createExpiryCycle(requireCommand('EXPIRED'));
 
   constructor(options: ShardOptions, ports: ShardPorts) {
     this.#options = options;
     this.#ports = ports;
+    this.#tombstones = new Map(options.tombstones);
+    const { monotonicMs } = ports;
     this.host = new ShardHost(options, {
       log: ports.log,
-      send: (_, messages) => assert(messages.length === 0, 'shard: a group of one has nobody to write to'),
+      send: ports.sendMessage,
       refuseWrites: ports.refuseWrites,
       hasMemory: ports.hasMemory,
       resubmit: ports.resubmit,
       awaitLeader: ports.awaitLeader,
       createSibling: (left, descriptor, store) => this.#sibling(left, descriptor, store),
       splitApplied: (left, right) => this.#checkpointer.split(left.descriptor.rangeId, right.descriptor.rangeId),
-      rangesChanged: () => ports.rangesChanged(this.routes),
-      receiveUnknown: () => assert(false, 'shard: a group of one hears from nobody'),
-      sendSnapshots: () => assert(false, 'shard: a group of one has no followers'),
-      replicaRemoved: () => assert(false, 'shard: a group of one keeps its member'),
-      monotonicMs: () => performance.now(),
+      rangesChanged: ports.rangesChanged,
+      catalogChanged: ports.catalogChanged,
+      receiveUnknown: (rangeId, message) => this.#receiveUnknown(rangeId, message),
+      wantSnapshots: (replica, to) => this.#outgoing.want(replica, to),
+      sendSnapshot: (replica, message) => this.#outgoing.send(replica, message),
+      installSnapshot: (replica, ready) => this.#install(replica, ready),
+      replicaRemoved: (replica) => this.#remove(replica),
+      monotonicMs,
     });
     this.#checkpointer = new Checkpointer({
       maxRecoverySeconds: options.maxRecoverySeconds,
@@ -99,6 +134,30 @@ export class Shard {
       logCheckpoint: (rangeId, index, term) => ports.log.checkpointed(rangeId, index, term),
       schedule: ports.schedule,
       onError: ports.checkpointFailed,
+    });
+    this.#joining = new JoiningMembers({
+      send: ports.sendMessage,
+      createEmpty: (member) => this.#emptyRaft(member),
+      tombstoneOf: (rangeId) => this.#tombstones.get(rangeId) ?? (0 as MemberId),
+    });
+    this.#incoming = new IncomingSnapshots({
+      disk: ports.disk,
+      createStore: ports.createStore,
+      valueBytesMax: options.valueBytesMax,
+      monotonicMs,
+      loaded: (snapshot) => this.#stepSnapshot(snapshot),
+      failed: ports.snapshotFailed,
+    });
+    this.#outgoing = new OutgoingSnapshots({
+      newest: (rangeId) => this.#checkpointer.newest(rangeId),
+      request: (rangeId) => this.#checkpointer.holdBack([rangeId]),
+      transmit: (rangeId, message, done) => {
+        const file = ports.folder.checkpointFile(rangeId, message.snapshot?.index ?? 0);
+        ports.sendSnapshot(rangeId, message, file, (isTaken) => {
+          done(isTaken);
+          ports.schedule();
+        });
+      },
     });
   }
 
@@ -115,29 +174,36 @@ export class Shard {
     return sum;
   }
 
-  /** Takes a range that was recovered, and asks for its leadership. */
+  /** Takes a range that was recovered. */
   adopt(range: RecoveredRange): void {
-    const { descriptor, store, machine, conf, appliedIndex, appliedTerm, hardState, tail } = range;
-    const raft = this.#raft(
-      ownMember(descriptor, this.#options.nodeId),
+    const { memberId, descriptor, store, machine, conf, appliedIndex, appliedTerm, hardState, tail, catalog } = range;
+    const raft = this.#raft(memberId, {
+      snapshotIndex: appliedIndex,
+      snapshotTerm: appliedTerm,
       conf,
-      appliedIndex,
-      appliedTerm,
+      entries: tail,
       hardState,
-      tail,
-    );
-    const replica = new Replica(this.host, { descriptor, raft, store, machine, appliedTerm, conf });
+      applied: appliedIndex,
+    });
+    const replica = new Replica(this.host, { descriptor, raft, store, machine, appliedTerm, conf, catalog });
     replica.bytesSinceCheckpoint = range.replayedBytes;
     replica.commandsSinceCheckpoint = range.replayedCommands;
     // Nobody else could be elected, so there is nothing to wait for.
     if (isSingle(conf)) raft.campaign();
     this.host.add(replica);
+    if (catalog !== null) this.#ports.catalogChanged(catalog);
   }
 
   /** All work of one turn of the loop. */
   turn(nowMs: number): void {
     this.host.turn(nowMs);
     this.#checkpointer.turn();
+    this.#outgoing.turn();
+    if (this.#incoming.turn()) this.#ports.schedule();
+    this.#leaving = this.#leaving.filter((replica) => !this.#bury(replica));
+    while (this.#gone[0] !== undefined && this.#ports.log.gone(this.#gone[0])) this.#gone.shift();
+    // What the steps above have queued: snapshots to send, a snapshot's cut.
+    if (this.host.hasTouched) this.host.turn(nowMs);
     this.#ports.log.publish();
   }
 
@@ -176,6 +242,105 @@ export class Shard {
     }
   }
 
+  /** A snapshot came in: `file` is whole, verified and durable. */
+  snapshotArrived(rangeId: RangeId, message: Message, file: string, done: SnapshotCallback): void {
+    this.#incoming.arrived(rangeId, message, file, done);
+    this.#ports.schedule();
+  }
+
+  /** This node's member is in no configuration of the range any more, and cannot have heard of it. */
+  drop(rangeId: RangeId, member: MemberId): void {
+    this.#joining.forget(rangeId);
+    const replica = this.host.replicas.get(rangeId);
+    if (replica !== undefined && replica.raft.id === member) this.#remove(replica);
+    this.#ports.schedule();
+  }
+
+  #receiveUnknown(rangeId: RangeId, message: Message): void {
+    const replica = this.host.replicas.get(rangeId);
+    if (replica !== undefined) {
+      // A later life of this node's member can only begin when the earlier one is out of the group for good.
+      if (incarnationOf(message.to) <= incarnationOf(replica.raft.id)) return;
+      this.#remove(replica);
+    }
+    this.#joining.receive(rangeId, message);
+  }
+
+  /** The contents of a snapshot are loaded: hands its message to the member that it is for. */
+  #stepSnapshot(snapshot: LoadedSnapshot): void {
+    const { rangeId, message } = snapshot;
+    if (this.#mayInstall(snapshot)) {
+      this.#loaded = snapshot;
+      const replica = this.host.replicas.get(rangeId);
+      if (replica?.raft.id === message.to) {
+        this.host.receive(rangeId, message);
+        this.host.turn(this.host.nowMs);
+      } else if (replica === undefined) {
+        const raft = this.#joining.memberFor(rangeId, message);
+        const ready = raft === null ? null : this.#joining.receiveSnapshot(rangeId, raft, message);
+        if (raft !== null && ready !== null) this.#installInto(raft, ready);
+      }
+    }
+    const isInstalled = this.#loaded === null && this.host.replicas.get(rangeId)?.store === snapshot.store;
+    this.#loaded = null;
+    if (!isInstalled) {
+      snapshot.store.destroy();
+      this.#ports.disk.unlink(snapshot.file);
+    }
+    snapshot.done(isInstalled);
+  }
+
+  /**
+   * Not over the keys of another range, which will hear of its own split first; and not in the place of a log that the
+   * other half of a split lives by. The leader tries again.
+   */
+  #mayInstall({ rangeId, meta }: LoadedSnapshot): boolean {
+    if (this.#checkpointer.owes(rangeId)) return false;
+    const others = [...this.host.replicas.values(), ...this.#leaving];
+    return others.every(
+      ({ descriptor }) => descriptor.rangeId === rangeId || !rangesOverlap(descriptor, meta.descriptor),
+    );
+  }
+
+  #install(old: Replica, ready: Ready): void {
+    this.#installInto(old.raft, ready);
+    old.store.destroy();
+  }
+
+  #installInto(raft: Replica['raft'], ready: Ready): void {
+    const snapshot = this.#loaded;
+    assert(snapshot !== null && snapshot.index === ready.snapshot?.index, 'shard: a snapshot is installed when loaded');
+    this.#loaded = null;
+    const { rangeId, meta, store, machine, term, index, file } = snapshot;
+    const { folder } = this.#ports;
+    folder.stage(rangeId, index, file);
+    this.#joining.forget(rangeId);
+    this.#checkpointer.forget(rangeId);
+    const catalog = meta.catalog === undefined ? null : new RangeCatalog(meta.catalog);
+    const { descriptor, conf } = meta;
+    const replica = new Replica(this.host, { descriptor, raft, store, machine, appliedTerm: term, conf, catalog });
+    this.host.install(replica, ready, () => folder.install(rangeId, index));
+    if (catalog !== null) this.#ports.catalogChanged(catalog);
+  }
+
+  /** This node's member is out of the group. */
+  #remove(replica: Replica): void {
+    this.host.remove(replica);
+    if (!this.#bury(replica)) this.#leaving.push(replica);
+  }
+
+  /** Destroys what is left of a replica, unless the other half of a split still lives by its log. */
+  #bury(replica: Replica): boolean {
+    const { rangeId } = replica.descriptor;
+    if (this.#checkpointer.owes(rangeId)) return false;
+    this.#checkpointer.forget(rangeId);
+    this.#tombstones.set(rangeId, replica.raft.id);
+    this.#ports.folder.bury(rangeId, replica.raft.id);
+    this.#gone.push(rangeId);
+    replica.store.destroy();
+    return true;
+  }
+
   #sibling(left: Replica, descriptor: RangeDescriptor, store: Engine): Replica {
     const { valueBytesMax } = this.#options;
     const machine = createStateMachine({
@@ -184,33 +349,39 @@ export class Shard {
       sessions: left.machine.encodeSessions(),
       latestVersion: left.machine.latestVersion as Hlc,
     });
-    const hardState = { term: FIRST_TERM, vote: 0 as MemberId, commit: FIRST_INDEX };
     const { conf } = left;
-    const raft = this.#raft(left.raft.id, conf, FIRST_INDEX, FIRST_TERM, hardState, []);
+    const raft = this.#raft(left.raft.id, {
+      snapshotIndex: FIRST_INDEX,
+      snapshotTerm: FIRST_TERM,
+      conf,
+      entries: [],
+      hardState: { term: FIRST_TERM, vote: 0 as MemberId, commit: FIRST_INDEX },
+      applied: FIRST_INDEX,
+    });
+    this.#joining.forget(descriptor.rangeId);
     // The others cut their ranges a little later; where the left half is led, the right one is ready first.
     if (left.isLeader) raft.campaign();
-    return new Replica(this.host, { descriptor, raft, store, machine, appliedTerm: FIRST_TERM, conf });
-  }
-
-  #raft(
-    id: MemberId,
-    conf: ConfState,
-    snapshotIndex: typeof FIRST_INDEX,
-    snapshotTerm: typeof FIRST_TERM,
-    hardState: HardState,
-    entries: readonly Entry[],
-  ): Raft {
-    return new Raft({
-      id,
-      prng: createPrng(this.#options.seed + this.host.replicas.size),
-      electionTicks: this.#options.electionTicks,
-      log: { snapshotIndex, snapshotTerm, conf, entries, hardState, applied: snapshotIndex },
+    return new Replica(this.host, {
+      descriptor,
+      raft,
+      store,
+      machine,
+      appliedTerm: FIRST_TERM,
+      conf,
+      catalog: null,
     });
   }
-}
 
-function ownMember({ rangeId, replicas }: RangeDescriptor, nodeId: NodeId): MemberId {
-  const own = replicas.find(({ memberId }) => nodeOf(memberId) === nodeId);
-  assert(own !== undefined, `shard: range ${rangeId} has a replica on this node`);
-  return own.memberId;
+  /** A member that waits to be told. */
+  #emptyRaft(member: MemberId): Raft {
+    const [index, term] = [0 as LogIndex, 0 as Term];
+    const hardState = { term, vote: 0 as MemberId, commit: index };
+    const seed = { snapshotIndex: index, snapshotTerm: term, conf: confOf([]), entries: [], hardState, applied: index };
+    return this.#raft(member, seed);
+  }
+
+  #raft(id: MemberId, log: RaftLogSeed): Raft {
+    const { seed, electionTicks } = this.#options;
+    return new Raft({ id, prng: createPrng(seed + this.host.replicas.size), electionTicks, log });
+  }
 }

@@ -4,7 +4,6 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import type { NodeId } from '../src/core/brands.ts';
-import type { Route } from '../src/core/range.ts';
 import { MemoryArena } from '../src/engine/memory/arena.ts';
 import { Gateway } from '../src/gateway/gateway.ts';
 import { createClientServers } from '../src/gateway/client-servers.ts';
@@ -14,6 +13,7 @@ import { createLogger } from '../src/observe/log.ts';
 import { slots } from '../src/observe/metrics.ts';
 import { watchStalls } from '../src/observe/stall.ts';
 import { Doorbell, RingProducer } from '../src/sharedarraybuffer-ring/index.ts';
+import { CheckpointFolder } from '../src/storage/checkpoint/index.ts';
 import { nodeDisk } from '../src/storage/disk.ts';
 import { WalAppender } from '../src/storage/wal/record.ts';
 import { WalStatusWords } from '../src/storage/wal/status.ts';
@@ -38,6 +38,7 @@ const memory = createMemoryGauge(metricsAreas, workerIndex, options.maxMemoryByt
 const wal = new WalStatusWords(boot.walStatus);
 const ring = new RingProducer(boot.walRing, new Doorbell(boot.walDoorbell));
 const requests = new Requests();
+const folder = new CheckpointFolder(nodeDisk, boot.checkpointsDir);
 /** Pages of deleted data given back in one turn: about half a millisecond. */
 const RECLAIM_STEPS = 1000;
 /** How long a command may wait for a leader, and a write in the log for its end. */
@@ -63,18 +64,28 @@ const shard = new Shard(
     tickMs: options.heartbeatIntervalMs,
     electionTicks: Math.ceil(options.electionTimeoutMs / options.heartbeatIntervalMs),
     requestTimeoutMs: REQUEST_TIMEOUT_MS,
+    tombstones: boot.tombstones,
   },
   {
     log: new RangeLog(new WalAppender(ring, { status: wal })),
+    disk: nodeDisk,
+    folder,
+    createStore: () => arena.createStore(),
     refuseWrites: () => refusalOf(wal.status),
     hasMemory: (bytes) => memory.hasRoom(bytes),
     resubmit: (...command) => gateway.router.submitAgain(...command),
     awaitLeader: (...command) => gateway.router.awaitLeader(...command),
+    sendMessage: () => undefined,
+    sendSnapshot: (_rangeId, _message, _file, done) => done(false),
     rangesChanged: announceRanges,
+    catalogChanged: (catalog) => send({ type: 'catalog', revision: catalog.revision, bytes: catalog.encode() }),
     ...createCheckpointPort(metrics, log, (frozen, info) =>
       requests.ask((id) => send({ type: 'checkpoint', id, frozen, info })),
     ),
+    snapshotFailed: (rangeId, error) =>
+      log.error({ err: error, rangeId }, 'a snapshot could not be read; another one will come'),
     schedule: () => loop.schedule(),
+    monotonicMs: () => performance.now(),
   },
 );
 
@@ -113,7 +124,8 @@ function turn(): void {
 }
 
 /** Tells this worker's router at once, and the others by way of the main thread. */
-function announceRanges(routes: readonly Route[]): void {
+function announceRanges(): void {
+  const { routes } = shard;
   gateway.learn(routes);
   metrics.set(slots.ranges, routes.length);
   send({ type: 'ranges', routes });
@@ -121,17 +133,20 @@ function announceRanges(routes: readonly Route[]): void {
 
 const startedMs = performance.now();
 const recovered = recoverRanges({
+  nodeId: options.nodeId as NodeId,
   disk: nodeDisk,
+  folder,
   walDir: boot.walDir,
   scan: boot.scan,
   checkpoints: boot.checkpoints,
+  staged: boot.staged,
   checkpointed: boot.checkpointed,
   createStore: () => arena.createStore(),
   valueBytesMax: options.maxValueBytes,
 });
 for (const range of recovered) shard.adopt(range);
 memory.update();
-announceRanges(shard.routes);
+announceRanges();
 metrics.set(slots.recoverySeconds, (performance.now() - startedMs) / 1000);
 send({ type: 'recovered' });
 main.on('message', handleMessages({ shard, gateway, servers, requests, loop, memory, log, send }));

@@ -62,6 +62,12 @@ export function compareBytes(
   return leftLength - rightLength;
 }
 
+export function rangesOverlap(a: RangeDescriptor, b: RangeDescriptor): boolean {
+  const aBeforeB = a.endKey !== null && Buffer.compare(a.endKey, b.startKey) <= 0;
+  const bBeforeA = b.endKey !== null && Buffer.compare(b.endKey, a.startKey) <= 0;
+  return !aBeforeB && !bBeforeA;
+}
+
 /** Whether key[start, end) belongs to the range. */
 export function rangeContains(range: RangeDescriptor, key: Buffer, start: number, end: number): boolean {
   const { startKey, endKey } = range;

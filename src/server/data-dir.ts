@@ -14,19 +14,18 @@ import { assert } from '../core/assert.ts';
 import { applyCatalogOp, EMPTY_CATALOG, NO_ADDRESSES, REPLICATION_FACTOR_DEFAULT } from '../core/catalog/catalog.ts';
 import type { CatalogState } from '../core/catalog/types.ts';
 import { SkerryError } from '../core/errors.ts';
-import { memberId, nodeOf } from '../core/member.ts';
+import { memberId, nodeOf, workerOf } from '../core/member.ts';
 import { confOf } from '../core/raft/configuration.ts';
 import type { RangeDescriptor } from '../core/range.ts';
 import { MemoryArena } from '../engine/memory/arena.ts';
 import type { CheckpointInfo } from '../storage/checkpoint/index.ts';
-import { readCheckpointInfo, TEMPORARY_SUFFIX, writeCheckpoint } from '../storage/checkpoint/index.ts';
+import { CheckpointFolder, isBuried, readCheckpointInfo, writeCheckpoint } from '../storage/checkpoint/index.ts';
 import type { Disk } from '../storage/disk.ts';
+import { readWhole, writeWhole } from '../storage/whole-file.ts';
 import { decodeRangeMeta, encodeRangeMeta, FIRST_INDEX, FIRST_TERM } from '../../shards/entry.ts';
 
 const FORMAT = 2;
 const NODE_FILE = 'node.json';
-const CHECKPOINT_NAME = /^(\d{16})\.ckpt$/;
-const RANGE_NAME = /^range-(\d+)$/;
 
 export interface NodeIdentity {
   readonly format: number;
@@ -35,25 +34,44 @@ export interface NodeIdentity {
   readonly createdAtMs: number;
 }
 
-/** A range's newest checkpoint. */
+/** A file that a range can begin from. */
 export interface FoundCheckpoint {
   readonly file: string;
-  readonly rangeId: number;
+  readonly rangeId: RangeId;
   /** This node's member of the range. */
   readonly memberId: MemberId;
+}
+
+export interface FoundRanges {
+  readonly checkpoints: readonly FoundCheckpoint[];
+  /** Snapshots that had arrived when the node stopped; the log says whether they count. */
+  readonly staged: readonly FoundCheckpoint[];
+  /** The last of this node's members of a range that is gone for good. */
+  readonly tombstones: ReadonlyMap<RangeId, MemberId>;
+}
+
+/** The files of the members that live on this worker. */
+export function ofWorker(found: readonly FoundCheckpoint[], workerIndex: number, workerCount: number): string[] {
+  return found.filter(({ memberId }) => workerOf(memberId) % workerCount === workerIndex).map(({ file }) => file);
 }
 
 export class DataDir {
   readonly #disk: Disk;
   readonly #dir: string;
+  readonly checkpoints: CheckpointFolder;
 
   constructor(disk: Disk, dir: string) {
     this.#disk = disk;
     this.#dir = path.resolve(dir);
+    this.checkpoints = new CheckpointFolder(disk, this.checkpointsDir);
   }
 
   get walDir(): string {
     return path.join(this.#dir, 'wal');
+  }
+
+  get checkpointsDir(): string {
+    return path.join(this.#dir, 'checkpoints');
   }
 
   get lockFile(): string {
@@ -61,15 +79,14 @@ export class DataDir {
   }
 
   make(): void {
-    this.#disk.mkdir(this.#checkpoints);
-    this.#disk.syncDir(this.#dir);
+    this.checkpoints.make();
   }
 
   /** Who this folder belongs to; null when no store was made in it yet. Throws KV_CORRUPT, KV_STATE. */
   identity(nodeId: number): NodeIdentity | null {
     const file = path.join(this.#dir, NODE_FILE);
     if (!this.#disk.exists(file)) return null;
-    const identity = parseIdentity(file, this.#read(file));
+    const identity = parseIdentity(file, readWhole(this.#disk, file));
     if (identity.format !== FORMAT) {
       throw new SkerryError(
         'KV_STATE',
@@ -119,92 +136,42 @@ export class DataDir {
           ...(i === 0 && { catalog: encodeCatalog(firstCatalog(nodeId, storeId, workerCount, starts.length)) }),
         }),
       };
-      writeCheckpoint(this.#disk, this.checkpointFile(rangeId, FIRST_INDEX), empty.cursor(), info);
+      writeCheckpoint(this.#disk, this.checkpoints.checkpointFile(rangeId, FIRST_INDEX), empty.cursor(), info);
     });
     const identity: NodeIdentity = { format: FORMAT, storeId, nodeId, createdAtMs: Date.now() };
-    this.#writeWhole(path.join(this.#dir, NODE_FILE), `${JSON.stringify(identity, null, 2)}\n`);
+    writeWhole(this.#disk, path.join(this.#dir, NODE_FILE), `${JSON.stringify(identity, null, 2)}\n`);
   }
 
-  /** The name of a checkpoint to be written; its folder is made. */
-  checkpointFile(rangeId: number, index: number): string {
-    const folder = path.join(this.#checkpoints, `range-${rangeId}`);
-    if (!this.#disk.exists(folder)) {
-      this.#disk.mkdir(folder);
-      this.#disk.syncDir(this.#checkpoints);
+  /**
+   * What the ranges of this node begin from: of each its newest checkpoint, verified at its ends. Deletes what a crash
+   * left half written.
+   */
+  findRanges(nodeId: NodeId): FoundRanges {
+    const checkpoints: FoundCheckpoint[] = [];
+    const staged: FoundCheckpoint[] = [];
+    const tombstones = new Map<RangeId, MemberId>();
+    for (const files of this.checkpoints.find()) {
+      const { rangeId, tombstone } = files;
+      if (tombstone !== 0) tombstones.set(rangeId, tombstone);
+      const found = (file: string): FoundCheckpoint[] => {
+        const member = this.#ownMember(file, rangeId, nodeId);
+        return isBuried(member, tombstone) ? [] : [{ file, rangeId, memberId: member }];
+      };
+      if (files.checkpoint !== null) checkpoints.push(...found(files.checkpoint));
+      staged.push(...files.staged.flatMap(({ file }) => found(file)));
     }
-    return path.join(folder, `${String(index).padStart(16, '0')}.ckpt`);
+    return { checkpoints, staged, tombstones };
   }
 
-  /** The newest checkpoint of each range of this node; its ends are verified. Deletes what a crash left half written. */
-  findCheckpoints(nodeId: NodeId): FoundCheckpoint[] {
-    const found: FoundCheckpoint[] = [];
-    for (const name of this.#disk.list(this.#checkpoints)) {
-      const rangeId = Number(RANGE_NAME.exec(name)?.[1]);
-      if (!Number.isSafeInteger(rangeId)) continue;
-      const folder = path.join(this.#checkpoints, name);
-      for (const file of this.#disk.list(folder)) {
-        if (file.endsWith(TEMPORARY_SUFFIX)) this.#disk.unlink(path.join(folder, file));
-      }
-      const newest = this.#checkpointsIn(folder).at(-1);
-      if (newest === undefined) continue;
-      const file = path.join(folder, newest);
-      const { descriptor } = decodeRangeMeta(readCheckpointInfo(this.#disk, file).meta);
-      const own = descriptor.replicas.find((replica) => nodeOf(replica.memberId) === nodeId);
-      if (own === undefined) {
-        throw new SkerryError(
-          'KV_CORRUPT',
-          `${file} holds range ${rangeId} without a replica on node ${nodeId}. Restore the folder from a backup.`,
-        );
-      }
-      found.push({ file, rangeId, memberId: own.memberId });
-    }
-    return found;
-  }
-
-  /** Deletes the range's checkpoints before `index`, which are of no more use. */
-  dropOlderCheckpoints(rangeId: number, index: number): void {
-    const folder = path.join(this.#checkpoints, `range-${rangeId}`);
-    for (const name of this.#checkpointsIn(folder)) {
-      if (Number(CHECKPOINT_NAME.exec(name)?.[1]) < index) this.#disk.unlink(path.join(folder, name));
-    }
-    this.#disk.syncDir(folder);
-  }
-
-  get #checkpoints(): string {
-    return path.join(this.#dir, 'checkpoints');
-  }
-
-  /** Names, oldest first. */
-  #checkpointsIn(folder: string): string[] {
-    return this.#disk
-      .list(folder)
-      .filter((name) => CHECKPOINT_NAME.test(name))
-      .sort();
-  }
-
-  #read(name: string): string {
-    const file = this.#disk.openFile(name, 'r');
-    try {
-      const bytes = Buffer.alloc(file.size());
-      file.read(bytes, 0, bytes.length, 0);
-      return bytes.toString();
-    } finally {
-      file.close();
-    }
-  }
-
-  #writeWhole(name: string, text: string): void {
-    const temporary = name + TEMPORARY_SUFFIX;
-    const bytes = Buffer.from(text);
-    const file = this.#disk.openFile(temporary, 'w+');
-    try {
-      file.write(bytes, 0, bytes.length, 0);
-      file.sync();
-    } finally {
-      file.close();
-    }
-    this.#disk.rename(temporary, name);
-    this.#disk.syncDir(path.dirname(name));
+  /** This node's member of the range in a checkpoint. */
+  #ownMember(file: string, rangeId: RangeId, nodeId: NodeId): MemberId {
+    const { descriptor } = decodeRangeMeta(readCheckpointInfo(this.#disk, file).meta);
+    const own = descriptor.replicas.find((replica) => nodeOf(replica.memberId) === nodeId);
+    if (own !== undefined) return own.memberId;
+    throw new SkerryError(
+      'KV_CORRUPT',
+      `${file} holds range ${rangeId} without a replica on node ${nodeId}. Restore the folder from a backup.`,
+    );
   }
 }
 

@@ -24,7 +24,7 @@ import { createIoPool, startWal } from '../storage/wal/pool.ts';
 import type { WalHandle } from '../storage/wal/pool.ts';
 import type { FromWorker, RunTimeOptions, ToWorker, WorkerBoot } from '../../shards/messages.ts';
 import { reviveRoutes } from '../../shards/messages.ts';
-import { DataDir } from './data-dir.ts';
+import { DataDir, ofWorker } from './data-dir.ts';
 import { FanOut } from './fan-out.ts';
 import { createLinks } from './links.ts';
 import { NodeMetrics } from './node-metrics.ts';
@@ -244,8 +244,8 @@ class Node implements RunningServer {
     links: readonly (readonly LinkEnd[])[],
   ): Promise<void> {
     const { node, network, memory, raft, recovery, threads, log } = this.#settings;
-    const found = this.#dir.findCheckpoints(node.nodeId as NodeId);
-    const ids = [...found.map(({ rangeId }) => rangeId), ...wal.recovery.ranges.keys()];
+    const found = this.#dir.findRanges(node.nodeId as NodeId);
+    const ids = [...found.checkpoints.map(({ rangeId }) => rangeId), ...wal.recovery.ranges.keys()];
     this.#nextRangeId = Math.max(...ids) + 1;
     const scanCursors = createCursorTable();
     for (let workerIndex = 0; workerIndex < threads.workers; workerIndex++) {
@@ -270,10 +270,11 @@ class Node implements RunningServer {
         },
         walDir: wal.dir,
         scan: wal.recovery,
-        checkpoints: found
-          .filter(({ memberId }) => workerOf(memberId) % threads.workers === workerIndex)
-          .map(({ file }) => file),
-        checkpointed: new Set(found.map(({ rangeId }) => rangeId)),
+        checkpointsDir: this.#dir.checkpointsDir,
+        checkpoints: ofWorker(found.checkpoints, workerIndex, threads.workers),
+        staged: ofWorker(found.staged, workerIndex, threads.workers),
+        checkpointed: new Set([...found.checkpoints.map(({ rangeId }) => rangeId), ...found.tombstones.keys()]),
+        tombstones: found.tombstones,
         doorbells,
         links: own,
         walRing: rings[workerIndex] as SharedArrayBuffer,
@@ -388,10 +389,10 @@ class Node implements RunningServer {
     let error: string | null = null;
     let bytes = 0;
     try {
-      const file = this.#dir.checkpointFile(info.rangeId, info.appliedIndex);
+      const file = this.#dir.checkpoints.checkpointFile(info.rangeId, info.appliedIndex);
       const written = (await this.#cpuPool?.run({ file, frozen, info })) as { bytes: number } | undefined;
       bytes = written?.bytes ?? 0;
-      this.#dir.dropOlderCheckpoints(info.rangeId, info.appliedIndex);
+      this.#dir.checkpoints.dropOlder(info.rangeId, info.appliedIndex);
     } catch (cause) {
       error = cause instanceof Error ? cause.message : String(cause);
     }

@@ -5,8 +5,8 @@
  * The ranges always cover the whole key space without gaps or overlaps.
  */
 import { assert } from '../../core/assert.ts';
-import type { RangeDescriptor, Route } from '../../core/range.ts';
-import { compareBytes } from '../../core/range.ts';
+import type { Route } from '../../core/range.ts';
+import { compareBytes, rangesOverlap } from '../../core/range.ts';
 
 export class RouteTable {
   #routes: Route[] = [];
@@ -47,7 +47,7 @@ export class RouteTable {
   update(changed: readonly Route[]): void {
     let routes = this.#routes;
     for (const route of changed) {
-      const overlapping = routes.filter((known) => overlaps(known.range, route.range));
+      const overlapping = routes.filter((known) => rangesOverlap(known.range, route.range));
       if (overlapping.some((known) => isNewer(known, route))) continue;
       routes = routes.filter((known) => !overlapping.includes(known));
       routes.push(route);
@@ -63,10 +63,4 @@ function isNewer(known: Route, route: Route): boolean {
   if (known.term !== route.term) return known.term > route.term;
   if (known.leader !== route.leader) return route.leader === 0;
   return known.range.epoch.confVersion > route.range.epoch.confVersion;
-}
-
-function overlaps(a: RangeDescriptor, b: RangeDescriptor): boolean {
-  const aBeforeB = a.endKey !== null && Buffer.compare(a.endKey, b.startKey) <= 0;
-  const bBeforeA = b.endKey !== null && Buffer.compare(b.endKey, a.startKey) <= 0;
-  return !aBeforeB && !bBeforeA;
 }

@@ -68,14 +68,28 @@ export function loadCheckpoint(
   loader: CheckpointLoader,
   onProgress?: (keys: number, bytes: number) => void,
 ): CheckpointInfo {
+  const steps = loadCheckpointSteps(disk, file, loader);
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done === true) return value;
+    onProgress?.(value.keys, value.bytes);
+  }
+}
+
+/** The same, block by block, for a thread that has other things to do in between. */
+export function* loadCheckpointSteps(
+  disk: Disk,
+  file: string,
+  loader: CheckpointLoader,
+): Generator<{ readonly keys: number; readonly bytes: number }, CheckpointInfo> {
   const input = disk.openFile(file, 'r');
   try {
     const ends = readEnds(input, file);
     const records = new RecordReader(file, loader);
-    readBlocks(input, file, ends, (isValue, raw, offset, bytes) => {
+    for (const { isValue, raw, offset, end } of readBlocks(input, file, ends)) {
       records.block(isValue, raw, offset);
-      onProgress?.(records.keys, bytes);
-    });
+      yield { keys: records.keys, bytes: end };
+    }
     records.finish(ends.footer);
     return ends.info;
   } finally {
@@ -99,15 +113,10 @@ export function verifyCheckpoint(disk: Disk, file: string): CheckpointDamage[] {
     note(() => {
       const ends = readEnds(input, file);
       const records = new RecordReader(file, null);
-      readBlocks(
-        input,
-        file,
-        ends,
-        (isValue, raw, offset) => {
-          if (damages.length === 0) note(() => records.block(isValue, raw, offset));
-        },
-        (offset, what) => damages.push({ offset, what }),
-      );
+      const onDamage = (offset: number, what: string): void => void damages.push({ offset, what });
+      for (const { isValue, raw, offset } of readBlocks(input, file, ends, onDamage)) {
+        if (damages.length === 0) note(() => records.block(isValue, raw, offset));
+      }
       if (damages.length === 0) records.finish(ends.footer);
     });
     return damages;
@@ -139,17 +148,24 @@ function readEnds(input: DiskFile, file: string): Ends {
   return { info: { ...header.info, meta }, footer, blocksStart };
 }
 
+interface Block {
+  readonly isValue: boolean;
+  readonly raw: Buffer;
+  readonly offset: number;
+  /** Offset behind it. */
+  readonly end: number;
+}
+
 /**
- * Calls `onBlock` with the raw bytes of each block, its offset and the offset behind it. Throws KV_CORRUPT at the first damage,
- * or, given `onDamage`, tells it and goes on with the next block if it can be found.
+ * The blocks, one after another. Throws KV_CORRUPT at the first damage, or, given `onDamage`, tells it and goes on with the
+ * next block if it can be found.
  */
-function readBlocks(
+function* readBlocks(
   input: DiskFile,
   file: string,
   { footer, blocksStart }: Ends,
-  onBlock: (isValue: boolean, raw: Buffer, offset: number, end: number) => void,
   onDamage?: (offset: number, what: string) => void,
-): void {
+): Generator<Block, void> {
   const end = footer.fileBytes - FOOTER_BYTES;
   let position = blocksStart;
   let checksum = 0;
@@ -174,7 +190,7 @@ function readBlocks(
     }
     const raw = decompress(stored, header.rawBytes);
     if (raw === null) damaged(offset, 'a block cannot be decompressed');
-    else onBlock(header.isValue, raw, offset, position);
+    else yield { isValue: header.isValue, raw, offset, end: position };
   }
   if (position !== end || checksum !== footer.blocksChecksum) damaged(position, 'blocks are missing');
 }

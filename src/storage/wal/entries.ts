@@ -5,6 +5,7 @@
 import { SkerryError } from '../../core/errors.ts';
 import { readU64 } from '../../core/kv/batch.ts';
 import {
+  FLAG_CUT,
   FLAG_HARD_STATE,
   FLAG_IDLE_MARK,
   FRAGMENT_FIRST,
@@ -103,7 +104,7 @@ export class EntryAssembler {
   }
 
   #send(record: RecordView, buffer: Buffer, start: number, end: number): void {
-    const flags = record.flags & FLAG_HARD_STATE;
+    const flags = record.flags & (FLAG_HARD_STATE | FLAG_CUT);
     const { type, term, rangeId, index, sequence } = record;
     this.#emit(type as RecordType, flags, term, rangeId, index, buffer, start, end, sequence);
   }
@@ -147,7 +148,7 @@ export class RangeLogs {
     }
     if (type === TYPE_CHECKPOINT) {
       log.checkpoint = { index, term };
-      if (index > log.lastIndex) {
+      if ((flags & FLAG_CUT) !== 0 || index > log.lastIndex) {
         // A snapshot took the place of the log: it goes on behind it.
         log.firstIndex = 0;
         log.lastIndex = 0;

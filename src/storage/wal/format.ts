@@ -57,6 +57,11 @@ export const FRAGMENT_LAST = 3;
 export const FLAG_HARD_STATE = 0x04;
 /** On NOOP of range 0: written by the log itself when it falls idle, so that the batch before it counts as acknowledged. */
 export const FLAG_IDLE_MARK = 0x08;
+/**
+ * On CHECKPOINT: the log of the range before this record is void. A snapshot took its place, and the log goes on behind
+ * the record's index; with index 0 the range is gone from here.
+ */
+export const FLAG_CUT = 0x10;
 /** The last record of its batch: padding follows, up to the next block. */
 export const FLAG_BATCH_LAST = 0x80;
 

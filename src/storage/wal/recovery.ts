@@ -15,6 +15,7 @@ import { EntryAssembler, RangeLogs } from './entries.ts';
 import type { OnRecord, RangeLog } from './entries.ts';
 import {
   alignToBlock,
+  FLAG_CUT,
   FLAG_HARD_STATE,
   FLAG_IDLE_MARK,
   segmentSeed,
@@ -190,8 +191,9 @@ export function scanWal(disk: Disk, dir: string, onRecord?: OnRecord): WalScan {
 function trackRecord(tracker: WalTracker, record: RecordView): void {
   if ((record.flags & FLAG_IDLE_MARK) !== 0) return;
   if ((record.flags & FLAG_HARD_STATE) !== 0) tracker.hardState(record.rangeId, record.bytes);
-  else if (record.type === TYPE_CHECKPOINT) tracker.checkpointed(record.rangeId, record.index);
-  else tracker.entry(record.rangeId, record.index, record.bytes);
+  else if (record.type !== TYPE_CHECKPOINT) tracker.entry(record.rangeId, record.index, record.bytes);
+  else if ((record.flags & FLAG_CUT) === 0) tracker.checkpointed(record.rangeId, record.index);
+  else tracker.cut(record.rangeId, record.index);
 }
 
 interface OpenSegment {

@@ -106,6 +106,15 @@ export class WalTracker {
     if (index > range.checkpointIndex) range.checkpointIndex = index;
   }
 
+  /** The log of the range so far is void; it goes on behind `index`. */
+  cut(rangeId: number, index: number): void {
+    if (this.#removed.has(rangeId)) return;
+    this.#truncated(rangeId, 0);
+    const range = this.#range(rangeId);
+    range.checkpointIndex = index;
+    range.lastIndex = index;
+  }
+
   /** Nothing of the range is needed, now or later: its id is never used again. */
   removed(rangeId: number): void {
     this.#removed.add(rangeId);

@@ -15,6 +15,7 @@ import { Doorbell, RingConsumer } from '../../sharedarraybuffer-ring/index.ts';
 import type { Disk } from '../disk.ts';
 import { Batch, payloadIndex, payloadRangeId } from './batch.ts';
 import {
+  FLAG_CUT,
   FLAG_HARD_STATE,
   FLAG_IDLE_MARK,
   RECORD_PREFIX_BYTES,
@@ -278,7 +279,8 @@ export class WalWriter {
       this.#hardStates.written(rangeId, term, readVote(buffer, payload + RECORD_PREFIX_BYTES), index);
       this.#reclaimDue = true;
     } else if (type === TYPE_CHECKPOINT) {
-      this.#tracker.checkpointed(rangeId, index);
+      if ((flags & FLAG_CUT) === 0) this.#tracker.checkpointed(rangeId, index);
+      else this.#tracker.cut(rangeId, index);
       this.#reclaimDue = true;
     } else {
       this.#tracker.entry(rangeId, index, bytes);

@@ -10,10 +10,10 @@ import type { CheckpointInfo } from '../../../../src/storage/checkpoint/index.ts
 import {
   loadCheckpoint,
   readCheckpointInfo,
-  TEMPORARY_SUFFIX,
   verifyCheckpoint,
   writeCheckpoint,
 } from '../../../../src/storage/checkpoint/index.ts';
+import { TEMPORARY_SUFFIX } from '../../../../src/storage/checkpoint/write.ts';
 import { FaultyDisk, SimulatedCrash } from '../../../support/faulty-disk.ts';
 
 const FILE = '/data/range-7.checkpoint';
