@@ -48,6 +48,16 @@ export const limits = {
   memoryBytesMax: 64 * 1024 * 1024 * MiB,
   /** The largest --max-recovery-seconds. */
   recoverySecondsMax: 3600,
+  /** Raft messages that wait for one worker of another node behind the oldest; beyond, the oldest are dropped. */
+  peerQueueBytesMax: 128 * MiB,
+  /** A frame between nodes is closed once it has reached this; one message or command always goes. */
+  peerFrameBytesSoft: 1 * MiB,
+  /** The longest frame that a node takes from another: one command with the largest value. */
+  peerFrameBytesMax: 576 * MiB,
+  /** Commands sent to one worker of another node and not answered; beyond, more are refused. One always goes. */
+  peerInFlightBytesMax: 64 * MiB,
+  /** Replies that another node's worker leaves unread; beyond, its commands are refused. */
+  peerRepliesBytesMax: 64 * MiB,
 } as const;
 
 assert(limits.walFragmentBytesMax * 4 <= limits.walRingBytes, 'a ring holds several fragments');
@@ -55,4 +65,5 @@ assert(limits.walRingBytes < limits.walSegmentBytes, 'one drained ring fits into
 assert(limits.forwardInlineBytesMax * 4 <= limits.forwardRingBytes, 'a ring holds several frames');
 assert(limits.walSegmentBytes % limits.walBlockBytes === 0, 'segments are whole blocks');
 assert(limits.valueBytesDefault <= limits.valueBytesCeiling, 'defaults keep to the ceiling');
+assert(limits.valueBytesCeiling + limits.peerFrameBytesSoft * 8 < limits.peerFrameBytesMax, 'any command fits a frame');
 assert(limits.batchBytesMax < limits.walRingBytes, 'a batch fits into the ring');

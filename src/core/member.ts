@@ -25,6 +25,12 @@ export function memberId(nodeId: NodeId, workerIndex: number, incarnation: numbe
   return (nodeId * NODE_UNIT + workerIndex * WORKER_UNIT + incarnation) as MemberId;
 }
 
+/** As memberId(), for numbers from outside: 0 when they do not fit. */
+export function memberFrom(nodeId: NodeId, workerIndex: number, incarnation: number): MemberId {
+  const fits = workerIndex < WORKERS_MAX && incarnation > 0 && incarnation < INCARNATIONS;
+  return (fits ? nodeId * NODE_UNIT + workerIndex * WORKER_UNIT + incarnation : 0) as MemberId;
+}
+
 export function nodeOf(member: MemberId): NodeId {
   return Math.floor(member / NODE_UNIT) as NodeId;
 }

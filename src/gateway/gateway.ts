@@ -1,6 +1,6 @@
 /**
- * All of one worker that clients and other workers talk to: the route table, the router, the links to the other workers,
- * the servers of both protocols, and what is to be sent at the end of a turn.
+ * All of one worker that clients and other workers talk to: the route table, the router, the links to the other workers
+ * and to other nodes, and what is to be sent at the end of a turn.
  */
 import type { MessagePort } from 'node:worker_threads';
 import type { NodeId, RangeId } from '../core/brands.ts';
@@ -13,6 +13,7 @@ import { Doorbell, RingConsumer, RingProducer } from '../sharedarraybuffer-ring/
 import { CursorTable } from './router/cursor-table.ts';
 import type { RequestFrame } from './router/forward-frame.ts';
 import { ForwardLink } from './router/forward-link.ts';
+import type { PeerGateway } from './router/peer-gateway.ts';
 import { RouteTable } from './router/route-table.ts';
 import type { LocalRange } from './router/router.ts';
 import { Router } from './router/router.ts';
@@ -52,6 +53,8 @@ export class Gateway {
   readonly table = new RouteTable();
   readonly router: Router;
   readonly flushQueue: FlushQueue;
+  /** The ways to other nodes, once this one belongs to a cluster. */
+  peers: PeerGateway | null = null;
   readonly #links: readonly ForwardLink[];
   readonly #schedule: () => void;
 
@@ -93,10 +96,12 @@ export class Gateway {
 
   /** Sends what the turn has made: to the other workers, then to the clients. */
   flush(): void {
+    this.peers?.flush();
     for (const link of this.#links) link.flush();
     this.flushQueue.flushAll();
     // Sockets that take commands again may have run some.
     for (const link of this.#links) link.flush();
+    this.peers?.flush();
   }
 
   /** Whether other workers have sent something. */
@@ -104,9 +109,9 @@ export class Gateway {
     return this.#links.some((link) => link.readable);
   }
 
-  /** Commands handed to other workers and not answered. */
+  /** Commands handed to other workers and nodes and not answered. */
   get inFlight(): number {
-    return this.#links.reduce((sum, link) => sum + link.inFlight, 0);
+    return this.#links.reduce((sum, link) => sum + link.inFlight, this.peers?.inFlight ?? 0);
   }
 }
 

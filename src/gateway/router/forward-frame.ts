@@ -31,9 +31,9 @@ export const FRAME_REPLY = 2;
 export const FRAME_NOTE = 3;
 
 const FLAG_BEHIND_WRITES = 1;
-const FLAG_REQUEST_ID = 2;
-const FLAG_SCOPE = 4;
-const SCOPE_BYTES = 16;
+export const FRAME_HAS_REQUEST_ID = 2;
+export const FRAME_HAS_SCOPE = 4;
+export const SCOPE_BYTES = 16;
 
 /** A request in place; `args` point into the frame's bytes. */
 export interface RequestFrame {
@@ -68,8 +68,8 @@ export function writeRequestFrame(
   target[offset + 5] = protocol;
   target[offset + 6] =
     (behindWrites ? FLAG_BEHIND_WRITES : 0) |
-    (requestId === null ? 0 : FLAG_REQUEST_ID) |
-    (scope === null ? 0 : FLAG_SCOPE);
+    (requestId === null ? 0 : FRAME_HAS_REQUEST_ID) |
+    (scope === null ? 0 : FRAME_HAS_SCOPE);
   target[offset + 7] = 0;
   target.writeUInt32LE(slot, offset + 8);
   target.writeUInt32LE(op, offset + 12);
@@ -100,7 +100,7 @@ export function readRequestFrame(source: Buffer, offset: number, end: number, ou
   out.op = source.readUInt32LE(offset + 12);
   let at = offset + FRAME_HEADER_BYTES;
   out.requestId = null;
-  if ((flags & FLAG_REQUEST_ID) !== 0) {
+  if ((flags & FRAME_HAS_REQUEST_ID) !== 0) {
     out.requestId = {
       clientId: readU64(source, at),
       sequence: readU64(source, at + 8),
@@ -109,7 +109,7 @@ export function readRequestFrame(source: Buffer, offset: number, end: number, ou
     at += REQUEST_ID_BYTES;
   }
   out.scope = null;
-  if ((flags & FLAG_SCOPE) !== 0) {
+  if ((flags & FRAME_HAS_SCOPE) !== 0) {
     out.scope = { rangeId: readU64(source, at) as RangeId, version: source.readUInt32LE(at + 8) };
     at += SCOPE_BYTES;
   }

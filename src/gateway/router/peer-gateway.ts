@@ -1,0 +1,183 @@
+/**
+ * Commands between this worker and those of other nodes, both ways, over the worker's peer mesh.
+ *
+ *     remote(member).request() ─▶ link ─▶ … ─▶ the other node's onRequests ─▶ its execute ─▶ its range
+ *                    target ◀── REPLIES ◀── …                       PeerAsker ◀── reply, or notLeader
+ */
+import type { ByteWriter } from '../../codec/byte-writer.ts';
+import { createByteWriter } from '../../codec/byte-writer.ts';
+import { createReplyWriter } from '../../codec/reply-writer.ts';
+import type { MemberId, NodeId } from '../../core/brands.ts';
+import { createArgs } from '../../core/kv/args.ts';
+import type { ReplyProtocol, ReplySink, ReplyTarget } from '../../core/kv/reply.ts';
+import { limits } from '../../core/limits.ts';
+import type { PeerInbound } from '../../net/peer/inbound.ts';
+import type { PeerLink } from '../../net/peer/link.ts';
+import { PeerMesh } from '../../net/peer/mesh.ts';
+import type { PeerMeshOptions } from '../../net/peer/types.ts';
+import type { RequestFrame } from './forward-frame.ts';
+import { FRAME_HEADER_BYTES, readRequestFrame, writeReplyHeader } from './forward-frame.ts';
+import { checkRequestFrame, peerFrameEnd, writeNotLeader } from './peer-frame.ts';
+import type { PeerRetry } from './peer-remote.ts';
+import { PeerRemote } from './peer-remote.ts';
+
+export interface PeerGatewayOptions {
+  readonly mesh: Omit<PeerMeshOptions, 'onRequests'>;
+  /**
+   * Runs a command of another node on a range of this worker. `frame` is valid during the call. It is never handed on to
+   * a third node: whoever does not lead answers target.notLeader().
+   */
+  readonly execute: (frame: RequestFrame, target: PeerAsker) => void;
+  /** A command that was not done where it was sent: send it again, let it wait, or answer it. */
+  readonly retry: (request: PeerRetry) => void;
+}
+
+/** Where replies to another node go. */
+export interface PeerAsker extends ReplyTarget {
+  /** The range is not led here; nothing was done. `leader`: who is believed to lead, 0 = not known. */
+  notLeader(slot: number, leader: MemberId | 0): void;
+}
+
+const OVERLOADED = 'OVERLOADED too many replies of this node are unread; nothing was done, try again';
+const TOO_LARGE = 'ERR the reply is too large to be sent from one node to another; ask for less';
+
+export class PeerGateway {
+  readonly mesh: PeerMesh;
+  readonly #options: PeerGatewayOptions;
+  readonly #remotes = new Map<PeerLink, PeerRemote>();
+  /** Stand for the connections of each asking worker, one per protocol. */
+  readonly #targets = new WeakMap<PeerInbound, readonly PeerTarget[]>();
+  readonly #frame: RequestFrame = {
+    protocol: 2,
+    slot: 0,
+    op: 0,
+    behindWrites: false,
+    requestId: null,
+    scope: null,
+    args: createArgs(),
+  };
+
+  constructor(options: PeerGatewayOptions) {
+    this.#options = options;
+    this.mesh = new PeerMesh({
+      ...options.mesh,
+      onRequests: (inbound, source, start, end) => this.#onRequests(inbound, source, start, end),
+    });
+  }
+
+  /** The way to the worker that a member lives on. */
+  remote(member: MemberId): PeerRemote {
+    return this.#remoteOf(this.mesh.linkTo(member));
+  }
+
+  /** The way to a worker of another node. */
+  remoteAt(nodeId: NodeId, workerIndex: number): PeerRemote {
+    return this.#remoteOf(this.mesh.link(nodeId, workerIndex));
+  }
+
+  /** Sends what the turn has made. */
+  flush(): void {
+    this.mesh.flush();
+  }
+
+  /** Commands handed to other nodes and not answered. */
+  get inFlight(): number {
+    let sum = 0;
+    for (const remote of this.#remotes.values()) sum += remote.inFlight;
+    return sum;
+  }
+
+  /** Ends the links to a node that was removed; its commands are retried. */
+  forget(nodeId: NodeId, reason: string): void {
+    for (const link of this.#remotes.keys()) if (link.nodeId === nodeId) this.#remotes.delete(link);
+    this.mesh.forget(nodeId, reason);
+  }
+
+  close(): void {
+    this.mesh.close();
+  }
+
+  #remoteOf(link: PeerLink): PeerRemote {
+    const known = this.#remotes.get(link);
+    if (known !== undefined) return known;
+    const remote = new PeerRemote(link, this.#options.retry);
+    this.#remotes.set(link, remote);
+    return remote;
+  }
+
+  #onRequests(inbound: PeerInbound, source: Buffer, start: number, end: number): void {
+    const targets = this.#targetsOf(inbound);
+    for (let at = start; at < end;) {
+      const next = peerFrameEnd(source, at, end);
+      checkRequestFrame(source, at, next);
+      const frame = this.#frame;
+      readRequestFrame(source, at, next, frame);
+      const target = targets[frame.protocol] as PeerTarget;
+      target.writesInFlight = frame.behindWrites ? 1 : 0;
+      if (inbound.overloaded) target.error(frame.slot, OVERLOADED);
+      else this.#options.execute(frame, target);
+      at = next;
+    }
+  }
+
+  /** By protocol. */
+  #targetsOf(inbound: PeerInbound): readonly PeerTarget[] {
+    const known = this.#targets.get(inbound);
+    if (known !== undefined) return known;
+    const targets: PeerTarget[] = [];
+    for (const protocol of [2, 3, 4] as const) targets[protocol] = new PeerTarget(inbound, protocol);
+    this.#targets.set(inbound, targets);
+    return targets;
+  }
+}
+
+/** Stands for the connections of one worker of another node that speak one protocol: encodes replies and sends them there. */
+class PeerTarget implements PeerAsker {
+  readonly #inbound: PeerInbound;
+  readonly #out: ByteWriter = createByteWriter();
+  readonly #sink: ReplySink;
+  readonly protocol: ReplyProtocol;
+  writesInFlight = 0;
+
+  constructor(inbound: PeerInbound, protocol: ReplyProtocol) {
+    this.#inbound = inbound;
+    this.protocol = protocol;
+    this.#sink = createReplyWriter(protocol, this.#out);
+  }
+
+  get open(): boolean {
+    return this.#inbound.open;
+  }
+
+  begin(): ReplySink {
+    this.#out.reset();
+    return this.#sink;
+  }
+
+  finish(slot: number): void {
+    this.raw(slot, this.#out.buffer, 0, this.#out.length);
+  }
+
+  raw(slot: number, source: Buffer, start: number, end: number): void {
+    if (!this.#inbound.open) return;
+    const length = FRAME_HEADER_BYTES + end - start;
+    if (length > limits.peerFrameBytesMax) {
+      this.error(slot, TOO_LARGE);
+      return;
+    }
+    const out = this.#inbound.replies(length);
+    out.reserve(length);
+    writeReplyHeader(out.buffer, out.length, length, slot);
+    source.copy(out.buffer, out.length + FRAME_HEADER_BYTES, start, end);
+    out.length += length;
+  }
+
+  error(slot: number, text: string): void {
+    this.begin().error(text);
+    this.finish(slot);
+  }
+
+  notLeader(slot: number, leader: MemberId | 0): void {
+    if (this.#inbound.open) writeNotLeader(this.#inbound.replies(0), slot, leader);
+  }
+}

@@ -1,0 +1,177 @@
+/**
+ * One worker's connections with the workers of other nodes. Each worker dials those that it has something for, and what
+ * they have for it comes over the connections that they dial:
+ *
+ *     worker 1.0 ── raft frames, requests ──▶ peer port of worker 2.1
+ *                ◀─ replies ─────────────────
+ *     worker 1.0's peer port ◀── raft frames, requests ── worker 2.1
+ *
+ * send() and the links' requesters only put down what is to go; flush() at the end of a turn writes it, once per peer.
+ */
+import type { Socket } from 'node:net';
+import type { Hello, Refusal } from '../../codec/peer/handshake.ts';
+import { PURPOSE_SNAPSHOT, REFUSED_FOR_GOOD, REFUSED_FOR_NOW } from '../../codec/peer/handshake.ts';
+import type { MemberId, NodeId, RangeId } from '../../core/brands.ts';
+import { nodeOf, WORKERS_MAX, workerOf } from '../../core/member.ts';
+import type { Message } from '../../core/raft/types.ts';
+import type { FlushQueue } from '../flush-queue.ts';
+import { createFlushQueue } from '../flush-queue.ts';
+import type { Listener } from '../listener.ts';
+import { listen } from '../listener.ts';
+import type { InboundOwner } from './inbound.ts';
+import { PeerInbound } from './inbound.ts';
+import type { LinkOwner } from './link.ts';
+import { PeerLink } from './link.ts';
+import { refusalText } from './stranger.ts';
+import type { PeerCounters, PeerMeshOptions, PeerStatus, PeerTimings } from './types.ts';
+import { createPeerCounters, peerTimings } from './types.ts';
+
+/** Connections of one worker that others have dialled. */
+const INBOUND_MAX = 4096;
+
+export class PeerMesh implements LinkOwner, InboundOwner {
+  readonly options: PeerMeshOptions;
+  readonly counters: PeerCounters;
+  readonly timings: PeerTimings;
+  readonly flushQueue: FlushQueue;
+  readonly #links = new Map<number, PeerLink>();
+  readonly #inbound = new Set<PeerInbound>();
+  readonly #ticker: NodeJS.Timeout;
+  #listener: Listener | null = null;
+  #isClosed = false;
+
+  constructor(options: PeerMeshOptions) {
+    this.options = options;
+    this.counters = options.counters ?? createPeerCounters();
+    this.timings = { ...peerTimings, ...options.timings };
+    this.flushQueue = createFlushQueue(options.schedule);
+    this.#ticker = setInterval(() => this.#tick(), this.timings.tickMs);
+    this.#ticker.unref();
+  }
+
+  /** Takes connections. Resolves with the port (0 takes a free one); rejects with SkerryError KV_STATE. */
+  async listen(host: string, port: number): Promise<number> {
+    const listener = await listen({ host, port, isShared: false, onConnection: (socket) => this.#accept(socket) });
+    if (this.#isClosed) listener.close();
+    this.#listener = listener;
+    return listener.port;
+  }
+
+  /** Queues a Raft message for the worker that its `to` lives on. */
+  send(rangeId: RangeId, message: Message): void {
+    this.linkTo(message.to).send(rangeId, message);
+  }
+
+  /** Writes everything that the turn has made, once per connection. */
+  flush(): void {
+    this.flushQueue.flushAll();
+  }
+
+  /** The way to the worker that a member lives on. */
+  linkTo(member: MemberId): PeerLink {
+    const nodeId = nodeOf(member);
+    const workers = this.options.directory.workersOf(nodeId);
+    const worker = workerOf(member);
+    return this.link(nodeId, workers > 0 ? worker % workers : worker);
+  }
+
+  /** The way to a worker of another node; nothing is dialled before there is something to send. */
+  link(nodeId: NodeId, workerIndex: number): PeerLink {
+    const key = nodeId * WORKERS_MAX + workerIndex;
+    const known = this.#links.get(key);
+    if (known !== undefined) return known;
+    const link = new PeerLink(this, nodeId, workerIndex);
+    this.#links.set(key, link);
+    return link;
+  }
+
+  /** Addresses have changed: whoever waits to dial again does so at once. */
+  addressesChanged(): void {
+    for (const link of this.#links.values()) link.addressChanged();
+  }
+
+  /** Asks refusePeer() again about everybody, and ends the connections with those who are no longer welcome. */
+  refusalsChanged(): void {
+    for (const inbound of this.#inbound) {
+      if (inbound.dialler === null) continue;
+      const refused = refusalText(this.options, inbound.dialler);
+      if (refused !== null) inbound.frames.close(refused);
+    }
+  }
+
+  /** Ends the links to a node that was removed. */
+  forget(nodeId: NodeId, reason: string): void {
+    for (const [key, link] of this.#links) {
+      if (link.nodeId !== nodeId) continue;
+      this.#links.delete(key);
+      link.close(reason);
+    }
+    for (const inbound of this.#inbound) if (inbound.dialler?.nodeId === nodeId) inbound.frames.close(reason);
+  }
+
+  status(): PeerStatus[] {
+    return [...this.#links.values()].map(({ nodeId, workerIndex, state, problem, queuedBytes }) => {
+      return { nodeId, workerIndex, state, problem, queuedBytes };
+    });
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    clearInterval(this.#ticker);
+    this.#listener?.close();
+    for (const link of this.#links.values()) link.close('this node stops');
+    for (const inbound of this.#inbound) inbound.frames.close('this node stops');
+  }
+
+  refusal(hello: Hello): Refusal | null {
+    const { self } = this.options;
+    const text = refusalText(this.options, hello.dialler);
+    if (text !== null) return { code: REFUSED_FOR_GOOD, reason: text };
+    if (hello.targetNodeId !== self.nodeId || hello.targetWorker !== self.workerIndex) {
+      return {
+        code: REFUSED_FOR_GOOD,
+        reason: `worker ${hello.targetWorker} of node ${hello.targetNodeId} was wanted and this is worker ${self.workerIndex} of node ${self.nodeId}`,
+      };
+    }
+    if (hello.purpose === PURPOSE_SNAPSHOT) return { code: REFUSED_FOR_NOW, reason: 'snapshots are not taken' };
+    return null;
+  }
+
+  accepted(inbound: PeerInbound): void {
+    const { dialler, hello } = inbound;
+    if (dialler === null || hello === null || hello.purpose === PURPOSE_SNAPSHOT) return;
+    // The one that is there is what a cut left behind: the same worker has dialled again.
+    for (const other of this.#inbound) {
+      const isSame =
+        other.dialler?.nodeId === dialler.nodeId &&
+        other.dialler.workerIndex === dialler.workerIndex &&
+        other.hello?.purpose === hello.purpose;
+      if (other !== inbound && isSame) other.frames.close('the same worker has dialled again');
+    }
+  }
+
+  closed(inbound: PeerInbound, reason: string, isProtocolError: boolean): void {
+    this.#inbound.delete(inbound);
+    if (!isProtocolError) return;
+    const { dialler, frames } = inbound;
+    this.options.warn('a connection from another node was closed', {
+      peerNodeId: dialler?.nodeId ?? 0,
+      peerWorker: dialler?.workerIndex ?? 0,
+      address: frames.socket.remoteAddress,
+      reason,
+    });
+  }
+
+  #accept(socket: Socket): void {
+    if (this.#isClosed || this.#inbound.size >= INBOUND_MAX) {
+      socket.destroy();
+      return;
+    }
+    this.#inbound.add(new PeerInbound(this, socket));
+  }
+
+  #tick(): void {
+    for (const link of this.#links.values()) link.tick();
+    for (const inbound of this.#inbound) inbound.tick(this.timings.silentTicksMax);
+  }
+}
