@@ -10,6 +10,7 @@ import { createReplyWriter } from '../../codec/reply-writer.ts';
 import type { MemberId, NodeId } from '../../core/brands.ts';
 import { createArgs } from '../../core/kv/args.ts';
 import type { ReplyProtocol, ReplySink, ReplyTarget } from '../../core/kv/reply.ts';
+import { replyError } from '../../core/kv/reply.ts';
 import { limits } from '../../core/limits.ts';
 import type { PeerInbound } from '../../net/peer/inbound.ts';
 import type { PeerLink } from '../../net/peer/link.ts';
@@ -114,7 +115,7 @@ export class PeerGateway {
       readRequestFrame(source, at, next, frame);
       const target = targets[frame.protocol] as PeerTarget;
       target.writesInFlight = frame.behindWrites ? 1 : 0;
-      if (inbound.overloaded) target.error(frame.slot, OVERLOADED);
+      if (inbound.overloaded) replyError(target, frame.slot, OVERLOADED);
       else this.#options.execute(frame, target);
       at = next;
     }
@@ -162,7 +163,7 @@ class PeerTarget implements PeerAsker {
     if (!this.#inbound.open) return;
     const length = FRAME_HEADER_BYTES + end - start;
     if (length > limits.peerFrameBytesMax) {
-      this.error(slot, TOO_LARGE);
+      replyError(this, slot, TOO_LARGE);
       return;
     }
     const out = this.#inbound.replies(length);
@@ -170,11 +171,6 @@ class PeerTarget implements PeerAsker {
     writeReplyHeader(out.buffer, out.length, length, slot);
     source.copy(out.buffer, out.length + FRAME_HEADER_BYTES, start, end);
     out.length += length;
-  }
-
-  error(slot: number, text: string): void {
-    this.begin().error(text);
-    this.finish(slot);
   }
 
   notLeader(slot: number, leader: MemberId | 0): void {

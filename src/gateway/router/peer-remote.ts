@@ -13,12 +13,14 @@ import type { Args } from '../../core/kv/args.ts';
 import { createArgs } from '../../core/kv/args.ts';
 import type { RequestId } from '../../core/kv/batch.ts';
 import type { ReplyTarget } from '../../core/kv/reply.ts';
+import { replyError } from '../../core/kv/reply.ts';
 import type { CommandSpec } from '../../core/kv/spec.ts';
 import { limits } from '../../core/limits.ts';
+import type { RangeScope } from '../../core/range.ts';
 import { PeerProtocolError } from '../../codec/peer/frame.ts';
 import type { PeerLink } from '../../net/peer/link.ts';
 import type { PeerOutput, PeerRequester } from '../../net/peer/types.ts';
-import type { RangeScope, RequestFrame } from './forward-frame.ts';
+import type { RequestFrame } from './forward-frame.ts';
 import {
   FRAME_HAS_REQUEST_ID,
   FRAME_HEADER_BYTES,
@@ -147,8 +149,7 @@ export class PeerRemote implements PeerRequester {
       this.#release(number, pending);
       // A write with an identity is applied once, however often it is sent.
       if (pending.isSent && pending.spec.write && !hasIdentity(pending.frame)) {
-        pending.target.begin(pending.slot).error(UNKNOWN_RESULT);
-        pending.target.finish(pending.slot);
+        replyError(pending.target, pending.slot, UNKNOWN_RESULT);
       } else {
         this.#again(pending, null, reason);
       }
