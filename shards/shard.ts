@@ -31,6 +31,7 @@ import { JoiningMembers } from './joining.ts';
 import type { RangeLog } from './log.ts';
 import { isSingle } from './membership.ts';
 import { OutgoingSnapshots } from './outgoing-snapshots.ts';
+import { RangeAdmin } from './range-admin.ts';
 import { RangeCatalog } from './range-catalog.ts';
 import type { RecoveredRange } from './recovery.ts';
 import { Replica } from './replica.ts';
@@ -89,6 +90,7 @@ export interface ShardOptions {
 
 export class Shard {
   readonly host: ShardHost;
+  readonly admin: RangeAdmin;
   readonly #ports: ShardPorts;
   readonly #options: ShardOptions;
   readonly #checkpointer: Checkpointer;
@@ -127,6 +129,7 @@ export class Shard {
       replicaRemoved: (replica) => this.#remove(replica),
       monotonicMs,
     });
+    this.admin = new RangeAdmin(this.host.replicas);
     this.#checkpointer = new Checkpointer({
       maxRecoverySeconds: options.maxRecoverySeconds,
       replicas: this.host.replicas,
@@ -197,6 +200,7 @@ export class Shard {
   /** All work of one turn of the loop. */
   turn(nowMs: number): void {
     this.host.turn(nowMs);
+    this.admin.turn();
     this.#checkpointer.turn();
     this.#outgoing.turn();
     if (this.#incoming.turn()) this.#ports.schedule();

@@ -1,33 +1,28 @@
 /** What a shard worker does when the main thread tells it something (shards/messages.ts). */
 import type { RangeId } from '../src/core/brands.ts';
 import type { ClientServers } from '../src/gateway/client-servers.ts';
-import type { Gateway } from '../src/gateway/gateway.ts';
 import type { NodeQuestion } from '../src/gateway/node-questions.ts';
-import type { Logger } from '../src/observe/log.ts';
 import type { MemoryGauge } from '../shards/memory-gauge.ts';
-import type { FromWorker, ToWorker } from '../shards/messages.ts';
+import type { ClusterToWorker, ToWorker } from '../shards/messages.ts';
 import { asBuffer, reviveRoutes } from '../shards/messages.ts';
 import type { Requests } from '../shards/requests.ts';
-import type { Shard } from '../shards/shard.ts';
-import type { TurnLoop } from '../shards/turn-loop.ts';
+import { clusterHandlers } from './cluster-messages.ts';
+import type { ClusterThread } from './cluster-messages.ts';
 
-export interface ShardThread {
-  readonly shard: Shard;
-  readonly gateway: Gateway;
+export interface ShardThread extends ClusterThread {
   readonly servers: ClientServers;
   /** Questions to the main thread. */
   readonly requests: Requests;
-  readonly loop: TurnLoop;
   readonly memory: MemoryGauge;
-  readonly log: Logger;
-  readonly send: (message: FromWorker) => void;
 }
 
-type Handlers = { readonly [T in ToWorker['type']]: (message: Extract<ToWorker, { type: T }>) => void };
+type AnyMessage = ToWorker | ClusterToWorker;
+type Handlers = { readonly [T in AnyMessage['type']]: (message: Extract<AnyMessage, { type: T }>) => void };
 
-export function handleMessages(thread: ShardThread): (message: ToWorker) => void {
+export function handleMessages(thread: ShardThread): (message: AnyMessage) => void {
   const { shard, gateway, servers, requests, loop, memory, log, send } = thread;
   const handlers: Handlers = {
+    ...clusterHandlers(thread),
     routes: ({ routes }) => gateway.learn(reviveRoutes(routes)),
     topology: ({ ports }) => servers.setTopology(ports),
     listen: ({ nativePort, respPort }) =>
@@ -57,5 +52,5 @@ export function handleMessages(thread: ShardThread): (message: ToWorker) => void
       );
     },
   };
-  return (message) => (handlers[message.type] as (message: ToWorker) => void)(message);
+  return (message) => (handlers[message.type] as (message: AnyMessage) => void)(message);
 }

@@ -11,7 +11,6 @@ import type { LinkEnd } from '../src/gateway/gateway.ts';
 import { MetricsWriter } from '../src/observe/counters.ts';
 import { createLogger } from '../src/observe/log.ts';
 import { slots } from '../src/observe/metrics.ts';
-import { watchStalls } from '../src/observe/stall.ts';
 import { Doorbell, RingProducer } from '../src/sharedarraybuffer-ring/index.ts';
 import { CheckpointFolder } from '../src/storage/checkpoint/index.ts';
 import { nodeDisk } from '../src/storage/disk.ts';
@@ -25,7 +24,9 @@ import { Requests } from '../shards/requests.ts';
 import { recoverRanges } from '../shards/recovery.ts';
 import { Shard } from '../shards/shard.ts';
 import { TurnLoop } from '../shards/turn-loop.ts';
+import { createRangeReports } from './range-reports.ts';
 import { handleMessages } from './shard-messages.ts';
+import { startUpkeep } from './upkeep.ts';
 
 const boot = workerData as WorkerBoot & { readonly links: readonly LinkEnd[] };
 const main = parentPort;
@@ -44,6 +45,13 @@ const RECLAIM_STEPS = 1000;
 /** How long a command may wait for a leader, and a write in the log for its end. */
 const REQUEST_TIMEOUT_MS = 5000;
 const send = (message: FromWorker): void => main.postMessage(message);
+
+const reports = createRangeReports(
+  () => shard,
+  () => gateway,
+  metrics,
+  send,
+);
 
 const loop = new TurnLoop({
   doorbell: new Doorbell(boot.doorbells[workerIndex] as SharedArrayBuffer),
@@ -75,9 +83,9 @@ const shard = new Shard(
     hasMemory: (bytes) => memory.hasRoom(bytes),
     resubmit: (...command) => gateway.router.submitAgain(...command),
     awaitLeader: (...command) => gateway.router.awaitLeader(...command),
-    sendMessage: () => undefined,
+    sendMessage: (rangeId, message) => gateway.peers?.mesh.send(rangeId, message),
     sendSnapshot: (_rangeId, _message, _file, done) => done(false),
-    rangesChanged: announceRanges,
+    rangesChanged: () => reports.changed(),
     catalogChanged: (catalog) => send({ type: 'catalog', revision: catalog.revision, bytes: catalog.encode() }),
     ...createCheckpointPort(metrics, log, (frozen, info) =>
       requests.ask((id) => send({ type: 'checkpoint', id, frozen, info })),
@@ -119,16 +127,9 @@ function turn(): void {
   gateway.drain();
   shard.turn(Date.now());
   gateway.flush();
+  reports.flush();
   if (arena.reclaim(RECLAIM_STEPS)) loop.schedule();
   memory.update();
-}
-
-/** Tells this worker's router at once, and the others by way of the main thread. */
-function announceRanges(): void {
-  const { routes } = shard;
-  gateway.learn(routes);
-  metrics.set(slots.ranges, routes.length);
-  send({ type: 'ranges', routes });
 }
 
 const startedMs = performance.now();
@@ -146,17 +147,24 @@ const recovered = recoverRanges({
 });
 for (const range of recovered) shard.adopt(range);
 memory.update();
-announceRanges();
+reports.changed();
+reports.flush();
 metrics.set(slots.recoverySeconds, (performance.now() - startedMs) / 1000);
 send({ type: 'recovered' });
-main.on('message', handleMessages({ shard, gateway, servers, requests, loop, memory, log, send }));
-setInterval(() => {
-  shard.expireSome();
-  gateway.router.expireWaiting();
-  metrics.set(slots.keys, shard.keyCount);
-}, 100).unref();
-setInterval(() => {
-  if (shard.host.needsTicks) loop.schedule();
-}, options.heartbeatIntervalMs).unref();
-watchStalls((seconds) => metrics.set(slots.eventLoopStallMaxSeconds, seconds));
+main.on(
+  'message',
+  handleMessages({
+    nodeId: options.nodeId as NodeId,
+    workerIndex,
+    shard,
+    gateway,
+    servers,
+    requests,
+    loop,
+    memory,
+    log,
+    send,
+  }),
+);
+startUpkeep(shard, gateway, loop, metrics, options.heartbeatIntervalMs);
 loop.schedule();

@@ -13,7 +13,8 @@ import { Doorbell, RingConsumer, RingProducer } from '../sharedarraybuffer-ring/
 import { CursorTable } from './router/cursor-table.ts';
 import type { RequestFrame } from './router/forward-frame.ts';
 import { ForwardLink } from './router/forward-link.ts';
-import type { PeerGateway } from './router/peer-gateway.ts';
+import { PeerGateway } from './router/peer-gateway.ts';
+import type { PeerGatewayOptions } from './router/peer-gateway.ts';
 import { RouteTable } from './router/route-table.ts';
 import type { LocalRange } from './router/router.ts';
 import { Router } from './router/router.ts';
@@ -80,6 +81,18 @@ export class Gateway {
         this.#schedule();
       },
     });
+  }
+
+  /** Other nodes can be reached from now on. */
+  connectPeers(mesh: PeerGatewayOptions['mesh']): PeerGateway {
+    const peers = new PeerGateway({
+      mesh,
+      execute: (frame, target) => this.router.executeForPeer(frame, target),
+      retry: (command) => this.router.returned(command),
+    });
+    this.peers = peers;
+    this.router.peers = peers;
+    return peers;
   }
 
   /** Takes what is known of ranges' places. */

@@ -56,6 +56,7 @@ interface Waiting {
 
 /** A range whose writes wait for a turn of the loop, and the reads of their connections behind them. */
 class FakeRange {
+  readonly isLeader = true;
   readonly machine: KvMachine;
   /** Nothing that waits is run until this is false. */
   isStuck = false;

@@ -66,6 +66,7 @@ interface Waiting {
 
 /** A range whose writes wait for a turn of the loop; reads of a connection that has some wait behind them. */
 class FakeRange {
+  readonly isLeader = true;
   readonly #machine: KvMachine;
   #waiting: Waiting[] = [];
 

@@ -5,6 +5,7 @@
  * The ranges always cover the whole key space without gaps or overlaps.
  */
 import { assert } from '../../core/assert.ts';
+import type { MemberId, RangeId } from '../../core/brands.ts';
 import type { Route } from '../../core/range.ts';
 import { compareBytes, rangesOverlap } from '../../core/range.ts';
 
@@ -34,6 +35,16 @@ export class RouteTable {
     return route;
   }
 
+  /** Somebody says that this member leads the range; whether that is news. Only newer terms prove anything. */
+  suggestLeader(rangeId: RangeId, leader: MemberId): boolean {
+    const at = this.#routes.findIndex(({ range }) => range.rangeId === rangeId);
+    const known = this.#routes[at];
+    if (known === undefined || known.leader === leader) return false;
+    this.#routes[at] = { ...known, leader };
+    this.generation++;
+    return true;
+  }
+
   /** Replaces everything. `routes` may come in any order. */
   reset(routes: readonly Route[]): void {
     this.#routes = [...routes].sort((a, b) => Buffer.compare(a.range.startKey, b.range.startKey));
@@ -48,7 +59,7 @@ export class RouteTable {
     let routes = this.#routes;
     for (const route of changed) {
       const overlapping = routes.filter((known) => rangesOverlap(known.range, route.range));
-      if (overlapping.some((known) => isNewer(known, route))) continue;
+      if (overlapping.some((known) => saysAll(known, route))) continue;
       routes = routes.filter((known) => !overlapping.includes(known));
       routes.push(route);
     }
@@ -56,11 +67,11 @@ export class RouteTable {
   }
 }
 
-/** Whether `known` says more than `route` about the same keys: of boundaries first, then of who leads, then of members. */
-function isNewer(known: Route, route: Route): boolean {
+/** Whether `known` says all that `route` says, or more, about the same keys: of boundaries first, then of who leads, then of members. */
+function saysAll(known: Route, route: Route): boolean {
   const boundaries = known.range.epoch.version - route.range.epoch.version;
   if (boundaries !== 0 || known.range.rangeId !== route.range.rangeId) return boundaries > 0;
   if (known.term !== route.term) return known.term > route.term;
   if (known.leader !== route.leader) return route.leader === 0;
-  return known.range.epoch.confVersion > route.range.epoch.confVersion;
+  return known.range.epoch.confVersion >= route.range.epoch.confVersion;
 }

@@ -2,11 +2,11 @@
  * From a command to the range that runs it: on this worker by a plain call, on another one over a ring, or on several.
  *
  *     session ─▶ submit ─▶ table.find(key) ─┬─▶ a range that this worker leads
- *                                           ├─▶ link to the worker that leads it
+ *                                           ├─▶ link to the worker, of this node or another, that leads it
  *                                           ├─▶ nobody is known to lead: the waiting room, until the routes change
  *                                           └─▶ gather / walk: one command per range, one reply
  */
-import type { NodeId, RangeId } from '../../core/brands.ts';
+import type { MemberId, NodeId, RangeId } from '../../core/brands.ts';
 import type { Args } from '../../core/kv/args.ts';
 import type { RequestId } from '../../core/kv/batch.ts';
 import { runKeyless } from '../../core/kv/keyless.ts';
@@ -18,11 +18,14 @@ import type { RequestFrame } from './forward-frame.ts';
 import { nodeOf, workerOf } from '../../core/member.ts';
 import type { RangeScope, Route } from '../../core/range.ts';
 import { gather } from './gather.ts';
+import type { PeerAsker } from './peer-gateway.ts';
+import type { PeerRetry } from './peer-remote.ts';
 import type { RouteTable } from './route-table.ts';
 import { WaitingRoom } from './waiting-room.ts';
 
 /** A range of this worker. */
 export interface LocalRange {
+  readonly isLeader: boolean;
   submit(
     spec: CommandSpec,
     args: Args,
@@ -43,7 +46,14 @@ export interface RemoteWorker {
     slot: number,
     requestId: RequestId | null,
     scope: RangeScope | null,
+    sinceMs?: number,
   ): void;
+}
+
+/** The ways to other nodes. */
+export interface PeerWays {
+  /** The way to the worker that a member lives on. */
+  remote(member: MemberId): RemoteWorker;
 }
 
 export interface RouterOptions {
@@ -71,6 +81,8 @@ const OVERLOADED = 'OVERLOADED too many commands wait for another worker; nothin
 
 export class Router implements CommandRouter {
   readonly table: RouteTable;
+  /** Null while this node is alone. */
+  peers: PeerWays | null = null;
   readonly #options: RouterOptions;
   readonly #send = this.send.bind(this);
   readonly #waiting: WaitingRoom;
@@ -85,7 +97,14 @@ export class Router implements CommandRouter {
     });
   }
 
-  submit(spec: CommandSpec, args: Args, target: ReplyTarget, slot: number, requestId: RequestId | null = null): void {
+  submit(
+    spec: CommandSpec,
+    args: Args,
+    target: ReplyTarget,
+    slot: number,
+    requestId: RequestId | null = null,
+    sinceMs = 0,
+  ): void {
     const { table } = this;
     const { firstKey } = spec;
     if (spec.gather === 'walk') {
@@ -100,7 +119,7 @@ export class Router implements CommandRouter {
     }
     const route = table.find(args.buffer, args.start[firstKey - 1] as number, args.end[firstKey - 1] as number);
     if (spec.acrossRanges === 'one' || table.routes.length === 1 || this.#holdsAll(route, spec, args)) {
-      this.send(route, spec, args, target, slot, requestId, null);
+      this.send(route, spec, args, target, slot, requestId, null, sinceMs);
     } else if (spec.acrossRanges === 'gather') {
       gather(table, this.#send, spec, args, target, slot, requestId);
     } else {
@@ -139,14 +158,24 @@ export class Router implements CommandRouter {
     slot: number,
     requestId: RequestId | null,
     scope: RangeScope | null,
+    sinceMs = 0,
   ): void {
     if (scope === null) {
-      this.submit(spec, args, target, slot, requestId);
+      this.submit(spec, args, target, slot, requestId, sinceMs);
       return;
     }
     const route = this.table.routes.find(({ range }) => range.rangeId === scope.rangeId);
     if (route === undefined) replyError(target, slot, RANGE_MOVED);
-    else this.send(route, spec, args, target, slot, requestId, scope);
+    else this.send(route, spec, args, target, slot, requestId, scope, sinceMs);
+  }
+
+  /** Another node did not do what it was asked: asks whom it names, or waits. */
+  returned({ spec, args, target, slot, requestId, scope, sinceMs, leader }: PeerRetry): void {
+    const rangeId = scope?.rangeId ?? this.#routeOf(spec, args).range.rangeId;
+    const isNews = leader !== null && leader !== 0 && this.table.suggestLeader(rangeId, leader);
+    const since = sinceMs === 0 ? this.#options.monotonicMs() : sinceMs;
+    if (isNews) this.submitAgain(spec, args, target, slot, requestId, scope, since);
+    else this.#waiting.add(rangeId, spec, args, target, slot, requestId, scope, since);
   }
 
   /** Keeps a command until the routes change: `scope` is its range, which has no leader that is known. */
@@ -159,7 +188,7 @@ export class Router implements CommandRouter {
     scope: RangeScope,
   ): void {
     const isFree = spec.firstKey !== 0;
-    this.#waiting.add(scope.rangeId, spec, args, target, slot, requestId, isFree ? null : scope);
+    this.#waiting.add(scope.rangeId, spec, args, target, slot, requestId, isFree ? null : scope, 0);
   }
 
   /** The routes have changed: what waits for a leader looks again. */
@@ -167,8 +196,9 @@ export class Router implements CommandRouter {
     this.#waiting.retry();
   }
 
-  /** Refuses what has waited for a leader for too long; call it some times a second. */
-  expireWaiting(): void {
+  /** Tries again what waits for a leader, and refuses what has waited for too long; call it some times a second. */
+  tickWaiting(): void {
+    this.#waiting.retry();
     this.#waiting.expire((rangeId) => `range ${rangeId} has no leader that can be reached`);
   }
 
@@ -181,14 +211,16 @@ export class Router implements CommandRouter {
     slot: number,
     requestId: RequestId | null,
     scope: RangeScope | null,
+    sinceMs = 0,
   ): void {
     const { nodeId, localRange, remotes, onForward } = this.#options;
     const { range, leader } = route;
-    if (nodeOf(leader) !== nodeId) {
-      this.#waiting.add(range.rangeId, spec, args, target, slot, requestId, scope);
+    const isElsewhere = nodeOf(leader) !== nodeId;
+    if (isElsewhere && (leader === 0 || this.peers === null)) {
+      this.#waiting.add(range.rangeId, spec, args, target, slot, requestId, scope, sinceMs);
       return;
     }
-    const remote = remotes[workerOf(leader) % remotes.length];
+    const remote = isElsewhere ? this.peers?.remote(leader) : remotes[workerOf(leader) % remotes.length];
     if (remote === null || remote === undefined) {
       const local = localRange(range.rangeId);
       if (local === undefined) replyError(target, slot, RANGE_MOVED);
@@ -197,7 +229,7 @@ export class Router implements CommandRouter {
       replyError(target, slot, OVERLOADED);
     } else {
       onForward();
-      remote.request(spec, args, target, slot, requestId, scope);
+      remote.request(spec, args, target, slot, requestId, scope, sinceMs);
     }
   }
 
@@ -213,6 +245,32 @@ export class Router implements CommandRouter {
       if (local === undefined) replyError(target, frame.slot, RANGE_MOVED);
       else local.submit(spec, frame.args, target, frame.slot, frame.requestId, frame.scope.version);
     }
+  }
+
+  /** Runs a request of another node, if this worker leads its range; nobody else is asked. */
+  executeForPeer({ op, args, slot, requestId, scope }: RequestFrame, target: PeerAsker): void {
+    const spec = this.#options.commandByOp(op);
+    if (spec === undefined) {
+      replyError(target, slot, 'ERR unknown command code');
+      return;
+    }
+    const route =
+      scope === null
+        ? this.#routeOf(spec, args)
+        : this.table.routes.find(({ range }) => range.rangeId === scope.rangeId);
+    const local = route === undefined ? undefined : this.#options.localRange(route.range.rangeId);
+    if (route === undefined || local === undefined || !local.isLeader) {
+      target.notLeader(slot, route?.leader ?? 0);
+    } else if (scope === null && spec.acrossRanges !== 'one' && !this.#holdsAll(route, spec, args)) {
+      replyError(target, slot, RANGE_MOVED);
+    } else {
+      local.submit(spec, args, target, slot, requestId, scope?.version ?? 0);
+    }
+  }
+
+  /** The route of a command's first key; commands without keys come with a scope. */
+  #routeOf({ firstKey }: CommandSpec, args: Args): Route {
+    return this.table.find(args.buffer, args.start[firstKey - 1] ?? 0, args.end[firstKey - 1] ?? 0);
   }
 
   /** Commands that touch no key need no range. */

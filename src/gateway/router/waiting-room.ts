@@ -1,6 +1,6 @@
 /**
- * Commands whose range has no leader that is known: they wait, in the order of their arrival, until the routes change and
- * are then sent on their way again. Nothing of them has been done, so one that waits too long is refused with a clear
+ * Commands whose range has no leader that is known: they wait, in the order of their arrival, until the routes change, or
+ * for a moment, and are then sent on their way again. Nothing of them has been done, so one that waits too long is refused with a clear
  * word, and whoever asked may try again.
  */
 import type { RangeId } from '../../core/brands.ts';
@@ -26,6 +26,7 @@ export interface WaitingRoomOptions {
     slot: number,
     requestId: RequestId | null,
     scope: RangeScope | null,
+    sinceMs: number,
   ) => void;
 }
 
@@ -54,7 +55,7 @@ export class WaitingRoom {
     return this.#waiting.length;
   }
 
-  /** `args` are copied. */
+  /** `args` are copied. `sinceMs`: when the command first found no leader; 0 = now. */
   add(
     rangeId: RangeId,
     spec: CommandSpec,
@@ -63,6 +64,7 @@ export class WaitingRoom {
     slot: number,
     requestId: RequestId | null,
     scope: RangeScope | null,
+    sinceMs: number,
   ): void {
     const bytes = commandBytes(args, requestId !== null);
     if (this.#bytes > 0 && this.#bytes + bytes > limits.waitingBytesMax) {
@@ -70,25 +72,33 @@ export class WaitingRoom {
       return;
     }
     this.#bytes += bytes;
-    const sinceMs = this.#options.monotonicMs();
-    this.#waiting.push({ rangeId, spec, args: copyArgs(args), target, slot, requestId, scope, bytes, sinceMs });
+    this.#waiting.push({
+      rangeId,
+      spec,
+      args: copyArgs(args),
+      target,
+      slot,
+      requestId,
+      scope,
+      bytes,
+      sinceMs: sinceMs === 0 ? this.#options.monotonicMs() : sinceMs,
+    });
   }
 
-  /** Sends everybody on their way again: the routes have changed. Who finds no leader comes back, behind nobody. */
+  /** Sends everybody on their way again. Who finds no leader comes back, in the same order. */
   retry(): void {
     if (this.#waiting.length === 0) return;
     const waiting = this.#takeAll();
-    for (const { spec, args, target, slot, requestId, scope } of waiting) {
-      this.#options.submit(spec, args, target, slot, requestId, scope);
+    for (const { spec, args, target, slot, requestId, scope, sinceMs } of waiting) {
+      this.#options.submit(spec, args, target, slot, requestId, scope, sinceMs);
     }
   }
 
   /** Refuses those that have waited too long. `why`: what is known of the range's leaderlessness. */
   expire(why: (rangeId: RangeId) => string): void {
     const latestMs = this.#options.monotonicMs() - this.#options.waitMs;
-    const first = this.#waiting[0];
-    if (first === undefined || first.sinceMs > latestMs) return;
     const expired = this.#waiting.filter(({ sinceMs }) => sinceMs <= latestMs);
+    if (expired.length === 0) return;
     this.#waiting = this.#waiting.filter(({ sinceMs }) => sinceMs > latestMs);
     for (const { rangeId, target, slot, bytes } of expired) {
       this.#bytes -= bytes;

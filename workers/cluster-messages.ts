@@ -1,0 +1,74 @@
+/** What a shard worker does when the main thread tells it something of the cluster (shards/messages.ts). */
+import type { NodeId } from '../src/core/brands.ts';
+import { nodeOf, workerOf } from '../src/core/member.ts';
+import type { Gateway } from '../src/gateway/gateway.ts';
+import { NodeDirectory } from '../src/net/peer/directory.ts';
+import type { Logger } from '../src/observe/log.ts';
+import type { ClusterToWorker, FromWorker } from '../shards/messages.ts';
+import { asBuffer } from '../shards/messages.ts';
+import type { Shard } from '../shards/shard.ts';
+import type { TurnLoop } from '../shards/turn-loop.ts';
+
+export interface ClusterThread {
+  readonly nodeId: NodeId;
+  readonly workerIndex: number;
+  readonly shard: Shard;
+  readonly gateway: Gateway;
+  readonly log: Logger;
+  readonly loop: TurnLoop;
+  readonly send: (message: FromWorker) => void;
+}
+
+type Handlers = { readonly [T in ClusterToWorker['type']]: (message: Extract<ClusterToWorker, { type: T }>) => void };
+
+export function clusterHandlers(thread: ClusterThread): Handlers {
+  const { nodeId, workerIndex, shard, gateway, log, loop, send } = thread;
+  const { admin } = shard;
+  const { schedule } = loop;
+  const directory = new NodeDirectory();
+  return {
+    listenPeers({ host, port, clusterId, storeId }) {
+      const { mesh } = gateway.connectPeers({
+        self: { clusterId, nodeId, workerIndex, storeId },
+        directory,
+        refusePeer: (peer, peerStore) => directory.refusal(peer, peerStore),
+        onMessage: (rangeId, message) => {
+          shard.host.receive(rangeId, message);
+          schedule();
+        },
+        onUnreachable: (peer, worker) => {
+          shard.host.unreachable((member) => {
+            const workers = directory.workersOf(peer);
+            return nodeOf(member) === peer && (workers === 0 || workerOf(member) % workers === worker);
+          });
+        },
+        schedule,
+        random: Math.random,
+        warn: (text, fields) => log.warn(fields, text),
+      });
+      mesh.listen(host, port).then(
+        (bound) => send({ type: 'peersListening', port: bound }),
+        (error: Error) => send({ type: 'failed', message: error.message }),
+      );
+    },
+    peers({ nodes, removed }) {
+      directory.update(nodes, removed);
+      gateway.peers?.mesh.addressesChanged();
+      gateway.peers?.mesh.refusalsChanged();
+      for (const gone of removed) gateway.peers?.forget(gone as NodeId, `node ${gone} was removed from the cluster`);
+    },
+    proposeCatalog({ id, op }) {
+      admin.changeCatalog(asBuffer(op), (error, result) => send({ type: 'catalogDone', id, result, error }));
+      schedule();
+    },
+    changeMembers({ id, ...change }) {
+      admin.changeMembers(change, (error) => send({ type: 'changeDone', id, error }));
+      schedule();
+    },
+    transferLeader({ id, rangeId, to }) {
+      admin.transferLeader(rangeId, to, (error) => send({ type: 'changeDone', id, error }));
+      schedule();
+    },
+    dropReplica: ({ rangeId, memberId }) => shard.drop(rangeId, memberId),
+  };
+}

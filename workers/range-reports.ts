@@ -1,0 +1,42 @@
+/** Tells others of this worker's ranges: its own router at once, the main thread and by it the other workers once a turn. */
+import type { Gateway } from '../src/gateway/gateway.ts';
+import type { MetricsWriter } from '../src/observe/counters.ts';
+import { slots } from '../src/observe/metrics.ts';
+import type { FromWorker } from '../shards/messages.ts';
+import type { Shard } from '../shards/shard.ts';
+
+export interface RangeReports {
+  /** Ranges, leaders or members have changed. */
+  changed(): void;
+  /** At the end of a turn. */
+  flush(): void;
+}
+
+/** In a cluster the control plane hears at least so often how far the members of led ranges are. */
+const INTERVAL_MS = 1000;
+
+export function createRangeReports(
+  shard: () => Shard,
+  gateway: () => Gateway,
+  metrics: MetricsWriter,
+  send: (message: FromWorker) => void,
+): RangeReports {
+  let isDue = false;
+  setInterval(() => {
+    if (gateway().peers !== null) send({ type: 'report', ranges: shard().admin.reports() });
+  }, INTERVAL_MS).unref();
+  return {
+    changed() {
+      gateway().learn(shard().routes);
+      isDue = true;
+    },
+    flush() {
+      if (!isDue) return;
+      isDue = false;
+      const { routes, admin } = shard();
+      metrics.set(slots.ranges, routes.length);
+      send({ type: 'ranges', routes });
+      send({ type: 'report', ranges: admin.reports() });
+    },
+  };
+}
