@@ -10,6 +10,7 @@ export interface CheckpointPort {
   /** Resolves when the checkpoint is durable. */
   readonly writeCheckpoint: (frozen: FrozenStore, info: CheckpointInfo) => Promise<void>;
   readonly checkpointFailed: (rangeId: RangeId, error: unknown) => void;
+  readonly snapshotFailed: (rangeId: RangeId, error: unknown) => void;
 }
 
 /** `write` resolves with the checkpoint's bytes. */
@@ -27,6 +28,9 @@ export function createCheckpointPort(
     checkpointFailed(rangeId, error) {
       metrics.add(slots.checkpointsFailed, 1);
       log.error({ err: error, rangeId }, 'a checkpoint failed; the log is kept, and it is tried again later');
+    },
+    snapshotFailed(rangeId, error) {
+      log.error({ err: error, rangeId }, 'a snapshot could not be read; its leader will send another one');
     },
   };
 }

@@ -90,8 +90,6 @@ const shard = new Shard(
     ...createCheckpointPort(metrics, log, (frozen, info) =>
       requests.ask((id) => send({ type: 'checkpoint', id, frozen, info })),
     ),
-    snapshotFailed: (rangeId, error) =>
-      log.error({ err: error, rangeId }, 'a snapshot could not be read; another one will come'),
     schedule: () => loop.schedule(),
     monotonicMs: () => performance.now(),
   },
@@ -134,14 +132,10 @@ function turn(): void {
 
 const startedMs = performance.now();
 const recovered = recoverRanges({
+  ...boot,
   nodeId: options.nodeId as NodeId,
   disk: nodeDisk,
   folder,
-  walDir: boot.walDir,
-  scan: boot.scan,
-  checkpoints: boot.checkpoints,
-  staged: boot.staged,
-  checkpointed: boot.checkpointed,
   createStore: () => arena.createStore(),
   valueBytesMax: options.maxValueBytes,
 });
