@@ -132,8 +132,9 @@ export class PeerLink implements Flushable {
     this.#retryTimer = null;
     this.problem = reason;
     this.#drop();
-    this.#frames?.close(reason);
+    const frames = this.#frames;
     this.#frames = null;
+    frames?.close(reason);
     this.requester?.onBroken(reason);
   }
 
