@@ -5,35 +5,25 @@
  *     idle ─ send ─▶ connecting ─ WELCOME ─▶ open ─ break ─▶ waiting ─ back-off over ─▶ connecting …
  *                        └─ refused, unreachable ─────────────▲
  */
-import { createConnection } from 'node:net';
 import {
-  PEER_HELLO,
   PEER_PING,
   PEER_PONG,
   PEER_RAFT,
-  PEER_REFUSED,
   PEER_REPLIES,
   PEER_REQUESTS,
-  PEER_WELCOME,
   PeerProtocolError,
 } from '../../codec/peer/frame.ts';
-import {
-  PEER_VERSION,
-  PURPOSE_DATA,
-  readRefusal,
-  readWelcome,
-  REFUSED_FOR_GOOD,
-  writeHello,
-} from '../../codec/peer/handshake.ts';
+import { PURPOSE_DATA } from '../../codec/peer/handshake.ts';
 import { travelsBetween, writeRaftMessage } from '../../codec/peer/raft-messages.ts';
 import { assert } from '../../core/assert.ts';
 import type { NodeId, RangeId } from '../../core/brands.ts';
 import { limits } from '../../core/limits.ts';
 import type { Message } from '../../core/raft/types.ts';
 import type { Flushable, FlushQueue } from '../flush-queue.ts';
-import { FrameSocket } from './frame-socket.ts';
+import type { CloseKind } from './dial.ts';
+import { dial } from './dial.ts';
+import type { FrameSocket } from './frame-socket.ts';
 import { MessageQueue } from './message-queue.ts';
-import { strangerText } from './stranger.ts';
 import type { PeerCounters, PeerMeshOptions, PeerRequester, PeerState, PeerTimings } from './types.ts';
 
 export interface LinkOwner {
@@ -170,67 +160,38 @@ export class PeerLink implements Flushable {
       return;
     }
     this.#state = 'connecting';
-    const frames: FrameSocket = new FrameSocket(createConnection({ ...address, noDelay: true }), counters, {
-      onFrame: (kind, source, start, end) => this.#onFrame(frames, kind, source, start, end),
-      onWritable: () => {
-        if (this.#state === 'open') this.#write();
-      },
-      onClose: (reason, isProtocolError) => this.#onClose(frames, reason, isProtocolError),
+    const target = { nodeId: this.nodeId, workerIndex: this.workerIndex, address, purpose: PURPOSE_DATA } as const;
+    const frames: FrameSocket = dial(options, counters, target, {
+      onOpen: () => this.#onOpen(),
+      onFrame: (kind, source, start, end) => this.#onFrame(kind, source, start, end),
+      onWritable: () => this.#write(),
+      onClose: (reason, kind) => this.#onClose(frames, reason, kind),
     });
     this.#frames = frames;
-    writeHello(frames.begin(PEER_HELLO), {
-      versionMin: PEER_VERSION,
-      versionMax: PEER_VERSION,
-      purpose: PURPOSE_DATA,
-      dialler: options.self,
-      targetNodeId: this.nodeId,
-      targetWorker: this.workerIndex,
-    });
-    frames.send();
   }
 
-  #onFrame(frames: FrameSocket, kind: number, source: Buffer, start: number, end: number): void {
-    if (this.#state === 'open') {
-      if (kind === PEER_REPLIES && this.requester !== null) this.requester.onReplies(source, start, end);
-      else if (kind !== PEER_PONG) throw new PeerProtocolError(`a frame of kind ${kind} does not belong here`);
-    } else if (kind === PEER_WELCOME) {
-      const { options, counters } = this.#owner;
-      const { version, listener } = readWelcome(source, start, end);
-      if (version !== PEER_VERSION) throw new PeerProtocolError(`it chose version ${version}, which was not offered`);
-      const stranger = strangerText(options, listener, this.nodeId, this.workerIndex);
-      if (stranger !== null) {
-        this.#refused(frames, stranger);
-        return;
-      }
-      frames.payloadBytesMax = limits.peerFrameBytesMax;
-      this.#state = 'open';
-      this.#backoffMs = 0;
-      this.#isReported = false;
-      this.#warned = null;
-      this.problem = null;
-      counters.connects++;
-      this.wake();
-    } else if (kind === PEER_REFUSED) {
-      const { code, reason } = readRefusal(source, start, end);
-      if (code === REFUSED_FOR_GOOD) this.#refused(frames, reason);
-      else frames.close(`refused for now: ${reason}`);
-    } else {
-      throw new PeerProtocolError(`a frame of kind ${kind} is no answer to a HELLO`);
-    }
+  #onOpen(): void {
+    this.#state = 'open';
+    this.#backoffMs = 0;
+    this.#isReported = false;
+    this.#warned = null;
+    this.problem = null;
+    this.#owner.counters.connects++;
+    this.wake();
   }
 
-  #refused(frames: FrameSocket, reason: string): void {
-    this.#frames = null;
-    frames.close(reason);
-    this.#warn('another node refuses this one, or is not the one that it should be', reason);
-    this.#failed(reason, true);
+  #onFrame(kind: number, source: Buffer, start: number, end: number): void {
+    if (kind === PEER_REPLIES && this.requester !== null) this.requester.onReplies(source, start, end);
+    else if (kind !== PEER_PONG) throw new PeerProtocolError(`a frame of kind ${kind} does not belong here`);
   }
 
-  #onClose(frames: FrameSocket, reason: string, isProtocolError: boolean): void {
+  #onClose(frames: FrameSocket, reason: string, kind: CloseKind): void {
+    // One that was closed from here is over already.
     if (this.#frames !== frames) return;
     this.#frames = null;
-    if (isProtocolError) this.#warn('a connection to another node was closed', reason);
-    this.#failed(reason, false);
+    if (kind === 'refused') this.#warn('another node refuses this one, or is not the one that it should be', reason);
+    else if (kind === 'damaged') this.#warn('a connection to another node was closed', reason);
+    this.#failed(reason, kind === 'refused');
   }
 
   /** Says it once for each reason, until a connection has been made. */
