@@ -10,6 +10,10 @@
  *                                    └─ not all ─▶ the socket keeps reading it: #out gets another buffer, and the next
  *                                                  write waits for this one
  *
+ * The replies to commands that came together, from a client that had nothing unanswered, leave together: such a client
+ * waits for all of them, some come back from another worker or from the disk a turn later, and two writes cost this
+ * thread, the kernel and the client nearly twice as much as one. They wait HOLD_MS at most.
+ *
  * Commands are no longer taken (onPause) while too much is unread, while too many are unanswered, or while the replies
  * that are due would be too much, judged by the size of those so far. So a client that reads gets everything, however
  * deep its pipeline, and one that does not read costs a bounded amount of memory.
@@ -22,7 +26,7 @@ import type { ReplyProtocol, ReplySink, ReplyTarget } from '../core/kv/reply.ts'
 import { discardReply } from '../core/kv/reply.ts';
 import { limits } from '../core/limits.ts';
 import { endGently } from './end-gently.ts';
-import type { Flushable, FlushQueue } from './flush-queue.ts';
+import type { Flushable, FlushQueue, Holdable } from './flush-queue.ts';
 
 /** What is measured of connections. */
 export interface ConnectionMeter {
@@ -56,11 +60,13 @@ const REPLY_BYTES_ASSUMED = 1024 * 1024;
 const TIMED_ONE_IN = 8;
 /** A buffer above this is not kept for the next replies. */
 const BUFFER_BYTES_KEPT = 16 * 1024;
+/** Replies of so many bytes do not wait for others. */
+const HELD_BYTES_MAX = 16 * 1024;
 const EARLY_COMPACT_BYTES = 256 * 1024;
 
 const EMPTY = Buffer.alloc(0);
 
-export class Connection implements ReplyTarget, Flushable {
+export class Connection implements ReplyTarget, Flushable, Holdable {
   readonly socket: Socket;
   readonly #options: ConnectionOptions;
   #protocol: ReplyProtocol;
@@ -83,6 +89,10 @@ export class Connection implements ReplyTarget, Flushable {
   #oldest = 0;
   #next = 0;
   #lastWrite = -1;
+  /** Slots before this one came together and are to be answered together; -1 = the next flush() sets it. */
+  #burstEnd = 0;
+  /** flushHeld() is due. */
+  #isHeld = false;
   /** Slots below this one have been told to the meter. */
   #metered = 0;
   /** The command whose latency is being measured, or -1. */
@@ -150,6 +160,7 @@ export class Connection implements ReplyTarget, Flushable {
   /** The slot of the next command, which has `bytes`. `isMuted`: its reply is not sent. */
   slot(isWrite: boolean, isMuted = false, bytes = 0): number {
     const slot = this.#next++;
+    if (slot === this.#oldest) this.#burstEnd = -1;
     if (isWrite) this.#lastWrite = slot;
     if (isMuted) this.#muted.add(slot);
     this.#inFlightBytes += bytes;
@@ -212,9 +223,26 @@ export class Connection implements ReplyTarget, Flushable {
       this.#drop();
       return;
     }
-    if (this.#out.length > 0 && this.#writingBytes === 0) this.#write();
+    if (this.#burstEnd < 0) this.#burstEnd = this.#next;
+    if (this.#out.length > 0 && this.#writingBytes === 0) {
+      if (this.#oldest < this.#burstEnd && this.#out.length < HELD_BYTES_MAX) this.#hold();
+      else this.#write();
+    }
     if (this.#isClosing) this.#endWhenAnswered();
     else this.#maybeResume();
+  }
+
+  #hold(): void {
+    if (this.#isHeld) return;
+    this.#isHeld = true;
+    this.#options.flushQueue.hold(this);
+  }
+
+  flushHeld(): void {
+    this.#isHeld = false;
+    if (this.#oldest >= this.#burstEnd) return;
+    this.#burstEnd = this.#oldest;
+    this.wake();
   }
 
   #write(): void {

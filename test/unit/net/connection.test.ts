@@ -121,6 +121,33 @@ test('all replies of a turn leave in one write', async (t) => {
   t.is(writes(), 1);
 });
 
+test('commands that came together are answered in one write, those that follow as they come', async (t) => {
+  const { connection, client, writes } = await connect(t);
+  for (let i = 0; i < 4; i++) connection.slot(false);
+  reply(connection, 0, 'a');
+  reply(connection, 2, 'c');
+  await new Promise((resolve) => setImmediate(resolve));
+  t.is(writes(), 0);
+  connection.slot(false);
+  for (const slot of [1, 3]) reply(connection, slot, 'b');
+  await until(() => writes() === 1);
+  t.is(await take(client, 16), '+a\r\n+b\r\n+c\r\n+b\r\n');
+  connection.slot(false);
+  reply(connection, 4, 'e');
+  await until(() => writes() === 2);
+  t.is(connection.inFlight, 1);
+});
+
+test('a reply does not wait longer than a moment for one that does not come', async (t) => {
+  const { connection, client, writes } = await connect(t);
+  connection.slot(false);
+  connection.slot(true);
+  reply(connection, 0, 'read');
+  t.is(await take(client, 7), '+read\r\n');
+  t.is(writes(), 1);
+  t.is(connection.inFlight, 1);
+});
+
 test('a write is in flight until the replies up to it are there', async (t) => {
   const { connection } = await connect(t);
   const read = connection.slot(false);
