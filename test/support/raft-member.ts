@@ -12,7 +12,6 @@ import { ENTRY_DATA, MSG_APPEND, MSG_APPEND_RESPONSE, MSG_VOTE_RESPONSE } from '
 export const ELECTION_TICKS = 10;
 /** No timeout that a member draws is longer than so many ticks. */
 export const LONGEST_TIMEOUT_TICKS = 2 * ELECTION_TICKS;
-const NO_DATA = new Uint8Array(0);
 
 export const index = (value: number): LogIndex => value as LogIndex;
 export const term = (value: number): Term => value as Term;
@@ -41,11 +40,20 @@ export interface MemberOptions extends Partial<Omit<RaftOptions, 'id' | 'log' | 
   readonly seed?: number;
 }
 
+/** A member whose log a test can see. */
+export class OpenRaft extends Raft {
+  /** The terms of the entries in memory. */
+  get logTerms(): number[] {
+    const { log } = this.state;
+    return termsOf(log.range(log.firstIndex, log.lastIndex));
+  }
+}
+
 /** A member as it comes up from its disk. Its term is, unless said otherwise, that of its last entry. */
-export function createMember(options: MemberOptions = {}): Raft {
+export function createMember(options: MemberOptions = {}): OpenRaft {
   const { id = 1, log = [], vote = 0, commit = 0, snapshotIndex = 0, snapshotTerm = 0, seed = 1, ...rest } = options;
   const entries = options.entries ?? entriesOf(log, snapshotIndex + 1);
-  return new Raft({
+  return new OpenRaft({
     ...rest,
     id: member(id),
     prng: createPrng(seed),
@@ -157,6 +165,13 @@ export function acknowledge(append: Message): Message {
   });
 }
 
+/** What a follower answers to an append that does not fit: `hint` and `logTerm` say where the logs may meet. */
+export function refuse(append: Message, hint: number, logTerm: number): Message {
+  const { index: rejected, context } = append;
+  const parts = { to: append.from, term: append.term, index: rejected, reject: true, hint, logTerm, context };
+  return message(MSG_APPEND_RESPONSE, append.to, parts);
+}
+
 /** What a member knows of itself, in plain numbers. */
 export function seen(
   raft: Raft,
@@ -182,9 +197,6 @@ export function brief({ entries, snapshot, reject, ...numbers }: Message): Brief
   };
 }
 
-/** The log in memory, as terms. */
-export function termsOf(entries: readonly Entry[]): number[] {
+function termsOf(entries: readonly Entry[]): number[] {
   return entries.map((entry) => entry.term);
 }
-
-export const noData = NO_DATA;
