@@ -58,7 +58,8 @@ export class RaftLog {
 
   /**
    * Takes what was recovered from the disk (see RaftLogSeed.entries): drops what the checkpoint covers, and everything
-   * when the entry at the checkpoint's index is of another term, for then the checkpoint came from another leader.
+   * when the log is another leader's than the checkpoint: its entry at the checkpoint's index is of another term, or
+   * the one behind it of an earlier term.
    */
   adopt(recovered: readonly Entry[]): void {
     const covered = recovered.findIndex((entry) => entry.index > this.baseIndex);
@@ -66,6 +67,8 @@ export class RaftLog {
     this.storedLast = recovered.at(-1)?.index ?? this.baseIndex;
     if (overlap !== undefined && overlap.term !== this.baseTerm) return;
     if (covered < 0) return;
+    // Terms never fall along a log, so this is not what follows the checkpoint.
+    if ((recovered[covered] as Entry).term < this.baseTerm) return;
     assert(
       (recovered[covered] as Entry).index === this.baseIndex + 1,
       'the recovered log begins right after the checkpoint: entries between them are missing',
