@@ -3,6 +3,13 @@ import { parseArgs } from 'node:util';
 import type { Row } from './harness/row.ts';
 import { runRows } from './harness/row.ts';
 import { runMicro } from './micro/run.ts';
+import { embeddedRow } from './node/embedded.ts';
+import { generatorRow } from './node/generator.ts';
+import { idleRow } from './node/idle.ts';
+import { memoryRow } from './node/memory.ts';
+import { oneClientRow } from './node/one-client.ts';
+import { restartRow } from './node/restart.ts';
+import { stallRow } from './node/stall.ts';
 import { redisRows } from './peers/redis.ts';
 
 const USAGE = `npm run bench -- micro [words]      the micro benchmarks, all or those whose name contains a word
@@ -15,7 +22,8 @@ npm run bench -- node [rows]        every row of the table of results
   --out <dir>    write the results there, one JSON file a row (none)`;
 
 const peerRows: readonly Row[] = [...redisRows];
-const suites: Readonly<Record<string, readonly Row[]>> = { peers: peerRows, node: peerRows };
+const ownRows: readonly Row[] = [oneClientRow, embeddedRow, memoryRow, restartRow, idleRow, stallRow, generatorRow];
+const suites: Readonly<Record<string, readonly Row[]>> = { peers: peerRows, node: [...peerRows, ...ownRows] };
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

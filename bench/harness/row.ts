@@ -139,5 +139,5 @@ export function describeFigure(figure: Figure): string {
 export function format(value: number): string {
   if (value === 0) return '0';
   const digits = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value))));
-  return value.toFixed(Math.min(digits, 6)).replace(/\B(?=(\d{3})+$)/, ',');
+  return value.toFixed(Math.min(digits, 6)).replace(/\B(?<!\..*)(?=(?:\d{3})+(?!\d))/g, ',');
 }

@@ -3,9 +3,7 @@
  * keys. Skerry has its defaults and is split in the middle of the keys, so that half of what a connection asks for lives in
  * the other worker.
  */
-import { runLoad } from '../../src/bench/load.ts';
-import type { LoadPlan } from '../../src/bench/plan.ts';
-import { loadingPlan } from '../../src/bench/plan.ts';
+import { fill } from '../harness/loads.ts';
 import type { Figure, Row, RowOptions, RowResult } from '../harness/row.ts';
 import { figure } from '../harness/row.ts';
 import { startRedis, startSkerry, versions } from '../harness/servers.ts';
@@ -19,21 +17,6 @@ const VALUE_BYTES = 100;
 const KEYS = 1_000_000;
 /** Of the first run, which warms up and tells how many requests the others need. */
 const FIRST_REQUESTS = 200_000;
-
-const fill: LoadPlan = {
-  clients: CLIENTS,
-  pipeline: 64,
-  threads: 1,
-  mix: [0, 1, 0, 0, 0],
-  distribution: 'sequential',
-  keyCount: KEYS,
-  valueBytes: VALUE_BYTES,
-  ratePerSecond: null,
-  warmUpMs: 0,
-  durationMs: 0,
-  operations: null,
-  seed: 1,
-};
 
 interface Target {
   readonly test: 'set' | 'get';
@@ -50,7 +33,7 @@ async function measure({ test, pipeline, must, aim }: Target, options: RowOption
   const redis = await startRedis();
   stack.defer(() => redis.stop());
   const runner = async (port: number): Promise<() => Promise<BenchmarkResult>> => {
-    await runLoad(loadingPlan(fill, KEYS), { kind: 'resp', host: '127.0.0.1', port });
+    await fill(port, KEYS, VALUE_BYTES);
     const settings = { test, port, clients: CLIENTS, pipeline, keys: KEYS, valueBytes: VALUE_BYTES };
     const first = await runBenchmark({ ...settings, requests: FIRST_REQUESTS });
     const requests = Math.max(FIRST_REQUESTS / 10, Math.round(first.perSecond * options.seconds));

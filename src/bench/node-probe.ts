@@ -9,6 +9,8 @@ export interface NodeReading {
   /** Of a monotonic clock. */
   readonly atMs: number;
   readonly fsyncs: number;
+  /** Spent in writing and syncing the log. */
+  readonly fsyncSeconds: number;
   /** Padding included. */
   readonly walBytes: number;
   readonly checkpointBytes: number;
@@ -24,6 +26,8 @@ export type NodeProbe = () => Promise<NodeReading>;
 /** What the node did between two readings. Null where there is nothing to divide by. */
 export interface NodeUse {
   readonly fsyncsPerSecond: number;
+  /** One write and sync of the log, on average. */
+  readonly meanFsyncMs: number | null;
   readonly commitsPerFsync: number | null;
   /** Written to the log for one write command, padding included. */
   readonly walBytesPerCommit: number | null;
@@ -66,6 +70,7 @@ export function parseMetricsPage(page: string, atMs: number): NodeReading {
   return {
     atMs,
     fsyncs: sum('skerry_wal_fsyncs_total'),
+    fsyncSeconds: sum('skerry_wal_fsync_duration_seconds_sum'),
     walBytes: sum('skerry_wal_written_bytes_total'),
     checkpointBytes: sum('skerry_checkpoint_bytes_total'),
     cpuSeconds: sum('process_cpu_seconds_total'),
@@ -76,18 +81,23 @@ export function parseMetricsPage(page: string, atMs: number): NodeReading {
 }
 
 interface EmbeddedStatus {
-  readonly metrics: { readonly totals: Readonly<Record<string, number>> };
+  readonly metrics: {
+    readonly totals: Readonly<Record<string, number>>;
+    readonly distributions: Readonly<Record<string, { readonly count: number; readonly mean: number }>>;
+  };
 }
 
 /** Reads the status of a store that runs in this process. */
 export function probeEmbedded(store: Store): NodeProbe {
   return async () => {
-    const { totals } = ((await store.status()) as unknown as EmbeddedStatus).metrics;
+    const { totals, distributions } = ((await store.status()) as unknown as EmbeddedStatus).metrics;
     const { user, system } = process.cpuUsage();
     const total = (name: string): number => totals[name] ?? 0;
+    const fsync = distributions['walFsync'];
     return {
       atMs: performance.now(),
       fsyncs: total('walFsyncs'),
+      fsyncSeconds: fsync === undefined ? 0 : fsync.count * fsync.mean,
       walBytes: total('walBytes'),
       checkpointBytes: total('checkpointBytes'),
       cpuSeconds: (user + system) / 1e6,
@@ -108,10 +118,12 @@ export function nodeUse(
   load: { readonly operationsPerSecond: number; readonly writesPerSecond: number },
 ): NodeUse {
   const seconds = (to.atMs - from.atMs) / 1000;
-  const fsyncsPerSecond = (to.fsyncs - from.fsyncs) / seconds;
+  const fsyncs = to.fsyncs - from.fsyncs;
+  const fsyncsPerSecond = fsyncs / seconds;
   const cpuCores = (to.cpuSeconds - from.cpuSeconds) / seconds;
   return {
     fsyncsPerSecond,
+    meanFsyncMs: ratio((to.fsyncSeconds - from.fsyncSeconds) * 1000, fsyncs),
     commitsPerFsync: ratio(load.writesPerSecond, fsyncsPerSecond),
     walBytesPerCommit: ratio((to.walBytes - from.walBytes) / seconds, load.writesPerSecond),
     checkpointBytes: to.checkpointBytes - from.checkpointBytes,

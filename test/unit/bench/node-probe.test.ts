@@ -32,6 +32,7 @@ test('a reading takes the numbers of all threads from the page that a node serve
 const before: NodeReading = {
   atMs: 1000,
   fsyncs: 100,
+  fsyncSeconds: 1,
   walBytes: 1_000_000,
   checkpointBytes: 0,
   cpuSeconds: 5,
@@ -41,9 +42,18 @@ const before: NodeReading = {
 };
 
 test('what a node did is set against the time between the readings', (t) => {
-  const after = { ...before, atMs: 3000, fsyncs: 300, walBytes: 3_000_000, cpuSeconds: 8, stallMs: [9, 4] };
+  const after = {
+    ...before,
+    atMs: 3000,
+    fsyncs: 300,
+    fsyncSeconds: 1.5,
+    walBytes: 3_000_000,
+    cpuSeconds: 8,
+    stallMs: [9, 4],
+  };
   const use = nodeUse(before, after, { operationsPerSecond: 3000, writesPerSecond: 1000 });
   t.is(use.fsyncsPerSecond, 100);
+  t.is(use.meanFsyncMs, 2.5);
   t.is(use.commitsPerFsync, 10);
   t.is(use.walBytesPerCommit, 1000);
   t.is(use.cpuCores, 1.5);
@@ -54,5 +64,6 @@ test('what a node did is set against the time between the readings', (t) => {
 test('a load that only reads has no figures for a write', (t) => {
   const use = nodeUse(before, { ...before, atMs: 2000 }, { operationsPerSecond: 1000, writesPerSecond: 0 });
   t.is(use.commitsPerFsync, null);
+  t.is(use.meanFsyncMs, null);
   t.is(use.walBytesPerCommit, null);
 });
