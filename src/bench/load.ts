@@ -1,6 +1,6 @@
 /**
- * Runs a load plan and says what came out. Its threads connect first and start at one instant; a target that lives in this
- * process (an embedded store) is driven from this thread.
+ * Runs a load plan and says what came out. Its threads connect first and start at one instant; a target that only this
+ * thread can reach (an embedded store) is driven from here.
  */
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
@@ -11,14 +11,32 @@ import { INSERT, KIND_NAMES, READ_MODIFY_WRITE, UPDATE } from './operations.ts';
 import type { LoadPlan, TargetSpec } from './plan.ts';
 import { createStoreTarget } from './store-target.ts';
 import { counters, summarizeLatency, Tally, type LatencySummary } from './tally.ts';
+import type { Target } from './target.ts';
 import { openLoad, sharedNowMs, type ThreadJob, type ThreadMessage } from './thread.ts';
 
 /** Between everybody being told to start and the start. */
 const START_DELAY_MS = 50;
 const PROGRESS_EVERY_MS = 500;
 
-/** A target of threads, or the store of this process. */
-export type LoadTarget = TargetSpec | { readonly kind: 'embedded'; readonly store: Store };
+/** A target that threads of the generator reach by themselves, or one that is driven from the calling thread. */
+export type LoadTarget = TargetSpec | { readonly kind: 'here'; readonly createTarget: (plan: LoadPlan) => Target };
+
+/** A store of this process, which stays open. */
+export function embeddedTarget(store: Store): LoadTarget {
+  return {
+    kind: 'here',
+    createTarget: ({ clients, pipeline, valueBytes }) => ({
+      ...createStoreTarget({
+        openStore: () => Promise.resolve(store),
+        stores: 1,
+        slotsPerStore: clients * pipeline,
+        valueBytes,
+        nowMs: () => performance.now(),
+      }),
+      close: () => Promise.resolve(),
+    }),
+  };
+}
 
 export interface LoadProgress {
   readonly phase: 'warming up' | 'measuring' | 'draining';
@@ -67,12 +85,13 @@ export interface LoadResult {
 
 /** Rejects with SkerryError when the target cannot be reached or is lost. */
 export async function runLoad(given: LoadPlan, target: LoadTarget, hooks: LoadHooks = {}): Promise<LoadResult> {
-  const plan = target.kind === 'embedded' ? { ...given, threads: 1 } : given;
+  const plan = target.kind === 'here' ? { ...given, threads: 1 } : given;
   check(plan);
   const keys = KeyCounter.create(plan.keyCount);
   const tallies = Array.from({ length: plan.threads }, () => Tally.create());
   const jobs = tallies.map((tally, thread) => ({ plan, thread, tally, keys }));
-  const runner = target.kind === 'embedded' ? await openHere(jobs, target.store) : await openThreads(jobs, target);
+  const runner =
+    target.kind === 'here' ? await openHere(jobs, target.createTarget(plan)) : await openThreads(jobs, target);
   const startAtMs = sharedNowMs() + START_DELAY_MS;
   const timers = schedule(plan, startAtMs, hooks, tallies);
   try {
@@ -100,17 +119,9 @@ interface Runner {
   stop(): Promise<void>;
 }
 
-async function openHere(jobs: readonly Omit<ThreadJob, 'target'>[], store: Store): Promise<Runner> {
+async function openHere(jobs: readonly Omit<ThreadJob, 'target'>[], target: Target): Promise<Runner> {
   const [job] = jobs as [Omit<ThreadJob, 'target'>];
-  const target = createStoreTarget({
-    openStore: () => Promise.resolve(store),
-    stores: 1,
-    slotsPerStore: job.plan.clients * job.plan.pipeline,
-    valueBytes: job.plan.valueBytes,
-    nowMs: () => performance.now(),
-  });
-  // The store is its owner's to close.
-  const load = await openLoad(job, { ...target, close: () => Promise.resolve() });
+  const load = await openLoad(job, target);
   return { run: async (startAtMs) => [await load.run(startAtMs)], stop: () => Promise.resolve() };
 }
 

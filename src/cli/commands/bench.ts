@@ -5,6 +5,7 @@ import path from 'node:path';
 import type { Command } from 'commander';
 import { Option } from 'commander';
 import type { LoadTarget } from '../../bench/load.ts';
+import { embeddedTarget } from '../../bench/load.ts';
 import type { MeasuredRun } from '../../bench/measured-run.ts';
 import { runMeasured, thisMachine } from '../../bench/measured-run.ts';
 import type { NodeProbe } from '../../bench/node-probe.ts';
@@ -194,7 +195,7 @@ async function openOwnStore(folder: true | string): Promise<Subject> {
   const store = await openStore(await openEmbedded(dir, undefined), { timeoutMs: 60_000 });
   return {
     name: 'embedded',
-    target: { kind: 'embedded', store },
+    target: embeddedTarget(store),
     probe: probeEmbedded(store),
     async close() {
       await store.close();
