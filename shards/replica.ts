@@ -25,6 +25,7 @@ import { BATCH_KIND, batchCount, batchRangeVersion, commandBytes } from '../src/
 import type { ReplySink, ReplyTarget } from '../src/core/kv/reply.ts';
 import { discardReply, replyError } from '../src/core/kv/reply.ts';
 import type { CommandSpec } from '../src/core/kv/spec.ts';
+import { keyIndexes } from '../src/core/kv/spec.ts';
 import type { ApplyListener, StateMachine } from '../src/core/kv/state-machine.ts';
 import type { RangeDescriptor, RangeScope } from '../src/core/range.ts';
 import { rangeContains } from '../src/core/range.ts';
@@ -169,7 +170,7 @@ export class Replica {
     scopeVersion: number,
   ): void {
     if (scopeVersion !== 0 && scopeVersion !== this.descriptor.epoch.version) {
-      replyError(target, slot, RANGE_MOVED);
+      this.#sendAgain(spec, args, target, slot, requestId, null);
     } else if (!this.isLeader) {
       this.#host.awaitLeader(spec, args, target, slot, requestId, this.#scope);
     } else if (spec.write) {
@@ -323,10 +324,9 @@ export class Replica {
   /** A read that waited: the range may have been cut meanwhile. */
   #runRead(read: ParkedRead): void {
     const { spec, args, target, slot, scopeVersion } = read;
-    const { firstKey } = spec;
-    const isHere =
-      firstKey === 0 ||
-      rangeContains(this.descriptor, args.buffer, args.start[firstKey - 1] as number, args.end[firstKey - 1] as number);
+    const isHere = keyIndexes(spec, args.count).every((i) =>
+      rangeContains(this.descriptor, args.buffer, args.start[i] as number, args.end[i] as number),
+    );
     if (isHere) this.#answerRead(spec, args, target, slot, scopeVersion);
     else this.#host.resubmit(spec, args, target, slot, null, null);
   }
@@ -424,7 +424,7 @@ export class Replica {
     scope: RangeScope | null,
   ): void {
     // Commands without keys are addressed to a range by whoever gathers their replies; it asks again.
-    if (spec.firstKey === 0 && scope === null) replyError(target, slot, RANGE_MOVED);
+    if (spec.firstKey === 0 && spec.touched === undefined && scope === null) replyError(target, slot, RANGE_MOVED);
     else this.#host.resubmit(spec, args, target, slot, requestId, spec.firstKey === 0 ? scope : null);
   }
 

@@ -11,23 +11,10 @@ import type { CommandSpec } from '../core/kv/spec.ts';
 
 export type { ReplyProtocol, ReplySink, ReplyTarget } from '../core/kv/reply.ts';
 
-/** What an atomic command touches, to find out whether one range holds all of it. */
-export interface KeySet {
-  /** Keys in place, in any order, repeated or not. */
-  readonly keys: Args;
-  /** It also touches every key there is (FLUSHALL, DBSIZE, KEYS …): only a store of one range holds that. */
-  readonly everything: boolean;
-}
-
 export interface CommandRouter {
   /**
    * Runs a command whose arity has been checked. Exactly one reply arrives at target's `slot`: during the call, or later.
    * `args` are valid only during the call.
    */
   submit(spec: CommandSpec, args: Args, target: ReplyTarget, slot: number): void;
-  /**
-   * As submit, for a command (EXEC) whose keys the table cannot tell. Answers CROSSRANGE when no single range holds
-   * `touched`; with no keys at all any range will do.
-   */
-  submitAtomic(spec: CommandSpec, args: Args, touched: KeySet, target: ReplyTarget, slot: number): void;
 }

@@ -40,6 +40,14 @@ export type Gather =
   | 'ok' // FLUSHALL: OK when all say OK
   | 'walk'; // SCAN, RANDOMKEY: the gateway walks the ranges itself
 
+/** What an atomic command touches, to find out whether one range holds all of it. */
+export interface KeySet {
+  /** Keys in place, in any order, repeated or not. */
+  readonly keys: Args;
+  /** It also touches every key there is (FLUSHALL, DBSIZE, KEYS …): only a store of one range holds that. */
+  readonly everything: boolean;
+}
+
 export interface CommandSpec {
   /** Upper case. */
   readonly name: string;
@@ -58,6 +66,8 @@ export interface CommandSpec {
   readonly lastKey: number;
   readonly keyStep: number;
   readonly acrossRanges: AcrossRanges;
+  /** For a command (EXEC) whose keys no positions can tell: they are found in its arguments. Then firstKey is 0. */
+  readonly touched?: (args: Args) => KeySet;
   readonly gather?: Gather;
   /**
    * Bytes that a value which it builds may have beyond the command's own bytes, at most, if that is not 0. Whoever admits
@@ -66,4 +76,13 @@ export interface CommandSpec {
   readonly growthBytes?: (context: CommandContext) => number;
   /** Runs it. Sends exactly one reply (aggregates count as one). Changes nothing when it replies with an error. */
   readonly run: (context: CommandContext) => void;
+}
+
+/** Which arguments of the command are keys, when it has `count` of them. */
+export function keyIndexes({ firstKey, lastKey, keyStep }: CommandSpec, count: number): number[] {
+  if (firstKey === 0) return [];
+  const last = lastKey < 0 ? count + lastKey : Math.min(lastKey, count) - 1;
+  const indexes: number[] = [];
+  for (let i = firstKey - 1; i <= last; i += keyStep) indexes.push(i);
+  return indexes;
 }

@@ -218,17 +218,17 @@ export class RespSession {
     if (transaction.isSpoiled) {
       this.answer((sink) => sink.error('EXECABORT Transaction discarded because of previous errors.'));
     } else {
-      const { queued: commands, args, touched } = transaction.build();
+      const { queued: commands, args } = transaction.build();
       const needsStore = transaction.watchedCount > 0 || commands.some(({ spec }) => spec !== undefined);
       const slot = this.#slot(needsStore, args.buffer.length);
       if (needsStore && commands.every(({ spec }) => spec !== undefined)) {
-        router.submitAtomic(execCommand, args, touched, this.connection, slot);
+        router.submit(execCommand, args, this.connection, slot);
       } else if (needsStore) {
         this.#hold(HOLD_ORDER);
         const replies = new PartReplies(1, this.connection.writesInFlight, ([value = null]) => {
           void this.#finishExec(commands, value, slot);
         });
-        router.submitAtomic(execCommand, args, touched, replies, 0);
+        router.submit(execCommand, args, replies, 0);
       } else {
         this.#hold(HOLD_ORDER);
         void this.#finishExec(commands, [], slot);

@@ -6,9 +6,9 @@
 import type { Args } from '../../core/kv/args.ts';
 import { argLength, copyArgs } from '../../core/kv/args.ts';
 import type { CommandSpec } from '../../core/kv/spec.ts';
+import { keyIndexes } from '../../core/kv/spec.ts';
 import { limits } from '../../core/limits.ts';
 import { argsOf } from '../args.ts';
-import type { KeySet } from '../ports.ts';
 import type { AnsweredCommand, AskedCommand } from './own-command.ts';
 
 interface Watched {
@@ -26,7 +26,6 @@ export interface Execution {
   readonly queued: readonly Queued[];
   /** The arguments of the store's EXEC command, over the store's commands among them. */
   readonly args: Args;
-  readonly touched: KeySet;
 }
 
 /** Bytes that a queued command takes besides its arguments. */
@@ -91,7 +90,7 @@ export class Transaction {
 
   /** Queues a command whose arity is right. Returns why it is refused, or null. */
   queue(spec: CommandSpec, args: Args): string | null {
-    for (const i of keyIndexes(spec, args)) {
+    for (const i of keyIndexes(spec, args.count)) {
       const bytes = argLength(args, i);
       if (bytes > limits.keyBytesMax) {
         return `ERR the key has ${bytes} bytes; at most ${limits.keyBytesMax} are allowed`;
@@ -105,20 +104,12 @@ export class Transaction {
   build(): Execution {
     const watched = [...this.#watched.values()];
     const parts: Buffer[] = [Buffer.from(String(watched.length))];
-    const keys: Buffer[] = [];
-    let everything = false;
-    for (const { key, version } of watched) {
-      parts.push(key, Buffer.from(String(version)));
-      keys.push(key);
-    }
+    for (const { key, version } of watched) parts.push(key, Buffer.from(String(version)));
     for (const { spec, args } of this.#queued) {
       if (spec === undefined) continue;
-      const values = valuesOf(args);
-      parts.push(Buffer.from(String(spec.op)), Buffer.from(String(args.count)), ...values);
-      for (const i of keyIndexes(spec, args)) keys.push(values[i] as Buffer);
-      if (spec.firstKey === 0 && spec.gather !== undefined) everything = true;
+      parts.push(Buffer.from(String(spec.op)), Buffer.from(String(args.count)), ...valuesOf(args));
     }
-    return { queued: this.#queued, args: argsOf(parts), touched: { keys: argsOf(keys), everything } };
+    return { queued: this.#queued, args: argsOf(parts) };
   }
 
   #takeRoom(args: Args): string | null {
@@ -134,13 +125,4 @@ export class Transaction {
 
 function valuesOf({ buffer, count, start, end }: Args): Buffer[] {
   return Array.from({ length: count }, (_, i) => buffer.subarray(start[i], end[i]));
-}
-
-/** Which arguments are keys. */
-function keyIndexes({ firstKey, lastKey, keyStep }: CommandSpec, { count }: Args): number[] {
-  if (firstKey === 0) return [];
-  const last = lastKey < 0 ? count + lastKey : Math.min(lastKey, count) - 1;
-  const indexes: number[] = [];
-  for (let i = firstKey - 1; i <= last; i += keyStep) indexes.push(i);
-  return indexes;
 }

@@ -8,21 +8,11 @@ import type { RequestId } from '../../core/kv/batch.ts';
 import type { ReplySink, ReplyTarget } from '../../core/kv/reply.ts';
 import type { CommandSpec } from '../../core/kv/spec.ts';
 import { CommandErrorValue } from '../../codec/native/messages.ts';
-import type { RangeScope, Route } from '../../core/range.ts';
+import type { Route } from '../../core/range.ts';
 import { decodeReply, playReply, ReplyCollector } from './reply-value.ts';
 import type { ReplyValue } from './reply-value.ts';
 import type { RouteTable } from './route-table.ts';
-
-/** Sends a command to one range; `scope` for commands without keys. */
-export type SendToRange = (
-  route: Route,
-  spec: CommandSpec,
-  args: Args,
-  target: ReplyTarget,
-  slot: number,
-  requestId: RequestId | null,
-  scope: RangeScope | null,
-) => void;
+import type { Router } from './router.ts';
 
 /** Receives the replies of the parts, by slot 0 … count - 1, and calls `done` with all of them. */
 export class PartReplies implements ReplyTarget {
@@ -69,8 +59,7 @@ interface Part {
 
 /** Runs a command over several ranges. `args` are copied; the reply comes to target's `slot`. */
 export function gather(
-  table: RouteTable,
-  send: SendToRange,
+  router: Router,
   spec: CommandSpec,
   args: Args,
   target: ReplyTarget,
@@ -78,18 +67,50 @@ export function gather(
   requestId: RequestId | null,
 ): void {
   const whole = copyArgs(args);
-  const parts = spec.firstKey === 0 ? everyRange(table, whole) : byRange(table, spec, whole);
-  const replies = new PartReplies(parts.length, target.writesInFlight, (values) => {
-    // The boundaries changed under a command that goes to every range: what came back has gaps or overlaps. The commands
-    // of this kind only read, or (FLUSHALL) may be repeated, so ask again.
-    if (values.some(isRangeMoved)) gather(table, send, spec, whole, target, slot, requestId);
-    else answer(combine(spec, parts, values), target, slot);
+  if (spec.firstKey === 0) toEveryRange(router, spec, whole, target, slot, requestId, 1);
+  else toKeys(router, spec, whole, target, slot, requestId);
+}
+
+/**
+ * Runs a command without keys in every range. When the boundaries change under it, what comes back has gaps or overlaps;
+ * the commands of this kind only read, or (FLUSHALL) may be repeated, so all are asked again.
+ */
+function toEveryRange(
+  router: Router,
+  spec: CommandSpec,
+  args: Args,
+  target: ReplyTarget,
+  slot: number,
+  requestId: RequestId | null,
+  attempt: number,
+): void {
+  const { routes, generation } = router.table;
+  const again = (): void => toEveryRange(router, spec, args, target, slot, requestId, attempt + 1);
+  const replies = new PartReplies(routes.length, target.writesInFlight, (values) => {
+    const reply = (): void => answer(combine(spec, [], values), target, slot);
+    if (values.some(isRangeMoved)) router.moved.retry(generation, attempt, again, reply);
+    else reply();
   });
-  parts.forEach(({ route, args: partArgs }, i) => {
+  routes.forEach((route, i) => {
     const { rangeId, epoch } = route.range;
-    const scope = spec.firstKey === 0 ? { rangeId, version: epoch.version } : null;
-    send(route, spec, partArgs, replies, i, requestId, scope);
+    router.send(route, spec, args, replies, i, requestId, { rangeId, version: epoch.version });
   });
+}
+
+/** Runs a command in each range that has keys of it. Whoever leads a range looks at the keys again. */
+function toKeys(
+  router: Router,
+  spec: CommandSpec,
+  args: Args,
+  target: ReplyTarget,
+  slot: number,
+  requestId: RequestId | null,
+): void {
+  const parts = byRange(router.table, spec, args);
+  const replies = new PartReplies(parts.length, target.writesInFlight, (values) =>
+    answer(combine(spec, parts, values), target, slot),
+  );
+  parts.forEach(({ route, args: partArgs }, i) => router.send(route, spec, partArgs, replies, i, requestId, null));
 }
 
 export function answer(value: ReplyValue, target: ReplyTarget, slot: number): void {
@@ -103,10 +124,6 @@ export function isRangeMoved(value: ReplyValue): boolean {
 
 function firstError(values: readonly ReplyValue[]): CommandErrorValue | undefined {
   return values.find((value) => value instanceof CommandErrorValue);
-}
-
-function everyRange(table: RouteTable, args: Args): Part[] {
-  return table.routes.map((route) => ({ route, args, positions: [] }));
 }
 
 /** Splits the keys (all arguments: MGET, DEL, EXISTS, UNLINK, TOUCH) by range, in the order of the ranges' first keys. */

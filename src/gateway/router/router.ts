@@ -12,12 +12,13 @@ import type { RequestId } from '../../core/kv/batch.ts';
 import { runKeyless } from '../../core/kv/keyless.ts';
 import type { ReplyTarget } from '../../core/kv/reply.ts';
 import { replyError } from '../../core/kv/reply.ts';
-import type { CommandSpec } from '../../core/kv/spec.ts';
-import type { CommandRouter, KeySet } from '../ports.ts';
+import type { CommandSpec, KeySet } from '../../core/kv/spec.ts';
+import type { CommandRouter } from '../ports.ts';
 import type { RequestFrame } from './forward-frame.ts';
 import { nodeOf, workerOf } from '../../core/member.ts';
 import type { RangeScope, Route } from '../../core/range.ts';
 import { gather } from './gather.ts';
+import { MovedCommands } from './moved.ts';
 import type { PeerAsker } from './peer-gateway.ts';
 import type { PeerRetry } from './peer-remote.ts';
 import type { RouteTable } from './route-table.ts';
@@ -84,7 +85,8 @@ export class Router implements CommandRouter {
   /** Null while this node is alone. */
   peers: PeerWays | null = null;
   readonly #options: RouterOptions;
-  readonly #send = this.send.bind(this);
+  /** Commands that met other boundaries than were believed. */
+  readonly moved: MovedCommands;
   readonly #waiting: WaitingRoom;
 
   constructor(options: RouterOptions) {
@@ -94,6 +96,11 @@ export class Router implements CommandRouter {
       waitMs: options.leaderWaitMs,
       monotonicMs: options.monotonicMs,
       submit: this.submitAgain.bind(this),
+    });
+    this.moved = new MovedCommands({
+      generation: () => this.table.generation,
+      monotonicMs: options.monotonicMs,
+      waitMs: options.leaderWaitMs,
     });
   }
 
@@ -111,9 +118,13 @@ export class Router implements CommandRouter {
       this.#options.walk(this, spec, args, target, slot);
       return;
     }
+    if (spec.touched !== undefined) {
+      this.#submitAtomic(spec, args, spec.touched(args), target, slot, requestId, sinceMs);
+      return;
+    }
     // A key may be missing where it is optional (OBJECT HELP): such a command runs without one.
     if (firstKey === 0 || firstKey > args.count) {
-      if (spec.acrossRanges === 'gather') gather(table, this.#send, spec, args, target, slot, requestId);
+      if (spec.acrossRanges === 'gather') gather(this, spec, args, target, slot, requestId);
       else this.#runHere(spec, args, target, slot);
       return;
     }
@@ -121,33 +132,34 @@ export class Router implements CommandRouter {
     if (spec.acrossRanges === 'one' || table.routes.length === 1 || this.#holdsAll(route, spec, args)) {
       this.send(route, spec, args, target, slot, requestId, null, sinceMs);
     } else if (spec.acrossRanges === 'gather') {
-      gather(table, this.#send, spec, args, target, slot, requestId);
+      gather(this, spec, args, target, slot, requestId);
     } else {
       replyError(target, slot, CROSS_RANGE);
     }
   }
 
-  submitAtomic(spec: CommandSpec, args: Args, touched: KeySet, target: ReplyTarget, slot: number): void {
-    const { keys, everything } = touched;
+  /** Answers CROSSRANGE when no single range holds `touched`; with no keys at all any range will do. */
+  #submitAtomic(
+    spec: CommandSpec,
+    args: Args,
+    { keys, everything }: KeySet,
+    target: ReplyTarget,
+    slot: number,
+    requestId: RequestId | null,
+    sinceMs: number,
+  ): void {
     const { routes } = this.table;
-    let route = routes[0] as Route;
-    if (routes.length > 1) {
-      for (let i = 0; i < keys.count; i++) {
-        const found = this.table.find(keys.buffer, keys.start[i] as number, keys.end[i] as number);
-        if (everything || (i > 0 && found !== route)) {
-          replyError(target, slot, CROSS_RANGE);
-          return;
-        }
-        route = found;
-      }
-      if (everything) {
-        replyError(target, slot, CROSS_RANGE);
-        return;
-      }
+    const find = (i: number): Route => this.table.find(keys.buffer, keys.start[i] as number, keys.end[i] as number);
+    const route = keys.count === 0 ? (routes[0] as Route) : find(0);
+    let isHeld = routes.length === 1 || !everything;
+    for (let i = 1; i < keys.count && isHeld && routes.length > 1; i++) isHeld = find(i) === route;
+    if (!isHeld) {
+      replyError(target, slot, CROSS_RANGE);
+      return;
     }
-    // With its keys checked, it belongs to this range as it is now: the scope makes a split meanwhile refuse it.
+    // With its keys checked, it belongs to this range as it is now: after a split meanwhile they are looked at again.
     const { rangeId, epoch } = route.range;
-    this.send(route, spec, args, target, slot, null, { rangeId, version: epoch.version });
+    this.send(route, spec, args, target, slot, requestId, { rangeId, version: epoch.version }, sinceMs);
   }
 
   /** Sends a command on its way again. `scope`: it belongs to this range as it was then, whatever its keys. */
@@ -160,7 +172,7 @@ export class Router implements CommandRouter {
     scope: RangeScope | null,
     sinceMs = 0,
   ): void {
-    if (scope === null) {
+    if (scope === null || spec.touched !== undefined) {
       this.submit(spec, args, target, slot, requestId, sinceMs);
       return;
     }
@@ -194,12 +206,14 @@ export class Router implements CommandRouter {
   /** The routes have changed: what waits for a leader looks again. */
   routesChanged(): void {
     this.#waiting.retry();
+    this.moved.routesChanged();
   }
 
   /** Tries again what waits for a leader, and refuses what has waited for too long; call it some times a second. */
   tickWaiting(): void {
     this.#waiting.retry();
     this.#waiting.expire((rangeId) => `range ${rangeId} has no leader that can be reached`);
+    this.moved.expire();
   }
 
   /** Runs a command on one range. Without a scope, the owner looks up the first key again. */
@@ -223,7 +237,8 @@ export class Router implements CommandRouter {
     const remote = isElsewhere ? this.peers?.remote(leader) : remotes[workerOf(leader) % remotes.length];
     if (remote === null || remote === undefined) {
       const local = localRange(range.rangeId);
-      if (local === undefined) replyError(target, slot, RANGE_MOVED);
+      // The range is gone from here, and the routes do not say so yet.
+      if (local === undefined) this.#waiting.add(range.rangeId, spec, args, target, slot, requestId, scope, sinceMs);
       else local.submit(spec, args, target, slot, requestId, scope?.version ?? 0);
     } else if (remote.overloaded) {
       replyError(target, slot, OVERLOADED);
@@ -238,7 +253,7 @@ export class Router implements CommandRouter {
     const spec = this.#options.commandByOp(frame.op);
     if (spec === undefined) {
       replyError(target, frame.slot, 'ERR unknown command code');
-    } else if (frame.scope === null) {
+    } else if (frame.scope === null || spec.touched !== undefined) {
       this.submit(spec, frame.args, target, frame.slot, frame.requestId);
     } else {
       const local = this.#options.localRange(frame.scope.rangeId);

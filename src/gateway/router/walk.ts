@@ -40,11 +40,14 @@ function onRange(
   parts: readonly Buffer[],
   writesInFlight: number,
   done: (value: ReplyValue, route: Route) => void,
+  attempt = 1,
 ): void {
   const route = find();
   const { rangeId, epoch } = route.range;
+  const { generation } = router.table;
+  const again = (): void => onRange(router, find, spec, parts, writesInFlight, done, attempt + 1);
   const replies = new PartReplies(1, writesInFlight, ([value = null]) => {
-    if (isRangeMoved(value)) onRange(router, find, spec, parts, writesInFlight, done);
+    if (isRangeMoved(value)) router.moved.retry(generation, attempt, again, () => done(value, route));
     else done(value, route);
   });
   router.send(route, spec, argsOf(parts), replies, 0, null, { rangeId, version: epoch.version });
@@ -157,5 +160,8 @@ function randomKey(router: Router, spec: CommandSpec, target: ReplyTarget, slot:
     const find = (): Route => router.table.find(startKey, 0, startKey.length);
     onRange(router, find, spec, [], 0, (value) => answer(value, target, slot));
   });
-  routes.forEach((route, i) => router.send(route, dbsize, argsOf([]), sizes, i, null, null));
+  routes.forEach((route, i) => {
+    const { rangeId, epoch } = route.range;
+    router.send(route, dbsize, argsOf([]), sizes, i, null, { rangeId, version: epoch.version });
+  });
 }

@@ -9,7 +9,8 @@
  */
 import type { Args } from '../args.ts';
 import { createArgs } from '../args.ts';
-import type { CommandContext, CommandSpec } from '../spec.ts';
+import type { CommandContext, CommandSpec, KeySet } from '../spec.ts';
+import { keyIndexes } from '../spec.ts';
 import { command, find, oversize, safeIntegerArg } from './shared.ts';
 
 /** Fills `out` with `count` arguments from `first` on. */
@@ -44,6 +45,23 @@ export function createExecCommand(commandByOp: (op: number) => CommandSpec | und
       at = first + count;
     }
     return queued;
+  }
+
+  function touched(args: Args): KeySet {
+    const watchCount = safeIntegerArg(args, 0) ?? 0;
+    const keys = { ...createArgs(), buffer: args.buffer };
+    const add = (i: number): void => {
+      keys.start[keys.count] = args.start[i] as number;
+      keys.end[keys.count] = args.end[i] as number;
+      keys.count++;
+    };
+    for (let at = 1; at < 1 + watchCount * 2 && at < args.count; at += 2) add(at);
+    let everything = false;
+    for (const { spec, first, count } of parseQueued(args, 1 + watchCount * 2) ?? []) {
+      for (const i of keyIndexes(spec, count)) add(first + i);
+      if (spec.firstKey === 0 && spec.gather !== undefined) everything = true;
+    }
+    return { keys, everything };
   }
 
   function exec(context: CommandContext): void {
@@ -100,6 +118,7 @@ export function createExecCommand(commandByOp: (op: number) => CommandSpec | und
     lastKey: 0,
     keyStep: 0,
     acrossRanges: 'refuse',
+    touched,
     growthBytes,
     run: exec,
   });
