@@ -25,7 +25,7 @@ import { BATCH_KIND, batchCount, batchRangeVersion, commandBytes } from '../src/
 import type { ReplySink, ReplyTarget } from '../src/core/kv/reply.ts';
 import { discardReply, replyError } from '../src/core/kv/reply.ts';
 import type { CommandSpec } from '../src/core/kv/spec.ts';
-import { keyIndexes } from '../src/core/kv/spec.ts';
+import { CONSISTENCY_LINEARIZABLE, CONSISTENCY_STALE, keyIndexes } from '../src/core/kv/spec.ts';
 import type { ApplyListener, StateMachine } from '../src/core/kv/state-machine.ts';
 import type { RangeDescriptor, RangeScope } from '../src/core/range.ts';
 import { rangeContains } from '../src/core/range.ts';
@@ -171,6 +171,8 @@ export class Replica {
   ): void {
     if (scopeVersion !== 0 && scopeVersion !== this.descriptor.epoch.version) {
       this.#sendAgain(spec, args, target, slot, requestId, null);
+    } else if (spec.consistency === CONSISTENCY_STALE) {
+      this.#answerRead(spec, args, target, slot, scopeVersion);
     } else if (!this.isLeader) {
       this.#host.awaitLeader(spec, args, target, slot, requestId, this.#scope);
     } else if (spec.write) {
@@ -297,19 +299,24 @@ export class Replica {
     const behind = target.writesInFlight > 0 ? this.#proposals.last : null;
     if (behind !== null) {
       behind.addRead({ spec, args: copyArgs(args), target, slot, scopeVersion });
-    } else if (this.#mayReadNow()) {
+    } else if (this.#mayReadNow(spec)) {
       this.#answerRead(spec, args, target, slot, scopeVersion);
     } else {
-      this.#reads.park({ spec, args: copyArgs(args), target, slot, scopeVersion });
-      this.#host.touched(this);
+      this.#park({ spec, args: copyArgs(args), target, slot, scopeVersion });
     }
   }
 
+  #park(read: ParkedRead): void {
+    this.#reads.park(read);
+    this.#host.touched(this);
+  }
+
   /**
-   * Whether the applied state may answer at this moment. The clock is read here, after the command has arrived: a process
-   * that was stopped between two turns would trust a lease that ran out.
+   * Whether the applied state may answer this read at this moment, without asking the others. The clock is read here,
+   * after the command has arrived: a process that was stopped between two turns would trust a lease that ran out.
    */
-  #mayReadNow(): boolean {
+  #mayReadNow(spec: CommandSpec): boolean {
+    if (spec.consistency === CONSISTENCY_LINEARIZABLE) return false;
     if (this.hasPeers) this.#host.payTicks();
     return this.raft.leaseValid();
   }
@@ -377,8 +384,8 @@ export class Replica {
     for (; this.#nextRead < batch.reads.length; this.#nextRead++) {
       const { after, read } = batch.reads[this.#nextRead] as (typeof batch.reads)[number];
       if (after > i + 1) break;
-      if (this.#mayReadNow()) this.#runRead(read);
-      else this.#reads.park(read);
+      if (this.#mayReadNow(read.spec)) this.#runRead(read);
+      else this.#park(read);
     }
   }
 

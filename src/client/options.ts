@@ -1,6 +1,6 @@
 /** What can be set when a store is opened and with each call. */
 
-import { CONSISTENCY_LEASE, CONSISTENCY_LINEARIZABLE, CONSISTENCY_STALE } from '../codec/native/frame.ts';
+import { CONSISTENCY_LEASE, CONSISTENCY_LINEARIZABLE, CONSISTENCY_STALE } from '../core/kv/spec.ts';
 
 /** How keys and values come back: `bytes` as Buffer (a Uint8Array), `text` as string (UTF-8). */
 export type Format = 'bytes' | 'text';

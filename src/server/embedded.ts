@@ -33,7 +33,7 @@ import { packMessage, packStoreError } from '../codec/native/messages.ts';
 import { assert } from '../core/assert.ts';
 import { SkerryError } from '../core/errors.ts';
 import type { ReplySink, ReplyTarget } from '../core/kv/reply.ts';
-import { commandByOp } from '../core/kv/table.ts';
+import { commandByOp, withConsistency } from '../core/kv/table.ts';
 import { workerOf } from '../core/member.ts';
 import { connectLink } from '../gateway/gateway.ts';
 import type { ForwardLink } from '../gateway/router/forward-link.ts';
@@ -223,13 +223,14 @@ class EmbeddedLink implements Link, ReplyTarget {
     const request = this.#request;
     const wrong = readRequest(this.buffer, 0, bytes, request);
     assert(wrong === null, 'the client writes frames that can be read');
-    const { op, requestId, args, flags, identity } = request;
+    const { op, requestId, args, flags, consistency, identity } = request;
     if (op >= FIRST_PROTOCOL_OP) {
       this.#transport.control(request);
       return;
     }
-    const spec = commandByOp(op);
-    assert(spec !== undefined, 'the client knows the commands');
+    const known = commandByOp(op);
+    assert(known !== undefined, 'the client knows the commands');
+    const spec = withConsistency(known, consistency);
     if (spec.write) {
       this.#writes++;
       this.#writeIds.add(requestId);

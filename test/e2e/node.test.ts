@@ -39,6 +39,19 @@ test('the client stores, reads, lists and deletes across ranges and workers', as
   t.is(await kv.get('c'), '1');
 });
 
+test('reads of every consistency find what was written, on this worker and on another', async (t) => {
+  const node = await withNode(t);
+  await using kv = await connect(`skerry://127.0.0.1:${node.port}`, { as: 'text' });
+  for (const consistency of ['linearizable', 'lease', 'stale'] as const) {
+    for (const key of ['a', 'z']) {
+      await kv.set(key, consistency);
+      t.is(await kv.get(key, { consistency }), consistency);
+    }
+    t.deepEqual(await kv.getMany(['a', 'z'], { consistency }), [consistency, consistency]);
+    t.deepEqual(await Array.fromAsync(kv.list({ consistency }), ({ key }) => key), ['a', 'z']);
+  }
+});
+
 test('values too long for a ring between workers arrive whole', async (t) => {
   const node = await withNode(t);
   await using kv = await connect(`skerry://127.0.0.1:${node.port}`);

@@ -20,6 +20,7 @@ import type { Args } from '../../core/kv/args.ts';
 import { createArgs } from '../../core/kv/args.ts';
 import type { RequestId } from '../../core/kv/batch.ts';
 import { COMMAND_HAS_REQUEST_ID, REQUEST_ID_BYTES, readArgs, readU64, writeU64 } from '../../core/kv/batch.ts';
+import { CONSISTENCY_STALE } from '../../core/kv/spec.ts';
 
 export const LENGTH_BYTES = 4;
 export const REQUEST_HEADER_BYTES = 28;
@@ -39,10 +40,6 @@ export const OP_STATUS = 0xf004;
 export const OP_PING = 0xf005;
 
 export const FLAG_IDENTITY = COMMAND_HAS_REQUEST_ID;
-
-export const CONSISTENCY_LEASE = 0;
-export const CONSISTENCY_LINEARIZABLE = 1;
-export const CONSISTENCY_STALE = 2;
 
 /** The value is the reply. */
 export const STATUS_OK = 0;

@@ -48,6 +48,16 @@ export interface KeySet {
   readonly everything: boolean;
 }
 
+/**
+ * How fresh a read must be.
+ * - `LEASE`         the leader answers while its lease holds
+ * - `LINEARIZABLE`  the leader asks a quorum whether it still leads (ReadIndex), whatever its clock says of the lease
+ * - `STALE`         whoever has the range answers from what it has applied
+ */
+export const CONSISTENCY_LEASE = 0;
+export const CONSISTENCY_LINEARIZABLE = 1;
+export const CONSISTENCY_STALE = 2;
+
 export interface CommandSpec {
   /** Upper case. */
   readonly name: string;
@@ -66,6 +76,8 @@ export interface CommandSpec {
   readonly lastKey: number;
   readonly keyStep: number;
   readonly acrossRanges: AcrossRanges;
+  /** Of reads; LEASE unless given. */
+  readonly consistency?: number;
   /** For a command (EXEC) whose keys no positions can tell: they are found in its arguments. Then firstKey is 0. */
   readonly touched?: (args: Args) => KeySet;
   readonly gather?: Gather;

@@ -17,6 +17,7 @@ import { scanCommands } from './commands/scan.ts';
 import { serverCommands } from './commands/server.ts';
 import { stringCommands } from './commands/strings.ts';
 import type { CommandSpec } from './spec.ts';
+import { CONSISTENCY_LEASE, CONSISTENCY_STALE } from './spec.ts';
 
 const byOp: (CommandSpec | undefined)[] = [];
 const byName = new Map<string, CommandSpec>();
@@ -85,8 +86,30 @@ export function commandByName(name: string): CommandSpec | undefined {
   return byName.get(name);
 }
 
+/** Codes of two bytes are on disk and on the wire; the third byte is a read's consistency, on its way inside a cluster. */
+const OP_MAX = 0xffff;
+const CONSISTENCY_SHIFT = 16;
+const byOpAndConsistency = new Map<number, CommandSpec>();
+
 export function commandByOp(op: number): CommandSpec | undefined {
-  return byOp[op];
+  return op <= OP_MAX ? byOp[op] : readByOp(op);
+}
+
+function readByOp(op: number): CommandSpec | undefined {
+  const known = byOpAndConsistency.get(op);
+  if (known !== undefined) return known;
+  const base = byOp[op & OP_MAX];
+  const consistency = op >>> CONSISTENCY_SHIFT;
+  if (base === undefined || base.write || consistency > CONSISTENCY_STALE) return undefined;
+  const spec = { ...base, op, consistency };
+  byOpAndConsistency.set(op, spec);
+  return spec;
+}
+
+/** The same read with a consistency of its own (CONSISTENCY_*), which goes with it wherever it is sent. Writes have none. */
+export function withConsistency(spec: CommandSpec, consistency: number): CommandSpec {
+  if (consistency === CONSISTENCY_LEASE || spec.write) return spec;
+  return readByOp(spec.op | (consistency << CONSISTENCY_SHIFT)) ?? spec;
 }
 
 /** For the store's own use: throws AssertionFailed when there is no such command. */

@@ -32,7 +32,7 @@ import { argCopy, argText } from '../../core/kv/args.ts';
 import type { RequestId } from '../../core/kv/batch.ts';
 import type { ReplyTarget } from '../../core/kv/reply.ts';
 import type { CommandSpec } from '../../core/kv/spec.ts';
-import { commandByOp } from '../../core/kv/table.ts';
+import { commandByOp, withConsistency } from '../../core/kv/table.ts';
 import type { ConnectionMeter } from '../../net/connection.ts';
 import type { FlushQueue } from '../../net/flush-queue.ts';
 import { NativeConnection } from './connection.ts';
@@ -167,12 +167,13 @@ export class NativeSession {
     }
   }
 
-  #command({ requestId, op, args, flags, identity }: RequestFrame, bytes: number): void {
-    const spec = commandByOp(op);
-    if (spec === undefined || spec.flags.includes('internal')) {
+  #command({ requestId, op, args, flags, consistency, identity }: RequestFrame, bytes: number): void {
+    const known = commandByOp(op);
+    if (known === undefined || known.flags.includes('internal')) {
       this.#invalid(requestId, `there is no command with the code ${op}`);
       return;
     }
+    const spec = withConsistency(known, consistency);
     const given = args.count + 1;
     if (spec.arity < 0 ? given < -spec.arity : given !== spec.arity) {
       this.#invalid(requestId, `${spec.name} does not take ${args.count} arguments`);

@@ -9,8 +9,7 @@
  *      6  u8  flags                              8  u32 slot
  *      7  u8  0                                 12  u32 0
  *      8  u32 slot    the asker's own           16  the reply, encoded
- *     12  u16 op
- *     14  u16 0
+ *     12  u32 op, with a read's consistency
  *     16 [u64 clientId, u64 sequence, u64 floor]     if flags & 2
  *        [u64 rangeId, u32 epoch version, u32 0]     if flags & 4
  *         arguments: msgpack array of bin, as in a batch

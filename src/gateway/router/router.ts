@@ -13,6 +13,7 @@ import { runKeyless } from '../../core/kv/keyless.ts';
 import type { ReplyTarget } from '../../core/kv/reply.ts';
 import { replyError } from '../../core/kv/reply.ts';
 import type { CommandSpec, KeySet } from '../../core/kv/spec.ts';
+import { CONSISTENCY_STALE } from '../../core/kv/spec.ts';
 import type { CommandRouter } from '../ports.ts';
 import type { RequestFrame } from './forward-frame.ts';
 import { nodeOf, workerOf } from '../../core/member.ts';
@@ -228,7 +229,8 @@ export class Router implements CommandRouter {
     sinceMs = 0,
   ): void {
     const { nodeId, localRange, remotes, onForward } = this.#options;
-    const { range, leader } = route;
+    const { range } = route;
+    const leader = spec.consistency === CONSISTENCY_STALE ? this.#nearest(route) : route.leader;
     const isElsewhere = nodeOf(leader) !== nodeId;
     if (isElsewhere && (leader === 0 || this.peers === null)) {
       this.#waiting.add(range.rangeId, spec, args, target, slot, requestId, scope, sinceMs);
@@ -277,7 +279,8 @@ export class Router implements CommandRouter {
     if (route === undefined || local === undefined || !local.isLeader) {
       target.notLeader(slot, route?.leader ?? 0);
     } else if (scope === null && spec.acrossRanges !== 'one' && !this.#holdsAll(route, spec, args)) {
-      replyError(target, slot, RANGE_MOVED);
+      // The asker does not know of a split: it waits until it does, and sends each key where it belongs.
+      target.notLeader(slot, 0);
     } else {
       local.submit(spec, args, target, slot, requestId, scope?.version ?? 0);
     }
@@ -286,6 +289,12 @@ export class Router implements CommandRouter {
   /** The route of a command's first key; commands without keys come with a scope. */
   #routeOf({ firstKey }: CommandSpec, args: Args): Route {
     return this.table.find(args.buffer, args.start[firstKey - 1] ?? 0, args.end[firstKey - 1] ?? 0);
+  }
+
+  /** The member of this node, if there is one: it need not lead to answer a stale read. */
+  #nearest({ range, leader }: Route): MemberId {
+    const own = range.replicas.find(({ memberId }) => nodeOf(memberId) === this.#options.nodeId);
+    return own?.memberId ?? leader;
   }
 
   /** Commands that touch no key need no range. */
