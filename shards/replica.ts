@@ -25,10 +25,9 @@ import { BATCH_KIND, batchCount, batchRangeVersion, commandBytes } from '../src/
 import type { ReplySink, ReplyTarget } from '../src/core/kv/reply.ts';
 import { discardReply, replyError } from '../src/core/kv/reply.ts';
 import type { CommandSpec } from '../src/core/kv/spec.ts';
-import { CONSISTENCY_LINEARIZABLE, CONSISTENCY_STALE, keyIndexes } from '../src/core/kv/spec.ts';
+import { CONSISTENCY_LINEARIZABLE, CONSISTENCY_STALE, holdsKeys } from '../src/core/kv/spec.ts';
 import type { ApplyListener, StateMachine } from '../src/core/kv/state-machine.ts';
 import type { RangeDescriptor, RangeScope } from '../src/core/range.ts';
-import { rangeContains } from '../src/core/range.ts';
 import { decodeConfEntry } from '../src/core/raft/configuration.ts';
 import type { ConfChange, ConfState, Entry, RaftGroup } from '../src/core/raft/types.ts';
 import { ENTRY_CONFIG, ENTRY_DATA, REFUSED_CONF_PENDING, ROLE_LEADER } from '../src/core/raft/types.ts';
@@ -331,10 +330,7 @@ export class Replica {
   /** A read that waited: the range may have been cut meanwhile. */
   #runRead(read: ParkedRead): void {
     const { spec, args, target, slot, scopeVersion } = read;
-    const isHere = keyIndexes(spec, args.count).every((i) =>
-      rangeContains(this.descriptor, args.buffer, args.start[i] as number, args.end[i] as number),
-    );
-    if (isHere) this.#answerRead(spec, args, target, slot, scopeVersion);
+    if (holdsKeys(this.descriptor, spec, args)) this.#answerRead(spec, args, target, slot, scopeVersion);
     else this.#host.resubmit(spec, args, target, slot, null, null);
   }
 

@@ -3,6 +3,8 @@
  * table.ts; the gateway routes by it, the state machine executes by it.
  */
 import type { Hlc } from '../brands.ts';
+import type { RangeDescriptor } from '../range.ts';
+import { rangeContains } from '../range.ts';
 import type { Args } from './args.ts';
 import type { ReplySink } from './reply.ts';
 import type { OrderedStore, ValueRef } from './store.ts';
@@ -97,4 +99,9 @@ export function keyIndexes({ firstKey, lastKey, keyStep }: CommandSpec, count: n
   const indexes: number[] = [];
   for (let i = firstKey - 1; i <= last; i += keyStep) indexes.push(i);
   return indexes;
+}
+
+/** Whether all keys of the command belong to the range. */
+export function holdsKeys(range: RangeDescriptor, spec: CommandSpec, { buffer, count, start, end }: Args): boolean {
+  return keyIndexes(spec, count).every((i) => rangeContains(range, buffer, start[i] as number, end[i] as number));
 }
