@@ -8,6 +8,7 @@ import type { Entry } from '../src/core/raft/types.ts';
 import {
   REFUSED_CONF_INVALID,
   REFUSED_CONF_PENDING,
+  REFUSED_LEARNER_BEHIND,
   REFUSED_NOT_LEADER,
   REFUSED_TERM_NOT_COMMITTED,
   REFUSED_TRANSFERRING,
@@ -59,6 +60,8 @@ function refusal(refused: number): string {
     case REFUSED_CONF_PENDING:
     case REFUSED_TERM_NOT_COMMITTED:
       return 'ERR another membership change of the range is under way; try again when it is done';
+    case REFUSED_LEARNER_BEHIND:
+      return 'ERR a voter is added only when it has caught up as a learner; try again when it has';
     case REFUSED_CONF_INVALID:
       return 'ERR the change makes no sense for the members that the range has now; look at them and try again';
     default:
