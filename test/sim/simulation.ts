@@ -1,276 +1,222 @@
 /**
- * Raft members over a faulty network and disk, from one seed, in one thread. After every step it checks the rules of the
- * Raft paper's figure 3: election safety, log matching, leader completeness, state-machine safety.
+ * One simulated run of a Raft group: members on nodes of their own, clients, and faults drawn from a seed. After every step
+ * the rules of invariants.ts are checked; at the end everything heals, and then everything must finish: a leader, all
+ * members with the same log and values, clients that are served. The clients' history must be linearizable.
  *
- *     step = one of: deliver a message (late, twice, or never) · finish a disk write · tick a member · propose · crash · restart
- *            · cut the network, or heal it
+ * A run is its seed: the same seed does the same, step by step.
  */
 import { assert } from '../../src/core/assert.ts';
-import type { LogIndex, MemberId, Term } from '../../src/core/brands.ts';
+import type { MemberId, NodeId } from '../../src/core/brands.ts';
+import { memberId, nodeOf } from '../../src/core/member.ts';
 import type { Prng } from '../../src/core/prng.ts';
 import { createPrng } from '../../src/core/prng.ts';
-import { confOf } from '../../src/core/raft/configuration.ts';
-import { Raft } from '../../src/core/raft/raft.ts';
-import type { Entry, HardState, Message, Ready } from '../../src/core/raft/types.ts';
+import { isJoint, membersOf } from '../../src/core/raft/configuration.ts';
 import { ROLE_LEADER } from '../../src/core/raft/types.ts';
+import { checkLinearizable } from '../support/linearizability.ts';
+import { Clients } from './clients.ts';
+import { CALM_DISK, CoreDisk } from './core-disk.ts';
+import type { CorePacket } from './core-node.ts';
+import { CoreNode } from './core-node.ts';
+import type { FaultProfile } from './faults.ts';
+import { CLOCK_DRIFT_MAX, drawFaults, FaultSchedule } from './faults.ts';
+import { Invariants } from './invariants.ts';
+import { changeMembers, removeTheDead } from './membership.ts';
+import { World } from './world.ts';
 
 export interface SimulationOptions {
   readonly seed: number;
+  /** Voters at first. */
   readonly members: number;
-  readonly steps: number;
-  /** Changes what a member would do, to see that the checks notice. */
-  readonly plant?: 'voteNotPersisted' | 'acknowledgedBeforeDurable';
+  /** Simulated time with faults. Default 5000. */
+  readonly faultyMs?: number;
+  /** Instead of what the seed draws. */
+  readonly faults?: Partial<FaultProfile>;
 }
 
 export interface SimulationResult {
   readonly leadersElected: number;
   readonly committed: number;
   readonly crashes: number;
-  /** Linearizable reads confirmed. */
+  readonly partitions: number;
+  readonly pauses: number;
+  readonly changes: number;
+  readonly snapshots: number;
+  readonly packets: number;
   readonly reads: number;
+  readonly writes: number;
+  /** From the end of the faults until everything was finished. */
+  readonly healedMs: number;
 }
 
-interface Disk {
-  hardState: HardState;
-  log: Entry[];
-}
-
-interface Member {
-  readonly id: MemberId;
-  raft: Raft | null;
-  disk: Disk;
-  /** Readys on their way to the disk, oldest first. */
-  writes: Ready[];
-  applied: Entry[];
-}
-
-const BEGINNING: HardState = { term: 0 as Term, vote: 0 as MemberId, commit: 0 as LogIndex };
+const SPARE_NODES = 2;
+const CLIENTS = 4;
+/** FAILURES 8: an election race may not go on for ever. 60 s are hundreds of election timeouts. */
+const HEALED_MS_MAX = 60_000;
 
 export class Simulation {
   readonly #options: SimulationOptions;
   readonly #prng: Prng;
-  readonly #members: Member[];
-  #network: Message[] = [];
-  /** Members that hear only each other; empty = all hear all. */
-  #island = new Set<MemberId>();
-  #isHealed = false;
-  readonly #leaderOf = new Map<number, MemberId>();
-  /** What was committed, by index. */
-  readonly #committed = new Map<number, Entry>();
-  /** Reads under way: by member and context, the commit index known to the whole cluster when they were asked. */
-  readonly #reads = new Map<string, number>();
-  #nextValue = 1;
-  #crashes = 0;
-  #readsDone = 0;
+  readonly #world: World<CorePacket, CoreNode>;
+  readonly #invariants = new Invariants();
+  readonly #schedule: FaultSchedule<CorePacket, CoreNode>;
+  readonly #clients: Clients;
+  #changes = 0;
 
   constructor(options: SimulationOptions) {
+    const { seed, members } = options;
     this.#options = options;
-    this.#prng = createPrng(options.seed);
-    this.#members = Array.from({ length: options.members }, (_, i): Member => {
-      return {
-        id: (i + 1) as MemberId,
-        raft: null,
-        disk: { hardState: BEGINNING, log: [] },
-        writes: [],
-        applied: [],
-      };
+    const prng = createPrng(seed);
+    this.#prng = prng;
+    const profile = { ...drawFaults(prng), ...options.faults };
+    const one = <T>(...choices: readonly T[]): T => choices[prng.below(choices.length)] as T;
+    const nodes = members + (members === 1 ? 0 : SPARE_NODES);
+    const nodeOptions = {
+      raft: {
+        heartbeatTicks: one(1, 2, 3),
+        preVote: !prng.chance(0.2),
+        maxInflightMessages: one(1, 4, 256),
+        maxBytesPerAppend: one(1, 100, 2 ** 20),
+        maxRetainedBytes: one(0, 500, 2 ** 20),
+        clockDriftMax: CLOCK_DRIFT_MAX,
+      },
+      checkpointEntries: one(3, 30, 1000),
+      keptEntries: one(0, 5, 100),
+      snapshotTimeoutMs: one(100, 1000),
+    };
+    const ids = Array.from({ length: members }, (_, i) => memberId((i + 1) as NodeId, 0, 1));
+    this.#world = new World(prng.fork(), nodes, (surroundings, time) => {
+      const id = ids[surroundings.nodeNumber - 1] ?? (0 as MemberId);
+      const disk = new CoreDisk(time, prng.fork(), id === 0 ? [] : ids);
+      const isSlow = surroundings.nodeNumber === 1;
+      disk.faults = isSlow ? { ...profile.disk, syncMs: profile.disk.syncMs * profile.slowDiskFactor } : profile.disk;
+      return new CoreNode(surroundings, this.#invariants, nodeOptions, disk, id);
     });
-    for (const member of this.#members) this.#start(member);
+    this.#schedule = new FaultSchedule(this.#world, prng.fork(), profile, {
+      leaders: () => this.#leaders().map(({ number }) => number),
+      changeMembers: () => this.#changeMembers(),
+      transfer: () => this.#transfer(),
+    });
+    const clientOptions = {
+      keys: one(1, 3),
+      writeChance: one(0.2, 0.5, 0.8),
+      leaseChance: one(0, 0.5, 1),
+      thinkMs: one(5, 40),
+      timeoutMs: one(150, 1000),
+      nodes,
+      leaders: () => this.#leaders().map(({ number }) => number),
+    };
+    const { hosts } = this.#world;
+    this.#clients = new Clients(
+      this.#world.time,
+      prng.fork(),
+      clientOptions,
+      (to, request, answer) => {
+        const host = hosts[to - 1];
+        host?.run(() => host.node.submit(request, answer));
+      },
+      CLIENTS,
+    );
+    for (const host of hosts) host.start();
   }
 
-  /** Runs the faulty phase, then heals everything and runs on until all members agree. Throws when a rule is broken. */
+  /** Throws AssertionFailed when a rule is broken. */
   run(): SimulationResult {
-    for (let i = 0; i < this.#options.steps; i++) this.#step();
-    this.#heal();
+    const { time } = this.#world;
+    const faultyMs = this.#options.faultyMs ?? 5000;
+    while (time.nowMs < faultyMs) time.step();
+    this.#schedule.heal();
+    for (const { disk } of this.#world.nodes) disk.faults = CALM_DISK;
+    this.#heal(faultyMs + HEALED_MS_MAX);
+    const healedMs = time.nowMs - faultyMs;
+    const verdict = checkLinearizable(this.#clients.history);
+    assert(verdict.ok, verdict.ok ? '' : `the clients' history is not linearizable: ${verdict.explanation}`);
     return {
-      leadersElected: this.#leaderOf.size,
-      committed: this.#committed.size,
-      crashes: this.#crashes,
-      reads: this.#readsDone,
+      leadersElected: this.#invariants.leaderOfTerm.size,
+      committed: this.#invariants.committed.length,
+      crashes: this.#schedule.crashes,
+      partitions: this.#schedule.partitions,
+      pauses: this.#schedule.pauses,
+      changes: this.#changes,
+      snapshots: this.#invariants.snapshots,
+      packets: this.#world.network.packets,
+      reads: this.#clients.readsDone,
+      writes: this.#clients.writesDone,
+      healedMs,
     };
   }
 
-  #step(): void {
-    const prng = this.#prng;
-    const dice = prng.below(1000);
-    if (dice < 450) this.#deliver();
-    else if (dice < 700) this.#finishWrite(this.#pick());
-    else if (dice < 880) this.#pick().raft?.tick(1);
-    else if (dice < 960) this.#propose();
-    else if (dice < 975) this.#read();
-    else if (dice < 983) this.#crash(this.#pick());
-    else if (dice < 993) this.#restartOne();
-    else this.#cut();
-    this.#drainAll();
-    this.#checkLogs();
-  }
-
-  #pick(): Member {
-    return this.#members[this.#prng.below(this.#members.length)] as Member;
-  }
-
-  #start(member: Member): void {
-    const { hardState, log } = member.disk;
-    member.writes = [];
-    member.applied = [];
-    member.raft = new Raft({
-      id: member.id,
-      prng: this.#prng.fork(),
-      log: {
-        snapshotIndex: 0 as LogIndex,
-        snapshotTerm: 0 as Term,
-        conf: confOf(this.#members.map(({ id }) => id)),
-        entries: [...log],
-        hardState: { ...hardState, commit: 0 as LogIndex },
-        applied: 0 as LogIndex,
-      },
+  #leaders(): { readonly number: number; readonly node: CoreNode }[] {
+    const { hosts, nodes } = this.#world;
+    return hosts.flatMap(({ number, isUp }) => {
+      const node = nodes[number - 1] as CoreNode;
+      return isUp && node.raft?.role === ROLE_LEADER ? [{ number, node }] : [];
     });
   }
 
-  /** What was not durable is gone. */
-  #crash(member: Member): void {
-    if (member.raft === null) return;
-    member.raft = null;
-    member.writes = [];
-    this.#crashes++;
-    for (const key of this.#reads.keys()) if (key.startsWith(`${member.id}:`)) this.#reads.delete(key);
-  }
-
-  #restartOne(): void {
-    const down = this.#members.find(({ raft }) => raft === null);
-    if (down !== undefined) this.#start(down);
-  }
-
-  #cut(): void {
-    this.#island = new Set(this.#members.filter(() => this.#prng.chance(0.4)).map(({ id }) => id));
-  }
-
-  #deliver(): void {
-    if (this.#network.length === 0) return;
-    const at = this.#isHealed ? 0 : this.#prng.below(this.#network.length);
-    const message = this.#network[at] as Message;
-    if (this.#isHealed || !this.#prng.chance(0.05)) this.#network.splice(at, 1);
-    const isCut = this.#island.has(message.from) !== this.#island.has(message.to);
-    if (!this.#isHealed && (isCut || this.#prng.chance(0.05))) {
-      this.#network = this.#network.filter((other) => other !== message);
-      return;
-    }
-    this.#members[message.to - 1]?.raft?.step(message);
-  }
-
-  #propose(): void {
-    const leader = this.#members.find(({ raft }) => raft?.role === ROLE_LEADER && this.#prng.chance(0.7));
-    leader?.raft?.propose(Buffer.from(String(this.#nextValue++)));
-  }
-
-  #read(): void {
-    const member = this.#pick();
-    const context = this.#nextValue++;
-    if (member.raft === null || member.raft.readIndex(context) < 0) return;
-    this.#reads.set(`${member.id}:${context}`, this.#committed.size);
-  }
-
-  /** The oldest write of the member becomes durable, or not yet. */
-  #finishWrite(member: Member): void {
-    const ready = member.writes.shift();
-    if (ready === undefined || member.raft === null) return;
-    this.#persist(member, ready);
-    this.#network.push(...ready.messagesAfterPersist);
-    member.raft.persisted(ready.number);
-  }
-
-  #persist({ disk }: Member, { hardState, entries }: Ready): void {
-    if (hardState !== null) {
-      const isForgotten = this.#options.plant === 'voteNotPersisted';
-      disk.hardState = isForgotten ? { ...hardState, vote: 0 as MemberId } : hardState;
-    }
-    const [first] = entries;
-    if (first === undefined) return;
-    disk.log = [...disk.log.filter(({ index }) => index < first.index), ...entries];
-  }
-
-  #drainAll(): void {
-    for (const member of this.#members) {
-      while (member.raft?.hasReady() === true) this.#handle(member, member.raft.ready());
+  #changeMembers(): void {
+    const { hosts, nodes } = this.#world;
+    if (this.#options.members === 1) return;
+    for (const { number, node } of this.#leaders()) {
+      hosts[number - 1]?.run(() => {
+        if (changeMembers(node, nodes.length, this.#prng)) this.#changes++;
+      });
     }
   }
 
-  #handle(member: Member, ready: Ready): void {
-    const raft = member.raft as Raft;
-    this.#network.push(...ready.messages);
-    if (this.#options.plant === 'acknowledgedBeforeDurable') {
-      this.#network.push(...ready.messagesAfterPersist);
-      member.writes.push({ ...ready, messagesAfterPersist: [] });
-    } else {
-      member.writes.push(ready);
-    }
-    if (ready.softState?.role === ROLE_LEADER) this.#checkElected(member.id, raft.term);
-    for (const entry of ready.committed) this.#apply(member, entry);
-    const last = ready.committed.at(-1);
-    if (last !== undefined) raft.applied(last.index);
-    for (const { context, index } of ready.readStates) {
-      const known = this.#reads.get(`${member.id}:${context}`);
-      this.#reads.delete(`${member.id}:${context}`);
-      if (known === undefined) continue;
-      assert(index >= known, 'a linearizable read would miss what was committed before it was asked');
-      this.#readsDone++;
+  #transfer(): void {
+    for (const { number, node } of this.#leaders()) {
+      const { voters } = node.appliedConf;
+      const to = voters[this.#prng.below(voters.length)];
+      if (to !== undefined) this.#world.hosts[number - 1]?.run(() => node.raft?.transferLeadership(to));
     }
   }
 
-  /** Election safety: at most one leader in a term. Leader completeness: it has everything that is committed. */
-  #checkElected(id: MemberId, term: Term): void {
-    const other = this.#leaderOf.get(term);
-    assert(other === undefined || other === id, 'two leaders in one term');
-    this.#leaderOf.set(term, id);
-    const { raft } = this.#members[id - 1] as Member;
-    for (const [index, entry] of this.#committed) {
-      assert(index <= (raft?.lastIndex ?? 0), `a leader of term ${term} lacks the committed entry ${entry.index}`);
+  /** Runs on without faults until nothing is left to do; then lets the clients finish. */
+  #heal(untilMs: number): void {
+    const { time } = this.#world;
+    const writesBefore = this.#clients.writesDone;
+    let nextLookMs = time.nowMs;
+    while (time.nowMs < untilMs) {
+      time.step();
+      if (time.nowMs < nextLookMs) continue;
+      nextLookMs = time.nowMs + 50;
+      const leader = this.#settle();
+      if (leader === null || this.#clients.writesDone < writesBefore + CLIENTS) continue;
+      this.#clients.stop();
+      if (this.#isFinished(leader)) return;
     }
+    assert(false, this.#describe());
   }
 
-  /** State-machine safety: nobody applies another entry at the same index. */
-  #apply(member: Member, entry: Entry): void {
-    const known = this.#committed.get(entry.index);
-    assert(
-      known === undefined || (known.term === entry.term && Buffer.compare(known.data, entry.data) === 0),
-      'two entries were committed at one index',
-    );
-    this.#committed.set(entry.index, known ?? entry);
-    assert(entry.index === member.applied.length + 1, 'entries are applied in order');
-    member.applied.push(entry);
+  /** The one leader of the newest term, which finishes the last change of members and sweeps up the dead. */
+  #settle(): CoreNode | null {
+    const { hosts, nodes } = this.#world;
+    const leaders = this.#leaders();
+    const newest = Math.max(...leaders.map(({ node }) => node.raft?.term ?? 0));
+    const found = leaders.find(({ node }) => node.raft?.term === newest);
+    if (found === undefined) return null;
+    const { number, node } = found;
+    if (isJoint(node.appliedConf)) hosts[number - 1]?.run(() => node.raft?.proposeConfChange({ changes: [] }));
+    else removeTheDead(node, nodes);
+    return node;
   }
 
-  /** Log matching, on what is durable: same index and term, same log up to there. */
-  #checkLogs(): void {
-    const [left, right] = [this.#pick(), this.#pick()];
-    let isSame = false;
-    for (let i = Math.min(left.disk.log.length, right.disk.log.length) - 1; i >= 0; i--) {
-      const [a, b] = [left.disk.log[i] as Entry, right.disk.log[i] as Entry];
-      if (a.term === b.term) isSame = true;
-      assert(!isSame || (a.term === b.term && Buffer.compare(a.data, b.data) === 0), 'two logs differ before a match');
-    }
+  #isFinished(leader: CoreNode): boolean {
+    const { nodes } = this.#world;
+    const conf = leader.appliedConf;
+    const { committed } = this.#invariants;
+    if (isJoint(conf)) return false;
+    return [...membersOf(conf)].every((id) => {
+      const { raft, values } = nodes[nodeOf(id) - 1] as CoreNode;
+      if (raft?.id !== id || raft.appliedIndex !== committed.length) return false;
+      const isSame = values.size === leader.values.size && [...values].every(([k, v]) => leader.values.get(k) === v);
+      assert(isSame, 'members that have applied the same log have different values');
+      return true;
+    });
   }
 
-  /** The healed phase: everybody is up, nothing is lost, and all must come to agree on one more entry. */
-  #heal(): void {
-    this.#isHealed = true;
-    this.#island = new Set();
-    for (const member of this.#members) if (member.raft === null) this.#start(member);
-    let marker = 0;
-    for (let round = 0; round < 4000; round++) {
-      for (const member of this.#members) {
-        if (round % 4 === 0) member.raft?.tick(1);
-        this.#drainAll();
-        while (member.writes.length > 0) this.#finishWrite(member);
-      }
-      while (this.#network.length > 0) {
-        this.#deliver();
-        this.#drainAll();
-      }
-      const leader = this.#members.find(({ raft }) => raft?.role === ROLE_LEADER)?.raft;
-      if (marker === 0 && leader !== undefined) marker = Math.max(0, leader?.propose(Buffer.from('healed')) ?? 0);
-      if (marker > 0 && this.#members.every(({ applied }) => applied.length >= marker)) return;
-    }
-    assert(false, 'the healed cluster does not come to an agreement');
+  #describe(): string {
+    const states = this.#world.nodes.map(({ raft }) => (raft === null ? 'none' : JSON.stringify(raft.status())));
+    return `the healed cluster does not finish: ${states.join('\n')}`;
   }
 }

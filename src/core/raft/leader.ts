@@ -45,6 +45,7 @@ function handleAppendResponse(r: RaftState, progress: Progress, { index, reject,
   if (isNews) advanceCommit(r);
   // Committing may have ended this leadership (its removal).
   if (!r.isLeader) return;
+  // Only what there is to send goes: an answer that called for an append, whatever it answers, would never end.
   r.pumpWanted = true;
   continueTransfer(r, progress);
 }

@@ -1,0 +1,145 @@
+/**
+ * What must hold of a Raft group at every moment, whatever happens (Raft paper, figure 3), and what the leases and reads of
+ * this one promise on top. An observer with all members in view: it is told of every step, and knows what nobody inside can.
+ *
+ *   election safety        at most one leader in a term
+ *   log matching           an entry is known by its index and term, and so is the one before it
+ *   leader completeness    a leader has all that was committed in earlier terms
+ *   state-machine safety   one entry is committed at an index, and everybody applies it, in order
+ *   durability             what is committed is on the disks of a quorum
+ *   lease                  who answers by its lease, nobody has been elected after
+ *   read index             is not behind what was committed anywhere before the read was asked
+ */
+import { assert } from '../../src/core/assert.ts';
+import type { LogIndex, MemberId, Term } from '../../src/core/brands.ts';
+import { jointVote } from '../../src/core/raft/quorum/joint.ts';
+import { VOTE_WON } from '../../src/core/raft/quorum/majority.ts';
+import { Raft } from '../../src/core/raft/raft.ts';
+import type { Entry } from '../../src/core/raft/types.ts';
+
+/** The core with its log in view. */
+export class WatchedRaft extends Raft {
+  /** -1 when it is not in memory. */
+  termAt(index: LogIndex): Term {
+    return this.state.log.termAt(index);
+  }
+
+  entryAt(index: LogIndex): Entry {
+    return this.state.log.at(index);
+  }
+
+  get firstIndex(): LogIndex {
+    return this.state.log.firstIndex;
+  }
+}
+
+interface Known {
+  readonly entry: Entry;
+  readonly termBefore: Term;
+}
+
+interface Committed {
+  readonly entry: Entry;
+  /** The term of the leader that committed it. */
+  readonly inTerm: Term;
+}
+
+const TERMS = 2 ** 20;
+const keyOf = (index: number, term: number): number => index * TERMS + term;
+
+export class Invariants {
+  readonly leaderOfTerm = new Map<Term, MemberId>();
+  /** By index; the first is 1. */
+  readonly committed: Committed[] = [];
+  /** Snapshots installed. */
+  snapshots = 0;
+  readonly #known = new Map<number, Known>();
+  readonly #durable = new Map<MemberId, { upTo: number; readonly entries: Set<number> }>();
+  readonly #commitSeen = new Map<MemberId, LogIndex>();
+  #lastElected = 0 as Term;
+
+  /** A member came up: what it has on its disk counts as durable. */
+  started(raft: WatchedRaft, recovered: readonly Entry[]): void {
+    this.#commitSeen.set(raft.id, 0 as LogIndex);
+    this.durable(raft.id, (raft.firstIndex - 1) as LogIndex, recovered);
+  }
+
+  /** Entries that the member put into its log, in order. */
+  appended(raft: WatchedRaft, entries: readonly Entry[]): void {
+    const [first] = entries;
+    if (first === undefined) return;
+    let termBefore = raft.termAt((first.index - 1) as LogIndex);
+    for (const entry of entries) {
+      const known = this.#known.get(keyOf(entry.index, entry.term));
+      if (known === undefined) {
+        this.#known.set(keyOf(entry.index, entry.term), { entry, termBefore });
+      } else {
+        assert(isSame(known.entry, entry), 'log matching: two entries of one index and term differ');
+        const isJoined = known.termBefore === termBefore || known.termBefore < 0 || termBefore < 0;
+        assert(isJoined, 'log matching: what is before an entry differs from log to log');
+      }
+      termBefore = entry.term;
+    }
+  }
+
+  /** On the member's disk: its checkpoint up to `upTo`, and these entries. */
+  durable(member: MemberId, upTo: LogIndex, entries: readonly Entry[]): void {
+    const disk = this.#durable.get(member) ?? { upTo: 0, entries: new Set() };
+    this.#durable.set(member, disk);
+    disk.upTo = Math.max(disk.upTo, upTo);
+    for (const { index, term } of entries) disk.entries.add(keyOf(index, term));
+  }
+
+  elected(raft: WatchedRaft): void {
+    const { id, term, lastIndex } = raft;
+    const other = this.leaderOfTerm.get(term);
+    assert(other === undefined || other === id, 'election safety: two leaders in one term');
+    if (other === id) return;
+    this.leaderOfTerm.set(term, id);
+    if (term > this.#lastElected) this.#lastElected = term;
+    for (const { entry, inTerm } of this.committed) {
+      if (inTerm >= term) continue;
+      const { index } = entry;
+      const has = index <= lastIndex && (index < raft.firstIndex || raft.termAt(index) === entry.term);
+      assert(has, 'leader completeness: a leader lacks what was committed before its term');
+    }
+  }
+
+  /** To be called after each step of the member. */
+  stepped(raft: WatchedRaft): void {
+    const commit = raft.commitIndex;
+    const seen = this.#commitSeen.get(raft.id) ?? 0;
+    if (commit === seen) return;
+    for (let index = Math.max(seen + 1, raft.firstIndex); index <= commit; index++) {
+      this.#commit(raft, raft.entryAt(index as LogIndex));
+    }
+    this.#commitSeen.set(raft.id, commit);
+  }
+
+  #commit(raft: WatchedRaft, entry: Entry): void {
+    const known = this.committed[entry.index - 1];
+    if (known !== undefined) {
+      assert(isSame(known.entry, entry), 'state-machine safety: two entries are committed at one index');
+      return;
+    }
+    assert(entry.index === this.committed.length + 1, 'entries are committed in order');
+    const has = (id: MemberId): boolean => {
+      const disk = this.#durable.get(id);
+      return disk !== undefined && (disk.upTo >= entry.index || disk.entries.has(keyOf(entry.index, entry.term)));
+    };
+    // An entry of an earlier term may be committed by being before one of this term.
+    const isDurable = jointVote(raft.status().conf, has) === VOTE_WON;
+    assert(isDurable, 'durability: an entry is committed before a quorum has it on disk');
+    this.committed.push({ entry, inTerm: raft.term });
+  }
+
+  /** A member answers a read without asking anybody. */
+  readByLease(raft: WatchedRaft): void {
+    assert(this.#lastElected <= raft.term, 'lease: a leader answers although another one has been elected after it');
+    assert(raft.appliedIndex >= this.committed.length, 'lease: a leader answers from a state that is behind');
+  }
+}
+
+export function isSame(a: Entry, b: Entry): boolean {
+  return a.index === b.index && a.term === b.term && a.type === b.type && Buffer.compare(a.data, b.data) === 0;
+}

@@ -1,0 +1,107 @@
+/**
+ * Bugs to plant into the Raft core, one at a time: each of them has been made before, and each must be noticed by the
+ * simulator (planted-bugs.test.ts). docs/simulator.md lists them.
+ */
+import type { TextChange } from '../support/mutations.ts';
+import type { FaultProfile } from './faults.ts';
+
+export interface PlantedBug {
+  readonly name: string;
+  /** What a test that plants it is called. */
+  readonly title: string;
+  readonly changes: readonly TextChange[];
+  /** Faults that bring it out sooner. */
+  readonly faults?: Partial<FaultProfile>;
+  readonly members?: number;
+  readonly seedsMax?: number;
+}
+
+function inCore(file: string, from: string, to: string): TextChange {
+  return { file: `src/core/raft/${file}`, from, to };
+}
+
+export const plantedBugs: readonly PlantedBug[] = [
+  {
+    name: 'voteForgotten',
+    title: 'a vote that is not persisted',
+    changes: [inCore('ready.ts', 'vote: r.vote, commit', 'vote: 0 as MemberId, commit')],
+  },
+  {
+    name: 'voteBeforeSync',
+    title: 'a vote that is sent before it is durable',
+    changes: [
+      inCore('election.ts', 'r.send(response, from, {}, true)', 'r.send(response, from, {})'),
+      inCore('state.ts', 'restsOnDisk || !this.hardStateDurable', 'restsOnDisk'),
+    ],
+  },
+  {
+    name: 'answerBeforeSync',
+    title: 'an acknowledgement before the entry is durable (FAILURES 9)',
+    changes: [
+      inCore('follower.ts', '{ index: last, context }, true)', '{ index: last, context })'),
+      inCore('state.ts', 'restsOnDisk || !this.hardStateDurable', 'restsOnDisk || !this.hardStateDurable'),
+    ],
+  },
+  {
+    name: 'leaderCountsUnsynced',
+    title: 'a leader that counts its own entry before it is durable (FAILURES 10, etcd#14370)',
+    changes: [
+      inCore('commit.ts', 'id === r.id ? r.log.persisted', 'id === r.id ? r.log.lastIndex'),
+      inCore('commit.ts', 'if (r.isOnlyVoter) return r.log.persisted', 'if (r.isOnlyVoter) return r.log.lastIndex'),
+    ],
+  },
+  {
+    name: 'leaseForEver',
+    title: 'a lease that a leader never doubts (FAILURES 1, etcd#741)',
+    changes: [inCore('lease.ts', 'return r.ticks - sentTick <= leaseTicks', 'return 0 <= leaseTicks')],
+  },
+  {
+    name: 'readWithoutRound',
+    title: 'a read index that a deposed leader answers (FAILURES 2, etcd#20418)',
+    changes: [inCore('read-index.ts', 'if (r.isOnlyVoter) r.readStates', 'if (r.isLeader) r.readStates')],
+  },
+  {
+    name: 'readBeforeOwnTerm',
+    title: 'a read of a new leader that does not know yet what is committed',
+    changes: [inCore('read-index.ts', 'if (r.log.committed < r.termStart) return REFUSED_TERM_NOT_COMMITTED;', '')],
+  },
+  {
+    name: 'snapshotGoesBack',
+    title: 'a snapshot that is installed over newer state',
+    changes: [
+      inCore('follower.ts', 'if (meta.index > log.committed) {', 'if (meta.index > 0) {'),
+      inCore('follower.ts', 'if (log.termAt(meta.index) === meta.term)', 'if (meta.index === 0)'),
+      inCore('log.ts', "assert(meta.index > this.committed, 'a snapshot only moves forward')", ''),
+    ],
+  },
+  {
+    name: 'transferKeepsLease',
+    title: 'a leader that trusts its lease after it told a successor to campaign',
+    changes: [inCore('transfer.ts', 'r.leaseVoid = true', 'r.leaseVoid = false')],
+    faults: { transferEveryMs: 100 },
+  },
+  {
+    name: 'changeBeforeOwnTerm',
+    title: 'a membership change before the leader has committed in its term (FAILURES 5, raft-dev 2015)',
+    changes: [inCore('membership.ts', 'r.log.committed < r.termStart || ', '')],
+    faults: { membershipEveryMs: 30 },
+  },
+  {
+    name: 'outgoingNotAsked',
+    title: 'a joint configuration whose old half is not asked (FAILURES 4)',
+    changes: [inCore('quorum/joint.ts', 'majorityVote(conf.votersOutgoing, voteOf)', 'majorityVote([], voteOf)')],
+    faults: { membershipEveryMs: 60 },
+  },
+  {
+    name: 'learnersCount',
+    title: 'a learner whose acknowledgement counts (FAILURES 4)',
+    changes: [
+      inCore(
+        'quorum/joint.ts',
+        'majorityReached(conf.voters, reachedBy)',
+        'majorityReached([...conf.voters, ...conf.learners], reachedBy)',
+      ),
+    ],
+    faults: { membershipEveryMs: 60 },
+  },
+];
