@@ -23,8 +23,9 @@ export interface FaultProfile {
   readonly downMs: number;
   readonly pauseEveryMs: number;
   readonly pauseMs: number;
-  /** Clock rates are drawn anew, within the bound that leases count on. */
+  /** Clock rates are drawn anew, between 1 and 1 + clockDrift. */
   readonly clockEveryMs: number;
+  readonly clockDrift: number;
   readonly membershipEveryMs: number;
   readonly transferEveryMs: number;
   /** A leader dies right after it was elected, or after it committed something. */
@@ -55,6 +56,7 @@ export function drawFaults(prng: Prng): FaultProfile {
     pauseEveryMs: sometimes(500, 2000),
     pauseMs: one(60, 250, 1000),
     clockEveryMs: sometimes(50, 500),
+    clockDrift: CLOCK_DRIFT_MAX * 0.999,
     membershipEveryMs: sometimes(60, 300, 1000),
     transferEveryMs: sometimes(Infinity, 200, 1000),
     leaderDeathEveryMs: sometimes(Infinity, 200, 800),
@@ -74,6 +76,7 @@ export const NO_FAULTS: FaultProfile = {
   pauseEveryMs: Infinity,
   pauseMs: 0,
   clockEveryMs: Infinity,
+  clockDrift: 0,
   membershipEveryMs: Infinity,
   transferEveryMs: Infinity,
   leaderDeathEveryMs: Infinity,
@@ -168,8 +171,7 @@ export class FaultSchedule<Packet, Node extends SimulatedNode<Packet>> {
   }
 
   #drift(host: Host<Packet>): void {
-    // From the slowest to the fastest is the whole bound.
-    host.clock.setRate(1 + this.#prng.next() * CLOCK_DRIFT_MAX * 0.999);
+    host.clock.setRate(1 + this.#prng.next() * this.#profile.clockDrift);
   }
 
   #partition(): void {

@@ -1,4 +1,5 @@
 import test from 'ava';
+import { AssertionFailed } from '../../src/core/assert.ts';
 import { NO_FAULTS } from './faults.ts';
 import { Simulation } from './simulation.ts';
 import type { SimulationResult } from './simulation.ts';
@@ -43,4 +44,12 @@ test('a network that repeats packets does not make more and more of them', (t) =
     // Two seconds of heartbeats to all, and their answers, are 1600; the clients write all the time.
     t.true(packets < 20_000, `${packets} packets`);
   }
+});
+
+test('clocks that break the bound break leases, and that is noticed (FAILURES 3)', (t) => {
+  const faults = { clockEveryMs: 50, clockDrift: 2, partitionEveryMs: 400, partitionMs: 500 };
+  const run = (): void => {
+    for (let seed = 1; seed <= 200; seed++) new Simulation({ seed, members: 3, faults }).run();
+  };
+  t.throws(run, { instanceOf: AssertionFailed, message: /^lease/ });
 });
