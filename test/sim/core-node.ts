@@ -13,7 +13,7 @@ import type { LogIndex, MemberId } from '../../src/core/brands.ts';
 import { incarnationOf, nodeOf } from '../../src/core/member.ts';
 import { decodeConfEntry, isJoint, membersOf } from '../../src/core/raft/configuration.ts';
 import type { ConfState, Entry, Message, RaftOptions, Ready } from '../../src/core/raft/types.ts';
-import { ENTRY_CONFIG, ENTRY_DATA, MSG_SNAPSHOT, ROLE_LEADER } from '../../src/core/raft/types.ts';
+import { ENTRY_CONFIG, ENTRY_DATA, MSG_APPEND, MSG_SNAPSHOT, ROLE_LEADER } from '../../src/core/raft/types.ts';
 import type { Checkpoint, DiskWrite } from './core-disk.ts';
 import type { CoreDisk } from './core-disk.ts';
 import type { Invariants } from './invariants.ts';
@@ -105,7 +105,6 @@ export class CoreNode implements SimulatedNode<CorePacket> {
     this.raft = raft;
     const recovered = log.entries.filter(({ index }) => index >= raft.firstIndex && index <= raft.lastIndex);
     this.#invariants.started(raft, recovered);
-    this.#invariants.appended(raft, recovered);
   }
 
   crash(): void {
@@ -195,7 +194,7 @@ export class CoreNode implements SimulatedNode<CorePacket> {
 
   #handle(raft: WatchedRaft, ready: Ready): void {
     const { hardState, snapshot, entries, number } = ready;
-    this.#invariants.appended(raft, entries);
+    const termBefore = raft.termAt(((entries[0]?.index ?? 0) - 1) as LogIndex);
     this.#invariants.stepped(raft);
     if (raft.role === ROLE_LEADER) this.#invariants.elected(raft);
     this.#send(ready.messages);
@@ -212,7 +211,7 @@ export class CoreNode implements SimulatedNode<CorePacket> {
     this.disk.write(writes, () => {
       this.#surroundings.run(() => {
         if (this.raft !== raft) return;
-        this.#invariants.durable(raft.id, installed?.index ?? (0 as LogIndex), entries);
+        this.#invariants.durable(raft.id, installed?.index ?? (0 as LogIndex), termBefore, entries);
         this.#send(ready.messagesAfterPersist);
         if (installed !== undefined) {
           this.#state = installed;
@@ -234,6 +233,7 @@ export class CoreNode implements SimulatedNode<CorePacket> {
 
   #send(messages: readonly Message[]): void {
     for (const message of messages) {
+      if (message.type === MSG_APPEND) this.#invariants.logged(message.logTerm, message.entries);
       // What #sendSnapshot() gave to the core comes back as it was.
       const contents = message.type === MSG_SNAPSHOT ? (message.snapshot as Checkpoint) : null;
       this.#surroundings.send(nodeOf(message.to), { kind: 'raft', message, contents });

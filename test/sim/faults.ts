@@ -37,29 +37,32 @@ export const CLOCK_DRIFT_MAX = 0.05;
 
 export function drawFaults(prng: Prng): FaultProfile {
   const one = <T>(...choices: readonly T[]): T => choices[prng.below(choices.length)] as T;
-  const sometimes = (...everyMs: readonly number[]): number => one(Infinity, ...everyMs);
+  // Most faults need an otherwise healthy group to do their harm.
+  const sometimes = (...everyMs: readonly number[]): number => (prng.chance(0.4) ? one(...everyMs) : Infinity);
+  const network = {
+    lossChance: one(0, 0, 0.01, 0.1, 0.3),
+    duplicateChance: one(0, 0.02, 0.2),
+    meanDelayMs: one(0.5, 2, 10, 25),
+    lateChance: one(0, 0, 0.005, 0.05),
+    lateMs: one(200, 3000),
+  };
+  const disk = { syncMs: one(0.2, 2, 15), stallChance: one(0, 0, 0.01, 0.1), stallMs: one(100, 600) };
   return {
-    network: {
-      lossChance: one(0, 0, 0.01, 0.1, 0.3),
-      duplicateChance: one(0, 0.02, 0.2),
-      meanDelayMs: one(0.5, 2, 10, 25),
-      lateChance: one(0, 0, 0.005, 0.05),
-      lateMs: one(200, 3000),
-    },
-    disk: { syncMs: one(0.2, 2, 15), stallChance: one(0, 0, 0.01, 0.1), stallMs: one(100, 600) },
-    slowDiskFactor: one(1, 1, 20),
-    partitionEveryMs: sometimes(400, 1500),
-    partitionMs: one(100, 500, 1500),
-    crashEveryMs: sometimes(300, 1000, 3000),
-    crashAllEveryMs: one(Infinity, Infinity, 3000),
-    downMs: one(20, 300, 1500),
+    network: prng.chance(0.4) ? CALM_NETWORK : network,
+    disk: prng.chance(0.5) ? CALM_DISK : disk,
+    slowDiskFactor: one(1, 1, 1, 20),
+    partitionEveryMs: prng.chance(0.6) ? one(200, 400, 1500) : Infinity,
+    partitionMs: one(50, 100, 500, 1500),
+    crashEveryMs: sometimes(100, 300, 1000, 3000),
+    crashAllEveryMs: sometimes(300, 3000),
+    downMs: one(5, 20, 300, 1500),
     pauseEveryMs: sometimes(500, 2000),
     pauseMs: one(60, 250, 1000),
     clockEveryMs: sometimes(50, 500),
     clockDrift: CLOCK_DRIFT_MAX * 0.999,
-    membershipEveryMs: sometimes(60, 300, 1000),
-    transferEveryMs: sometimes(Infinity, 200, 1000),
-    leaderDeathEveryMs: sometimes(Infinity, 200, 800),
+    membershipEveryMs: sometimes(30, 60, 300, 1000),
+    transferEveryMs: sometimes(100, 1000),
+    leaderDeathEveryMs: sometimes(100, 200, 800),
   };
 }
 

@@ -12,8 +12,6 @@
  */
 import { assert } from '../../src/core/assert.ts';
 import type { LogIndex, MemberId, Term } from '../../src/core/brands.ts';
-import { jointVote } from '../../src/core/raft/quorum/joint.ts';
-import { VOTE_WON } from '../../src/core/raft/quorum/majority.ts';
 import { Raft } from '../../src/core/raft/raft.ts';
 import type { Entry } from '../../src/core/raft/types.ts';
 
@@ -57,18 +55,22 @@ export class Invariants {
   readonly #durable = new Map<MemberId, { upTo: number; readonly entries: Set<number> }>();
   readonly #commitSeen = new Map<MemberId, LogIndex>();
   #lastElected = 0 as Term;
+  readonly #onElected: () => void;
+
+  /** `onElected`: somebody leads who did not before. */
+  constructor(onElected: () => void) {
+    this.#onElected = onElected;
+  }
 
   /** A member came up: what it has on its disk counts as durable. */
   started(raft: WatchedRaft, recovered: readonly Entry[]): void {
     this.#commitSeen.set(raft.id, 0 as LogIndex);
-    this.durable(raft.id, (raft.firstIndex - 1) as LogIndex, recovered);
+    const upTo = (raft.firstIndex - 1) as LogIndex;
+    this.durable(raft.id, upTo, raft.termAt(upTo), recovered);
   }
 
-  /** Entries that the member put into its log, in order. */
-  appended(raft: WatchedRaft, entries: readonly Entry[]): void {
-    const [first] = entries;
-    if (first === undefined) return;
-    let termBefore = raft.termAt((first.index - 1) as LogIndex);
+  /** Entries that are on a member's disk or on their way to another one, in order, after one of `termBefore` (-1: not known). */
+  logged(termBefore: Term, entries: readonly Entry[]): void {
     for (const entry of entries) {
       const known = this.#known.get(keyOf(entry.index, entry.term));
       if (known === undefined) {
@@ -82,8 +84,9 @@ export class Invariants {
     }
   }
 
-  /** On the member's disk: its checkpoint up to `upTo`, and these entries. */
-  durable(member: MemberId, upTo: LogIndex, entries: readonly Entry[]): void {
+  /** On the member's disk: its checkpoint up to `upTo`, and these entries, which follow one of `termBefore`. */
+  durable(member: MemberId, upTo: LogIndex, termBefore: Term, entries: readonly Entry[]): void {
+    this.logged(termBefore, entries);
     const disk = this.#durable.get(member) ?? { upTo: 0, entries: new Set() };
     this.#durable.set(member, disk);
     disk.upTo = Math.max(disk.upTo, upTo);
@@ -103,6 +106,7 @@ export class Invariants {
       const has = index <= lastIndex && (index < raft.firstIndex || raft.termAt(index) === entry.term);
       assert(has, 'leader completeness: a leader lacks what was committed before its term');
     }
+    this.#onElected();
   }
 
   /** To be called after each step of the member. */
@@ -127,14 +131,16 @@ export class Invariants {
       const disk = this.#durable.get(id);
       return disk !== undefined && (disk.upTo >= entry.index || disk.entries.has(keyOf(entry.index, entry.term)));
     };
-    // An entry of an earlier term may be committed by being before one of this term.
-    const isDurable = jointVote(raft.status().conf, has) === VOTE_WON;
+    const { voters, votersOutgoing } = raft.status().conf;
+    const isMajority = (ids: readonly MemberId[]): boolean => ids.filter(has).length * 2 > ids.length;
+    const isDurable = isMajority(voters) && (votersOutgoing.length === 0 || isMajority(votersOutgoing));
     assert(isDurable, 'durability: an entry is committed before a quorum has it on disk');
     this.committed.push({ entry, inTerm: raft.term });
   }
 
-  /** A member answers a read without asking anybody. */
+  /** A member would answer a read now, or does. */
   readByLease(raft: WatchedRaft): void {
+    if (!raft.leaseValid()) return;
     assert(this.#lastElected <= raft.term, 'lease: a leader answers although another one has been elected after it');
     assert(raft.appliedIndex >= this.committed.length, 'lease: a leader answers from a state that is behind');
   }

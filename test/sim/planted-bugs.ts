@@ -3,6 +3,7 @@
  * simulator (planted-bugs.test.ts). docs/simulator.md lists them.
  */
 import type { TextChange } from '../support/mutations.ts';
+import { NO_FAULTS } from './faults.ts';
 import type { FaultProfile } from './faults.ts';
 
 export interface PlantedBug {
@@ -12,9 +13,18 @@ export interface PlantedBug {
   readonly changes: readonly TextChange[];
   /** Faults that bring it out sooner. */
   readonly faults?: Partial<FaultProfile>;
-  readonly members?: number;
-  readonly seedsMax?: number;
 }
+
+const CRASHES: FaultProfile = {
+  ...NO_FAULTS,
+  disk: { syncMs: 15, stallChance: 0.1, stallMs: 200 },
+  partitionEveryMs: 200,
+  partitionMs: 100,
+  crashEveryMs: 40,
+  downMs: 5,
+};
+const CUTS: FaultProfile = { ...NO_FAULTS, partitionEveryMs: 100, partitionMs: 200 };
+const CHANGES: FaultProfile = { ...CUTS, membershipEveryMs: 20, crashEveryMs: 300, downMs: 50 };
 
 function inCore(file: string, from: string, to: string): TextChange {
   return { file: `src/core/raft/${file}`, from, to };
@@ -25,6 +35,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     name: 'voteForgotten',
     title: 'a vote that is not persisted',
     changes: [inCore('ready.ts', 'vote: r.vote, commit', 'vote: 0 as MemberId, commit')],
+    faults: CRASHES,
   },
   {
     name: 'voteBeforeSync',
@@ -33,6 +44,7 @@ export const plantedBugs: readonly PlantedBug[] = [
       inCore('election.ts', 'r.send(response, from, {}, true)', 'r.send(response, from, {})'),
       inCore('state.ts', 'restsOnDisk || !this.hardStateDurable', 'restsOnDisk'),
     ],
+    faults: CRASHES,
   },
   {
     name: 'answerBeforeSync',
@@ -51,9 +63,27 @@ export const plantedBugs: readonly PlantedBug[] = [
     ],
   },
   {
+    name: 'leaseWithoutPromise',
+    title: 'a lease whose followers promise nothing',
+    changes: [
+      inCore(
+        'state.ts',
+        'return this.limits.checkQuorum && (this.isLeader || this.ticksSinceLeader < this.limits.electionTicks)',
+        'return false',
+      ),
+    ],
+    faults: CUTS,
+  },
+  {
     name: 'leaseForEver',
     title: 'a lease that a leader never doubts (FAILURES 1, etcd#741)',
     changes: [inCore('lease.ts', 'return r.ticks - sentTick <= leaseTicks', 'return 0 <= leaseTicks')],
+  },
+  {
+    name: 'promiseForgotten',
+    title: 'a member that forgets the promise of its former life',
+    changes: [inCore('state.ts', 'this.term > 0 ? 0 : this.limits.electionTicks', 'this.limits.electionTicks')],
+    faults: { ...CUTS, crashEveryMs: 50, downMs: 5 },
   },
   {
     name: 'readWithoutRound',
@@ -84,13 +114,19 @@ export const plantedBugs: readonly PlantedBug[] = [
     name: 'changeBeforeOwnTerm',
     title: 'a membership change before the leader has committed in its term (FAILURES 5, raft-dev 2015)',
     changes: [inCore('membership.ts', 'r.log.committed < r.termStart || ', '')],
-    faults: { membershipEveryMs: 30 },
+    faults: CHANGES,
   },
   {
-    name: 'outgoingNotAsked',
-    title: 'a joint configuration whose old half is not asked (FAILURES 4)',
-    changes: [inCore('quorum/joint.ts', 'majorityVote(conf.votersOutgoing, voteOf)', 'majorityVote([], voteOf)')],
-    faults: { membershipEveryMs: 60 },
+    name: 'twoChangesAtOnce',
+    title: 'a second membership change while one is under way (FAILURES 7)',
+    changes: [
+      inCore(
+        'membership.ts',
+        'const isPending = r.log.committed < r.termStart || r.confs.latest.index > r.log.committed',
+        'const isPending = r.log.committed < r.termStart',
+      ),
+    ],
+    faults: CHANGES,
   },
   {
     name: 'learnersCount',
@@ -102,6 +138,6 @@ export const plantedBugs: readonly PlantedBug[] = [
         'majorityReached([...conf.voters, ...conf.learners], reachedBy)',
       ),
     ],
-    faults: { membershipEveryMs: 60 },
+    faults: CHANGES,
   },
 ];

@@ -15,14 +15,14 @@ function runSeeds(members: number, first: number, seeds: number): Record<keyof S
 
 for (const members of [3, 5]) {
   test(`${members} members keep the rules of Raft through all faults, serve linearizably, and finish once all is well (FAILURES 8)`, (t) => {
-    const sum = runSeeds(members, members * 1000, 150);
+    const sum = runSeeds(members, members * 1000, 100);
     // The faults did happen, and so did the work.
-    t.true(sum.crashes > 1000, `${sum.crashes} crashes`);
-    t.true(sum.partitions > 400, `${sum.partitions} partitions`);
-    t.true(sum.pauses > 200, `${sum.pauses} pauses`);
-    t.true(sum.changes > 400, `${sum.changes} membership changes`);
-    t.true(sum.snapshots > 400, `${sum.snapshots} snapshots installed`);
-    t.true(sum.leadersElected > 700, `${sum.leadersElected} leaders`);
+    t.true(sum.crashes > 800, `${sum.crashes} crashes`);
+    t.true(sum.partitions > 300, `${sum.partitions} partitions`);
+    t.true(sum.pauses > 100, `${sum.pauses} pauses`);
+    t.true(sum.changes > 200, `${sum.changes} membership changes`);
+    t.true(sum.snapshots > 250, `${sum.snapshots} snapshots installed`);
+    t.true(sum.leadersElected > 400, `${sum.leadersElected} leaders`);
     t.true(sum.reads > 10_000 && sum.writes > 8000, `${sum.reads} reads, ${sum.writes} writes`);
   });
 }
@@ -47,7 +47,7 @@ test('a network that repeats packets does not make more and more of them', (t) =
 });
 
 test('clocks that break the bound break leases, and that is noticed (FAILURES 3)', (t) => {
-  const faults = { clockEveryMs: 50, clockDrift: 2, partitionEveryMs: 400, partitionMs: 500 };
+  const faults = { ...NO_FAULTS, clockEveryMs: 50, clockDrift: 2, partitionEveryMs: 400, partitionMs: 500 };
   const run = (): void => {
     for (let seed = 1; seed <= 200; seed++) new Simulation({ seed, members: 3, faults }).run();
   };

@@ -57,7 +57,7 @@ export class Simulation {
   readonly #options: SimulationOptions;
   readonly #prng: Prng;
   readonly #world: World<CorePacket, CoreNode>;
-  readonly #invariants = new Invariants();
+  readonly #invariants = new Invariants(() => this.#askForLeases());
   readonly #schedule: FaultSchedule<CorePacket, CoreNode>;
   readonly #clients: Clients;
   #changes = 0;
@@ -150,6 +150,17 @@ export class Simulation {
     return hosts.flatMap(({ number, isUp }) => {
       const node = nodes[number - 1] as CoreNode;
       return isUp && node.raft?.role === ROLE_LEADER ? [{ number, node }] : [];
+    });
+  }
+
+  /** Whoever led until now: would it answer by its lease at this moment? */
+  #askForLeases(): void {
+    this.#world.time.after(0, () => {
+      for (const { number, node } of this.#leaders()) {
+        this.#world.hosts[number - 1]?.run(() => {
+          if (node.raft !== null) this.#invariants.readByLease(node.raft);
+        });
+      }
     });
   }
 
