@@ -21,6 +21,7 @@ export type AskedCallback = (error: string | null, answer: CatalogResult | null)
 interface Asked {
   readonly index: LogIndex;
   readonly term: Term;
+  readonly enteredAtMs: number;
   readonly done: AskedCallback;
 }
 
@@ -28,26 +29,31 @@ export class AskedEntries {
   /** In order of their index. */
   #inLog: Asked[] = [];
 
-  /** `proposed`: what the core answered, an index or a refusal; `term`: the leader's. */
-  add(proposed: number, term: Term, done: AskedCallback): void {
+  /** `proposed`: what the core answered, an index or a refusal; `term`: the leader's; `nowMs`: Unix milliseconds. */
+  add(proposed: number, term: Term, nowMs: number, done: AskedCallback): void {
     if (proposed < 0) done(refusal(proposed), null);
-    else this.#inLog.push({ index: proposed as LogIndex, term, done });
+    else this.#inLog.push({ index: proposed as LogIndex, term, enteredAtMs: nowMs, done });
   }
 
-  /** This committed entry was applied, with this answer. */
-  applied(entry: Entry, answer: CatalogResult | null): void {
+  /** This committed entry was applied: it did nothing and why, or what the catalog answered. */
+  applied(entry: Entry, error: string | null, answer: CatalogResult | null): void {
     const first = this.#inLog[0];
     if (first === undefined || first.index > entry.index) return;
     this.#inLog.shift();
-    if (first.term === entry.term) first.done(null, answer);
+    if (first.term === entry.term) first.done(error, answer);
     else first.done(NOT_LEADER, null);
   }
 
-  /** This member no longer leads, or goes: what is in the log may still be applied. */
+  /** What entered the log before `timeMs` may still be applied; nobody waits for it any longer. */
+  giveUpBefore(timeMs: number): void {
+    while (this.#inLog[0] !== undefined && this.#inLog[0].enteredAtMs < timeMs) {
+      this.#inLog.shift()?.done(UNKNOWN_RESULT, null);
+    }
+  }
+
+  /** Nothing of this log will be applied here any more. */
   abandon(): void {
-    const inLog = this.#inLog;
-    this.#inLog = [];
-    for (const { done } of inLog) done(UNKNOWN_RESULT, null);
+    this.giveUpBefore(Infinity);
   }
 }
 
@@ -64,6 +70,8 @@ function refusal(refused: number): string {
       return 'ERR a voter is added only when it has caught up as a learner; try again when it has';
     case REFUSED_CONF_INVALID:
       return 'ERR the change makes no sense for the members that the range has now; look at them and try again';
+    case REFUSED_LEARNER_BEHIND:
+      return 'ERR a new voter must be a learner that has caught up first; add it as one, and try again when it has';
     default:
       return 'OVERLOADED too much of the range waits to be replicated; nothing was done, try again';
   }

@@ -25,7 +25,8 @@ import type { Message, Ready } from '../src/core/raft/types.ts';
 import { MSG_SNAPSHOT } from '../src/core/raft/types.ts';
 import type { Engine } from '../src/engine/engine.ts';
 import type { RangeCatalog } from './range-catalog.ts';
-import type { Replica, ReplicaHost } from './replica.ts';
+import type { Replica } from './replica.ts';
+import type { ReplicaHost } from './replica-host.ts';
 
 /** The way to the WAL: this worker's end of it. All of a call is taken or nothing (false: the ring is full for now). */
 export interface LogAppender {

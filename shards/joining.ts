@@ -7,7 +7,7 @@ import { assert } from '../src/core/assert.ts';
 import type { MemberId, RangeId } from '../src/core/brands.ts';
 import { incarnationOf } from '../src/core/member.ts';
 import type { Message, RaftGroup, Ready } from '../src/core/raft/types.ts';
-import { MSG_APPEND, MSG_HEARTBEAT, MSG_SNAPSHOT } from '../src/core/raft/types.ts';
+import { MSG_APPEND, MSG_HEARTBEAT, MSG_PRE_VOTE, MSG_SNAPSHOT, MSG_VOTE } from '../src/core/raft/types.ts';
 import { isBuried } from '../src/storage/checkpoint/index.ts';
 
 export interface JoiningPorts {
@@ -18,8 +18,12 @@ export interface JoiningPorts {
   readonly tombstoneOf: (rangeId: RangeId) => MemberId;
 }
 
+/** Requests for votes that came before the split that makes their range was applied here; the newest of each range. */
+const EARLY_RANGES_MAX = 64;
+
 export class JoiningMembers {
   readonly #ports: JoiningPorts;
+  readonly #early = new Map<RangeId, Message>();
   readonly #members = new Map<RangeId, RaftGroup>();
 
   constructor(ports: JoiningPorts) {
@@ -28,6 +32,11 @@ export class JoiningMembers {
 
   /** A message for a range that has no replica here. */
   receive(rangeId: RangeId, message: Message): void {
+    if (message.type === MSG_PRE_VOTE || message.type === MSG_VOTE) {
+      if (this.#early.size >= EARLY_RANGES_MAX) this.#early.clear();
+      this.#early.set(rangeId, message);
+      return;
+    }
     const raft = this.memberFor(rangeId, message);
     if (raft === null) return;
     raft.step(message);
@@ -51,6 +60,13 @@ export class JoiningMembers {
     const raft = this.#ports.createEmpty(to);
     this.#members.set(rangeId, raft);
     return raft;
+  }
+
+  /** Takes out the request for a vote that came too early for a range that was cut from another one just now. */
+  takeEarly(rangeId: RangeId): Message | null {
+    const message = this.#early.get(rangeId) ?? null;
+    this.#early.delete(rangeId);
+    return message;
   }
 
   /** The range has a replica here now, or is not wanted here any more. */

@@ -15,6 +15,9 @@ import type { WalStatus } from '../src/storage/wal/status.ts';
 
 const NOTHING = Buffer.alloc(0);
 
+/** A worker's end of the WAL, as its ranges use it. */
+export type ShardLog = Pick<RangeLog, 'append' | 'publish' | 'position' | 'durable' | 'checkpointed' | 'gone'>;
+
 export class RangeLog {
   readonly #appender: WalAppender;
   /** How many records of the Ready at hand are taken. */

@@ -16,7 +16,7 @@
  * its entry here, or as unknown when that takes too long.
  */
 import { assert } from '../src/core/assert.ts';
-import type { Hlc, LogIndex, Term } from '../src/core/brands.ts';
+import type { LogIndex, Term } from '../src/core/brands.ts';
 import type { CatalogResult } from '../src/core/catalog/types.ts';
 import type { Args } from '../src/core/kv/args.ts';
 import { copyArgs } from '../src/core/kv/args.ts';
@@ -38,66 +38,12 @@ import { applySplitTo, CATALOG_KIND, decodeSplit, encodeCatalogChange, encodeSpl
 import type { SplitEntry } from './entry.ts';
 import { isSingle, withMembers } from './membership.ts';
 import type { RangeCatalog } from './range-catalog.ts';
+import type { ReplicaHost, ReplicaOptions, SplitCallback } from './replica-host.ts';
 import { ParkedReads } from './parked-reads.ts';
 import type { ParkedRead } from './parked-reads.ts';
 import type { PendingBatch } from './pending-batch.ts';
 import { Proposals } from './proposals.ts';
-import { NOT_LEADER, RANGE_MOVED, UNKNOWN_RESULT } from './replies.ts';
-
-/** What a replica asks of the thread that it lives in. */
-export interface ReplicaHost {
-  /** Wall clock of this turn, Unix milliseconds; never goes back. */
-  readonly nowMs: number;
-  /** Puts the replica on the list of those to flush in this turn. */
-  touched(replica: Replica): void;
-  /** Reads the monotonic clock and lets all groups know how much time has passed. */
-  payTicks(): void;
-  /** Why a write of so many bytes cannot be taken now, as an error reply; null when it can. */
-  refuseWrite(spec: CommandSpec, bytes: number): string | null;
-  /** Counts bytes of commands taken (positive) and done with (negative). */
-  countPending(bytes: number): void;
-  /** Reserves consecutive HLC readings, all of them behind `after`. */
-  nextVersion(count: number, after: Hlc): Hlc;
-  /** Sends a command on its way again: this range's boundaries changed, or another member leads now. */
-  resubmit(
-    spec: CommandSpec,
-    args: Args,
-    target: ReplyTarget,
-    slot: number,
-    requestId: RequestId | null,
-    scope: RangeScope | null,
-  ): void;
-  /** Keeps a command until it is known who leads the range. */
-  awaitLeader(
-    spec: CommandSpec,
-    args: Args,
-    target: ReplyTarget,
-    slot: number,
-    requestId: RequestId | null,
-    scope: RangeScope,
-  ): void;
-  /** The range was cut: `replica` has its new descriptor already, `right` describes the new range and has its store. */
-  splitApplied(replica: Replica, right: { readonly descriptor: RangeDescriptor; readonly store: Engine }): void;
-  /** The members of the group are others now. */
-  membersChanged(replica: Replica): void;
-  catalogChanged(catalog: RangeCatalog): void;
-}
-
-/** Called once: with an error's text, or null when the split was applied. */
-export type SplitCallback = (error: string | null) => void;
-
-export interface ReplicaOptions {
-  readonly descriptor: RangeDescriptor;
-  readonly raft: RaftGroup;
-  readonly store: Engine;
-  readonly machine: StateMachine;
-  /** Term of the entry at raft.appliedIndex. */
-  readonly appliedTerm: Term;
-  /** The configuration as of raft.appliedIndex. */
-  readonly conf: ConfState;
-  /** Of range 1; null for others. */
-  readonly catalog: RangeCatalog | null;
-}
+import { NOT_LEADER, RANGE_MOVED } from './replies.ts';
 
 /** Entries of a group with peers that may be on their way at once. */
 const PIPELINED_BATCHES_MAX = 16;
@@ -121,7 +67,10 @@ export class Replica {
   readonly #proposals: Proposals;
   readonly #reads = new ParkedReads();
   readonly #asked = new AskedEntries();
-  #splitting: { readonly data: Buffer; inLog: boolean; readonly done: SplitCallback } | null = null;
+  /** A split that waits to enter the log. */
+  #splitting: { readonly data: Buffer; readonly done: SplitCallback } | null = null;
+  /** Index of the last split that did. */
+  #splitIndex = 0 as LogIndex;
 
   readonly #listener: ApplyListener;
   /** The batch being applied, if replies to it are wanted here, and its next read. */
@@ -189,25 +138,25 @@ export class Replica {
 
   /** Cuts the range at `splitKey`; the right half becomes range `entry.newRangeId`. */
   split(entry: SplitEntry, done: SplitCallback): void {
-    if (this.#splitting !== null) {
+    if (this.#isSplitting) {
       done('ERR this range is being split already; try again when that is done');
       return;
     }
-    this.#splitting = { data: encodeSplit(entry), inLog: false, done };
+    this.#splitting = { data: encodeSplit(entry), done };
     this.#host.touched(this);
   }
 
   /** Changes the group's members, one change at a time. */
   changeMembers(change: ConfChange, done: AskedCallback): void {
-    const proposed = this.#splitting === null ? this.raft.proposeConfChange(change) : REFUSED_CONF_PENDING;
-    this.#asked.add(proposed, this.raft.term, done);
+    const proposed = this.#isSplitting ? REFUSED_CONF_PENDING : this.raft.proposeConfChange(change);
+    this.#asked.add(proposed, this.raft.term, this.#host.nowMs, done);
     this.#host.touched(this);
   }
 
   /** Puts a change of the catalog into the log of range 1. `op`: codec/catalog.ts encodeCatalogOp(). */
   changeCatalog(op: Uint8Array, done: AskedCallback): void {
-    const proposed = this.#splitting === null ? this.raft.propose(encodeCatalogChange(op)) : REFUSED_CONF_PENDING;
-    this.#asked.add(proposed, this.raft.term, done);
+    const proposed = this.#isSplitting ? REFUSED_CONF_PENDING : this.raft.propose(encodeCatalogChange(op));
+    this.#asked.add(proposed, this.raft.term, this.#host.nowMs, done);
     this.#host.touched(this);
   }
 
@@ -217,10 +166,10 @@ export class Replica {
       this.#leadershipLost();
       return;
     }
+    // Nothing follows a split in the log before it is applied: what waits may belong to the other half.
     if (this.#splitting !== null) {
-      // Nothing follows a split in the log before it is applied: what waits may belong to the other half.
-      if (!this.#splitting.inLog) this.#splitting.inLog = this.raft.propose(this.#splitting.data) > 0;
-    } else if (this.#isSettled) {
+      this.#proposeSplit(this.#splitting);
+    } else if (this.#isSettled && !this.#isSplitting) {
       this.#proposeWaiting();
     }
     this.#reads.startRound((context) => this.raft.readIndex(context) >= 0);
@@ -244,6 +193,7 @@ export class Replica {
   /** Tells whoever has waited since before `timeMs` for a write in the log that its end is not known. */
   giveUpBefore(timeMs: number): void {
     if (this.#proposals.inLogCount > 0) this.#proposals.giveUpBefore(timeMs);
+    this.#asked.giveUpBefore(timeMs);
   }
 
   /** Applies one committed entry. */
@@ -251,9 +201,10 @@ export class Replica {
     const batch = this.#proposals.take(entry);
     const data = entry.data as Buffer;
     let answer: CatalogResult | null = null;
+    let error: string | null = null;
     if (entry.type === ENTRY_DATA) {
       if (data[0] === BATCH_KIND) this.#applyBatch(batch, data);
-      else if (data[0] === SPLIT_KIND) this.#applySplit(data);
+      else if (data[0] === SPLIT_KIND) error = this.#applySplit(data);
       else if (data[0] === CATALOG_KIND) answer = this.#applyCatalogChange(data);
       else assert(false, 'replica: an entry of unknown kind');
     } else if (entry.type === ENTRY_CONFIG) {
@@ -261,7 +212,7 @@ export class Replica {
       this.descriptor = withMembers(this.descriptor, this.conf);
       this.#host.membersChanged(this);
     }
-    this.#asked.applied(entry, answer);
+    this.#asked.applied(entry, error, answer);
     this.bytesSinceCheckpoint += data.length;
     this.appliedTerm = entry.term;
   }
@@ -271,7 +222,8 @@ export class Replica {
     this.#proposals.abandon();
     for (const batch of this.#proposals.takeWaiting()) batch.answerAll(NOT_LEADER);
     for (const read of this.#reads.takeAll()) replyError(read.target, read.slot, NOT_LEADER);
-    this.#abandonAsked();
+    this.#asked.abandon();
+    this.#refuseSplit();
   }
 
   get #scope(): RangeScope {
@@ -385,21 +337,33 @@ export class Replica {
     }
   }
 
-  #applySplit(data: Buffer): void {
-    const mine = this.#splitting !== null && this.#splitting.inLog ? this.#splitting : null;
+  /** A split is in the log and not applied. What takes its place ends it as well. */
+  get #isSplitting(): boolean {
+    return this.#splitting !== null || this.#splitIndex > this.raft.appliedIndex;
+  }
+
+  #proposeSplit({ data, done }: { readonly data: Buffer; readonly done: SplitCallback }): void {
+    const proposed = this.raft.propose(data);
+    // It waits while leadership is being handed over, or too much is uncommitted.
+    if (proposed < 0) return;
     this.#splitting = null;
+    this.#splitIndex = proposed as LogIndex;
+    this.#asked.add(proposed, this.raft.term, this.#host.nowMs, (error) => done(error));
+  }
+
+  /** Why it did nothing, or null. */
+  #applySplit(data: Buffer): string | null {
     const split = decodeSplit(data);
     const halves = applySplitTo(this.descriptor, split);
     if (halves === null) {
-      mine?.done('ERR the range has changed since the split was asked for; look at the ranges and try again');
-      return;
+      return 'ERR the range has changed since the split was asked for; look at the ranges and try again';
     }
     this.descriptor = halves.left;
     const store = this.store.splitAt(split.splitKey, 0, split.splitKey.length);
     this.#host.splitApplied(this, { descriptor: halves.right, store });
     for (const batch of this.#proposals.takeWaiting()) this.#resubmit(batch, null);
-    mine?.done(null);
     this.#host.touched(this);
+    return null;
   }
 
   /**
@@ -436,13 +400,12 @@ export class Replica {
     const scope = this.#scope;
     for (const batch of this.#proposals.takeWaiting()) this.#resubmit(batch, scope);
     for (const read of this.#reads.takeAll()) this.#sendReadAgain(read, scope);
-    this.#abandonAsked();
+    this.#refuseSplit();
   }
 
-  #abandonAsked(): void {
-    this.#asked.abandon();
+  #refuseSplit(): void {
     const splitting = this.#splitting;
     this.#splitting = null;
-    splitting?.done(splitting.inLog ? UNKNOWN_RESULT : NOT_LEADER);
+    splitting?.done(NOT_LEADER);
   }
 }

@@ -28,17 +28,17 @@ import { ShardHost } from './host.ts';
 import { IncomingSnapshots } from './incoming-snapshots.ts';
 import type { LoadedSnapshot, SnapshotCallback } from './incoming-snapshots.ts';
 import { JoiningMembers } from './joining.ts';
-import type { RangeLog } from './log.ts';
+import type { ShardLog } from './log.ts';
 import { isSingle } from './membership.ts';
 import { OutgoingSnapshots } from './outgoing-snapshots.ts';
 import { RangeAdmin } from './range-admin.ts';
 import { RangeCatalog } from './range-catalog.ts';
 import type { RecoveredRange } from './recovery.ts';
 import { Replica } from './replica.ts';
-import type { SplitCallback } from './replica.ts';
+import type { SplitCallback } from './replica-host.ts';
 
 export interface ShardPorts {
-  readonly log: RangeLog;
+  readonly log: ShardLog;
   readonly disk: Disk;
   readonly folder: CheckpointFolder;
   readonly createStore: () => Engine;
@@ -119,7 +119,7 @@ export class Shard {
       resubmit: ports.resubmit,
       awaitLeader: ports.awaitLeader,
       createSibling: (left, descriptor, store) => this.#sibling(left, descriptor, store),
-      splitApplied: (left, right) => this.#checkpointer.split(left.descriptor.rangeId, right.descriptor.rangeId),
+      splitApplied: (left, right) => this.#splitApplied(left, right),
       rangesChanged: ports.rangesChanged,
       catalogChanged: ports.catalogChanged,
       receiveUnknown: (rangeId, message) => this.#receiveUnknown(rangeId, message),
@@ -354,7 +354,7 @@ export class Shard {
       latestVersion: left.machine.latestVersion as Hlc,
     });
     const { conf } = left;
-    const raft = this.#raft(left.raft.id, {
+    const raft = this.#newbornRaft(left.raft.id, {
       snapshotIndex: FIRST_INDEX,
       snapshotTerm: FIRST_TERM,
       conf,
@@ -376,16 +376,28 @@ export class Shard {
     });
   }
 
+  #splitApplied(left: Replica, right: Replica): void {
+    const { rangeId } = right.descriptor;
+    this.#checkpointer.split(left.descriptor.rangeId, rangeId);
+    const early = this.#joining.takeEarly(rangeId);
+    if (early !== null) this.host.receive(rangeId, early);
+  }
+
   /** A member that waits to be told. */
   #emptyRaft(member: MemberId): Raft {
     const [index, term] = [0 as LogIndex, 0 as Term];
     const hardState = { term, vote: 0 as MemberId, commit: index };
     const seed = { snapshotIndex: index, snapshotTerm: term, conf: confOf([]), entries: [], hardState, applied: index };
-    return this.#raft(member, seed);
+    return this.#newbornRaft(member, seed);
   }
 
-  #raft(id: MemberId, log: RaftLogSeed): Raft {
+  #raft(id: MemberId, log: RaftLogSeed, isNewborn = false): Raft {
     const { seed, electionTicks } = this.#options;
-    return new Raft({ id, prng: createPrng(seed + this.host.replicas.size), electionTicks, log });
+    return new Raft({ id, prng: createPrng(seed + this.host.replicas.size), electionTicks, isNewborn, log });
+  }
+
+  /** Of a member that has answered nobody yet. */
+  #newbornRaft(id: MemberId, log: RaftLogSeed): Raft {
+    return this.#raft(id, log, true);
   }
 }

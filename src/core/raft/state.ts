@@ -159,7 +159,8 @@ export class RaftState {
     this.log.applying = this.log.applied = seed.applied;
 
     // It may have answered a leader right before it stopped, and the leader's lease rests on that.
-    this.ticksSinceLeader = this.term > 0 ? 0 : this.limits.electionTicks;
+    const isNewborn = options.isNewborn ?? this.term === 0;
+    this.ticksSinceLeader = isNewborn ? this.limits.electionTicks : 0;
     this.sentSoftState = { leader: this.leader, role: this.role, term: this.term };
     this.drawElectionTimeout();
   }

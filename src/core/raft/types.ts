@@ -241,6 +241,11 @@ export interface RaftOptions {
   readonly id: MemberId;
   readonly log: RaftLogSeed;
   readonly prng: Prng;
+  /**
+   * This member has never answered anybody: there is no former life whose promise to a leader it must keep. Default false,
+   * for a member that was recovered from a disk.
+   */
+  readonly isNewborn?: boolean;
   /** A follower waits electionTicks to 2 × electionTicks - 1 ticks of silence. Default 10. */
   readonly electionTicks?: number;
   /** Default 1. */

@@ -1,0 +1,66 @@
+/** What a replica is made of, and what it asks of the thread that it lives in. */
+import type { Hlc, Term } from '../src/core/brands.ts';
+import type { Args } from '../src/core/kv/args.ts';
+import type { RequestId } from '../src/core/kv/batch.ts';
+import type { ReplyTarget } from '../src/core/kv/reply.ts';
+import type { CommandSpec } from '../src/core/kv/spec.ts';
+import type { StateMachine } from '../src/core/kv/state-machine.ts';
+import type { RangeDescriptor, RangeScope } from '../src/core/range.ts';
+import type { ConfState, RaftGroup } from '../src/core/raft/types.ts';
+import type { Engine } from '../src/engine/engine.ts';
+import type { RangeCatalog } from './range-catalog.ts';
+import type { Replica } from './replica.ts';
+
+export interface ReplicaHost {
+  /** Wall clock of this turn, Unix milliseconds; never goes back. */
+  readonly nowMs: number;
+  /** Puts the replica on the list of those to flush in this turn. */
+  touched(replica: Replica): void;
+  /** Reads the monotonic clock and lets all groups know how much time has passed. */
+  payTicks(): void;
+  /** Why a write of so many bytes cannot be taken now, as an error reply; null when it can. */
+  refuseWrite(spec: CommandSpec, bytes: number): string | null;
+  /** Counts bytes of commands taken (positive) and done with (negative). */
+  countPending(bytes: number): void;
+  /** Reserves consecutive HLC readings, all of them behind `after`. */
+  nextVersion(count: number, after: Hlc): Hlc;
+  /** Sends a command on its way again: this range's boundaries changed, or another member leads now. */
+  resubmit(
+    spec: CommandSpec,
+    args: Args,
+    target: ReplyTarget,
+    slot: number,
+    requestId: RequestId | null,
+    scope: RangeScope | null,
+  ): void;
+  /** Keeps a command until it is known who leads the range. */
+  awaitLeader(
+    spec: CommandSpec,
+    args: Args,
+    target: ReplyTarget,
+    slot: number,
+    requestId: RequestId | null,
+    scope: RangeScope,
+  ): void;
+  /** The range was cut: `replica` has its new descriptor already, `right` describes the new range and has its store. */
+  splitApplied(replica: Replica, right: { readonly descriptor: RangeDescriptor; readonly store: Engine }): void;
+  /** The members of the group are others now. */
+  membersChanged(replica: Replica): void;
+  catalogChanged(catalog: RangeCatalog): void;
+}
+
+/** Called once: with an error's text, or null when the split was applied. */
+export type SplitCallback = (error: string | null) => void;
+
+export interface ReplicaOptions {
+  readonly descriptor: RangeDescriptor;
+  readonly raft: RaftGroup;
+  readonly store: Engine;
+  readonly machine: StateMachine;
+  /** Term of the entry at raft.appliedIndex. */
+  readonly appliedTerm: Term;
+  /** The configuration as of raft.appliedIndex. */
+  readonly conf: ConfState;
+  /** Of range 1; null for others. */
+  readonly catalog: RangeCatalog | null;
+}

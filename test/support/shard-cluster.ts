@@ -1,0 +1,292 @@
+/**
+ * Several nodes' shards in one thread: the real host, replicas, checkpoints and snapshots, over messages that a test can
+ * drop, a log that is durable when the test says so, and a clock that moves when it is told to.
+ */
+import path from 'node:path';
+import type { Hlc, LogIndex, MemberId, NodeId, RangeId, Term } from '../../src/core/brands.ts';
+import { encodeCatalog } from '../../src/codec/catalog.ts';
+import { EMPTY_CATALOG } from '../../src/core/catalog/catalog.ts';
+import type { ReplySink, ReplyTarget } from '../../src/core/kv/reply.ts';
+import { createStateMachine } from '../../src/core/kv/state-machine.ts';
+import { requireCommand } from '../../src/core/kv/table.ts';
+import { memberId, nodeOf } from '../../src/core/member.ts';
+import { confOf } from '../../src/core/raft/configuration.ts';
+import type { ConfChangeStep, Message, Ready } from '../../src/core/raft/types.ts';
+import type { RangeDescriptor } from '../../src/core/range.ts';
+import { MemoryArena } from '../../src/engine/memory/arena.ts';
+import { openFrozen } from '../../src/engine/memory/frozen.ts';
+import { CheckpointFolder, writeCheckpoint } from '../../src/storage/checkpoint/index.ts';
+import { FIRST_INDEX, FIRST_TERM } from '../../shards/entry.ts';
+import type { ShardLog } from '../../shards/log.ts';
+import { RangeCatalog } from '../../shards/range-catalog.ts';
+import type { Replica } from '../../shards/replica.ts';
+import { Shard } from '../../shards/shard.ts';
+import { FaultyDisk } from './faulty-disk.ts';
+import { argsOf, ValueSink } from './kv-machine.ts';
+import type { Bytes, Reply } from './kv-machine.ts';
+
+export const TICK_MS = 50;
+const VALUE_BYTES_MAX = 2 ** 20;
+const RANGE = 1 as RangeId;
+
+/** Counts what was appended; durable up to where release() was called last, or at once. */
+class FakeLog implements ShardLog {
+  position = 0;
+  isStuck = false;
+  #durable = 0;
+
+  append(_rangeId: RangeId, _ready: Ready): boolean {
+    this.position++;
+    return true;
+  }
+  checkpointed(): boolean {
+    this.position++;
+    return true;
+  }
+  gone(): boolean {
+    this.position++;
+    return true;
+  }
+  publish(): void {
+    if (!this.isStuck) this.#durable = this.position;
+  }
+  durable(): number {
+    return this.#durable;
+  }
+}
+
+/** A client's connection with one command. */
+class OneReply implements ReplyTarget {
+  readonly protocol = 4;
+  readonly open = true;
+  readonly writesInFlight = 0;
+  readonly #sink = new ValueSink();
+  /** undefined until it is there. */
+  value: Reply | undefined;
+
+  begin(): ReplySink {
+    return this.#sink;
+  }
+  finish(): void {
+    [this.value] = this.#sink.take();
+  }
+  raw(): void {
+    throw new Error('replies of other threads do not come here');
+  }
+}
+
+export class ShardNode {
+  readonly nodeId: NodeId;
+  readonly shard: Shard;
+  readonly log = new FakeLog();
+  readonly disk: FaultyDisk;
+  readonly folder: CheckpointFolder;
+  /** Commands that found no leader here. */
+  awaiting = 0;
+
+  constructor(nodeId: NodeId, cluster: ShardCluster) {
+    this.nodeId = nodeId;
+    this.disk = new FaultyDisk(nodeId);
+    this.folder = new CheckpointFolder(this.disk, '/checkpoints');
+    this.folder.make();
+    const arena = new MemoryArena({ maxBytes: 2 ** 30 });
+    const count = (): void => void this.awaiting++;
+    this.shard = new Shard(
+      {
+        nodeId,
+        seed: nodeId,
+        valueBytesMax: VALUE_BYTES_MAX,
+        maxRecoverySeconds: 10,
+        tickMs: TICK_MS,
+        electionTicks: 10,
+        requestTimeoutMs: 5000,
+        tombstones: new Map(),
+      },
+      {
+        log: this.log,
+        disk: this.disk,
+        folder: this.folder,
+        createStore: () => arena.createStore(),
+        refuseWrites: () => null,
+        hasMemory: () => true,
+        resubmit: count,
+        awaitLeader: count,
+        sendMessage: (rangeId, message) => cluster.send(rangeId, message),
+        sendSnapshot: (rangeId, message, file, done) => cluster.sendSnapshot(this, rangeId, message, file, done),
+        rangesChanged: () => undefined,
+        catalogChanged: () => undefined,
+        writeCheckpoint: (frozen, info) => {
+          const file = this.folder.checkpointFile(info.rangeId, info.appliedIndex);
+          writeCheckpoint(this.disk, file, openFrozen(frozen), info);
+          return Promise.resolve();
+        },
+        checkpointFailed: (_rangeId, error) => cluster.fail(error),
+        snapshotFailed: (_rangeId, error) => cluster.fail(error),
+        schedule: () => undefined,
+        monotonicMs: () => cluster.nowMs,
+      },
+    );
+    this.#makeStore = () => arena.createStore();
+  }
+
+  readonly #makeStore: () => ReturnType<MemoryArena['createStore']>;
+
+  get replica(): Replica | undefined {
+    return this.shard.host.replicas.get(RANGE);
+  }
+
+  /** Begins with range 1, of these members, and no keys. */
+  adopt(descriptor: RangeDescriptor, member: MemberId): void {
+    const store = this.#makeStore();
+    this.shard.adopt({
+      memberId: member,
+      descriptor,
+      store,
+      machine: createStateMachine({ store, valueBytesMax: VALUE_BYTES_MAX, latestVersion: 0 as Hlc }),
+      catalog: new RangeCatalog(encodeCatalog(EMPTY_CATALOG)),
+      conf: confOf(descriptor.replicas.map(({ memberId: id }) => id)),
+      appliedIndex: FIRST_INDEX,
+      appliedTerm: FIRST_TERM,
+      hardState: { term: FIRST_TERM, vote: 0 as MemberId, commit: FIRST_INDEX as LogIndex },
+      tail: [],
+      replayedBytes: 0,
+      replayedCommands: 0,
+    });
+  }
+
+  /** Starts a command on this node's replica. */
+  start(name: string, ...values: Bytes[]): OneReply {
+    const reply = new OneReply();
+    const { replica } = this;
+    if (replica === undefined) throw new Error('no replica here');
+    replica.submit(requireCommand(name), argsOf(values), reply, 0, null, 0);
+    return reply;
+  }
+}
+
+export class ShardCluster {
+  nowMs = 1000;
+  readonly nodes: ShardNode[] = [];
+  /** Nodes that neither run nor hear. */
+  readonly stopped = new Set<NodeId>();
+  /** Whether a message gets through. */
+  passes: (from: NodeId, to: NodeId, message: Message) => boolean = () => true;
+  #mail: { readonly rangeId: RangeId; readonly message: Message }[] = [];
+  snapshotsSent = 0;
+
+  /** `members`: how many of the nodes have range 1 from the start; node ids count from 1. */
+  constructor(nodes: number, members: number) {
+    for (let i = 1; i <= nodes; i++) this.nodes.push(new ShardNode(i as NodeId, this));
+    const ids = this.nodes.slice(0, members).map(({ nodeId }) => memberId(nodeId, 0, 1));
+    const descriptor: RangeDescriptor = {
+      rangeId: RANGE,
+      startKey: Buffer.alloc(0),
+      endKey: null,
+      epoch: { confVersion: 1, version: 1 },
+      replicas: ids.map((id) => ({ memberId: id, role: 'voter' })),
+    };
+    ids.forEach((id, i) => this.node(i + 1).adopt(descriptor, id));
+  }
+
+  node(nodeId: number): ShardNode {
+    return this.nodes[nodeId - 1] as ShardNode;
+  }
+
+  send(rangeId: RangeId, message: Message): void {
+    this.#mail.push({ rangeId, message });
+  }
+
+  sendSnapshot(
+    from: ShardNode,
+    rangeId: RangeId,
+    message: Message,
+    file: string,
+    done: (isTaken: boolean) => void,
+  ): void {
+    const to = this.node(nodeOf(message.to));
+    if (this.stopped.has(to.nodeId)) {
+      done(false);
+      return;
+    }
+    this.snapshotsSent++;
+    const incoming = to.folder.incomingFile(rangeId, message.snapshot?.index ?? 0, this.snapshotsSent);
+    copy(from.disk, file, to.disk, incoming);
+    to.shard.snapshotArrived(rangeId, message, incoming, done);
+  }
+
+  fail(error: unknown): void {
+    throw error;
+  }
+
+  /** Runs turns and delivers messages until nothing moves; lets promises settle in between. */
+  async settle(): Promise<void> {
+    for (let idle = 0; idle < 3;) {
+      for (const node of this.nodes) if (!this.stopped.has(node.nodeId)) node.shard.turn(this.nowMs);
+      const mail = this.#mail;
+      this.#mail = [];
+      for (const { rangeId, message } of mail) {
+        const [from, to] = [nodeOf(message.from), nodeOf(message.to)];
+        const isCut = this.stopped.has(from) || this.stopped.has(to) || !this.passes(from, to, message);
+        if (!isCut) this.node(to).shard.host.receive(rangeId, message);
+      }
+      await Promise.resolve();
+      idle = mail.length === 0 ? idle + 1 : 0;
+    }
+  }
+
+  /** Lets time pass, a tick at a time. */
+  async pass(ms: number): Promise<void> {
+    for (const untilMs = this.nowMs + ms; this.nowMs < untilMs;) {
+      this.nowMs += TICK_MS;
+      await this.settle();
+    }
+  }
+
+  /** Lets time pass until `what` holds. Throws after a simulated minute. */
+  async until(what: () => boolean): Promise<void> {
+    for (let waited = 0; !what(); waited += TICK_MS) {
+      if (waited > 60_000) throw new Error(`it did not come to pass within a minute: ${what.toString()}`);
+      await this.pass(TICK_MS);
+    }
+  }
+
+  /** The one that leads range 1, of those that run; waits for it to be settled. */
+  async leader(): Promise<ShardNode> {
+    const leads = ({ nodeId, replica }: ShardNode): boolean =>
+      !this.stopped.has(nodeId) && replica?.isLeader === true && replica.appliedTerm === replica.raft.term;
+    await this.until(() => this.nodes.some(leads));
+    const leaders = this.nodes.filter(leads);
+    leaders.sort((a, b) => (b.replica?.raft.term as Term) - (a.replica?.raft.term as Term));
+    return leaders[0] as ShardNode;
+  }
+
+  /** Runs a command on the leader. */
+  async run(name: string, ...values: Bytes[]): Promise<Reply> {
+    const leader = await this.leader();
+    const reply = leader.start(name, ...values);
+    await this.until(() => reply.value !== undefined);
+    return reply.value as Reply;
+  }
+
+  /** Changes the members of range 1 by way of its leader. */
+  async change(...changes: ConfChangeStep[]): Promise<string | null> {
+    const { replica, shard } = await this.leader();
+    const { confVersion } = (replica as Replica).descriptor.epoch;
+    let answer: string | null | undefined;
+    shard.admin.changeMembers({ rangeId: RANGE, confVersion, changes, isJoint: false }, (error) => (answer = error));
+    await this.until(() => answer !== undefined);
+    return answer as string | null;
+  }
+}
+
+function copy(from: FaultyDisk, file: string, to: FaultyDisk, name: string): void {
+  const source = from.openFile(file, 'r');
+  const target = to.openFile(name, 'w+');
+  const bytes = Buffer.alloc(source.size());
+  source.read(bytes, 0, bytes.length, 0);
+  target.write(bytes, 0, bytes.length, 0);
+  target.sync();
+  source.close();
+  target.close();
+  to.syncDir(path.dirname(name));
+}

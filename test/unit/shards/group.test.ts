@@ -1,0 +1,173 @@
+import test from 'ava';
+import type { NodeId } from '../../../src/core/brands.ts';
+import { memberId } from '../../../src/core/member.ts';
+import { ShardCluster, TICK_MS } from '../../support/shard-cluster.ts';
+
+const member = (nodeId: number, incarnation: number): ReturnType<typeof memberId> =>
+  memberId(nodeId as NodeId, 0, incarnation);
+
+test('three replicas elect a leader, and a write is answered when a majority has it', async (t) => {
+  const cluster = new ShardCluster(3, 3);
+  t.is(await cluster.run('SET', 'a', '1'), '+OK');
+  t.is(await cluster.run('GET', 'a'), '1');
+  await cluster.pass(200);
+  for (const { replica } of cluster.nodes) t.is(replica?.store.keyCount, 1);
+});
+
+test('a write that no majority has is not answered, and told to be unknown in time', async (t) => {
+  const cluster = new ShardCluster(3, 3);
+  const leader = await cluster.leader();
+  for (const { nodeId } of cluster.nodes) if (nodeId !== leader.nodeId) cluster.stopped.add(nodeId);
+  const write = leader.start('SET', 'a', '1');
+  await cluster.pass(1000);
+  t.is(write.value, undefined);
+  t.false(leader.replica?.isLeader, 'a leader without a majority steps down');
+  await cluster.pass(6000);
+  t.regex(String(write.value), /^-UNKNOWNRESULT /);
+});
+
+test('a follower sends commands to whoever leads', async (t) => {
+  const cluster = new ShardCluster(3, 3);
+  const leader = await cluster.leader();
+  const follower = cluster.nodes.find(({ nodeId }) => nodeId !== leader.nodeId);
+  follower?.start('SET', 'a', '1');
+  follower?.start('GET', 'a');
+  t.is(follower?.awaiting, 2);
+});
+
+test('the others elect a leader when one is gone, with all that was acknowledged', async (t) => {
+  const cluster = new ShardCluster(3, 3);
+  for (let i = 0; i < 20; i++) t.is(await cluster.run('SET', `key ${i}`, String(i)), '+OK');
+  const first = await cluster.leader();
+  cluster.stopped.add(first.nodeId);
+  const second = await cluster.leader();
+  t.not(second.nodeId, first.nodeId);
+  for (let i = 0; i < 20; i++) t.is(await cluster.run('GET', `key ${i}`), String(i));
+});
+
+test('FAILURES 2: a leader that was stopped past its lease answers no read from its state', async (t) => {
+  const cluster = new ShardCluster(3, 3);
+  await cluster.run('SET', 'a', 'old');
+  const paused = await cluster.leader();
+  cluster.stopped.add(paused.nodeId);
+  t.is(await cluster.run('SET', 'a', 'new'), '+OK');
+  // It wakes up, and the read is the first thing that it sees: no turn, no message before it.
+  cluster.stopped.delete(paused.nodeId);
+  const read = paused.start('GET', 'a');
+  t.is(read.value, undefined);
+  await cluster.pass(200);
+  t.is(read.value, undefined, 'it was sent on to whoever leads now');
+  t.is(paused.awaiting, 1);
+});
+
+test('FAILURES 2: two members that vote again while the leader sleeps, and its lease is over to the tick', async (t) => {
+  const cluster = new ShardCluster(3, 3);
+  await cluster.run('SET', 'a', 'old');
+  const leader = await cluster.leader();
+  // Answered without asking anybody: the lease holds.
+  t.is(leader.start('GET', 'a').value, 'old');
+  for (const { nodeId } of cluster.nodes) if (nodeId !== leader.nodeId) cluster.stopped.add(nodeId);
+  cluster.nowMs += 9 * TICK_MS;
+  t.is(leader.start('GET', 'a').value, undefined);
+});
+
+test('what a deposed leader had put into its log and nobody took is refused: it never happened', async (t) => {
+  const cluster = new ShardCluster(3, 3);
+  await cluster.run('SET', 'a', '1');
+  const old = await cluster.leader();
+  cluster.passes = (from, to) => from !== old.nodeId && to !== old.nodeId;
+  const lost = old.start('SET', 'a', 'lost');
+  old.shard.turn(cluster.nowMs);
+  await cluster.until(() => cluster.nodes.some((node) => node !== old && node.replica?.isLeader === true));
+  cluster.passes = () => true;
+  await cluster.until(() => lost.value !== undefined);
+  t.regex(String(lost.value), /^-NOTLEADER /);
+  t.is(await cluster.run('GET', 'a'), '1');
+});
+
+test('a new member gets a snapshot, catches up as a learner, and votes when it is promoted', async (t) => {
+  const cluster = new ShardCluster(4, 3);
+  for (let i = 0; i < 50; i++) await cluster.run('SET', `key ${i}`, String(i));
+  t.is(await cluster.change({ type: 'addLearner', id: member(4, 2) }), null);
+  await cluster.until(() => cluster.node(4).replica?.store.keyCount === 50);
+  t.is(cluster.snapshotsSent, 1);
+  t.is(await cluster.change({ type: 'addVoter', id: member(4, 2) }), null);
+  await cluster.run('SET', 'more', '1');
+  await cluster.pass(100);
+  for (const { replica } of cluster.nodes) {
+    t.is(replica?.store.keyCount, 51);
+    t.is(replica?.descriptor.replicas.length, 4);
+    t.is(replica?.descriptor.epoch.confVersion, 3);
+  }
+});
+
+test('FAILURES 6: a member that is removed and added again is another one; its former life is over for good', async (t) => {
+  const cluster = new ShardCluster(4, 4);
+  await cluster.run('SET', 'a', '1');
+  const leader = await cluster.leader();
+  const gone = cluster.nodes.find(({ nodeId }) => nodeId !== leader.nodeId) ?? leader;
+  // It is cut off and never hears of its removal.
+  cluster.stopped.add(gone.nodeId);
+  t.is(await cluster.change({ type: 'remove', id: member(gone.nodeId, 1) }), null);
+  await cluster.run('SET', 'b', '2');
+  t.is(await cluster.change({ type: 'addLearner', id: member(gone.nodeId, 3) }), null);
+  cluster.stopped.delete(gone.nodeId);
+  await cluster.until(() => gone.replica?.raft.id === member(gone.nodeId, 3) && gone.replica.store.keyCount === 2);
+  t.is(gone.folder.find()[0]?.tombstone, member(gone.nodeId, 1));
+  await cluster.run('SET', 'c', '3');
+  await cluster.until(() => gone.replica?.store.keyCount === 3);
+});
+
+test('the leader can be removed: another one takes over, and the removed one destroys what it has', async (t) => {
+  const cluster = new ShardCluster(3, 3);
+  await cluster.run('SET', 'a', '1');
+  const old = await cluster.leader();
+  t.is(await cluster.change({ type: 'remove', id: member(old.nodeId, 1) }), null);
+  await cluster.until(() => old.replica === undefined);
+  t.is(old.folder.find()[0]?.tombstone, member(old.nodeId, 1));
+  t.is(await cluster.run('GET', 'a'), '1');
+  t.not((await cluster.leader()).nodeId, old.nodeId);
+});
+
+test('leadership is handed over to the member that is named', async (t) => {
+  const cluster = new ShardCluster(3, 3);
+  await cluster.run('SET', 'a', '1');
+  const old = await cluster.leader();
+  const heir = cluster.nodes.find(({ nodeId }) => nodeId !== old.nodeId) ?? old;
+  let answer: string | null | undefined;
+  old.shard.admin.transferLeader(1 as never, member(heir.nodeId, 1), (error) => (answer = error));
+  await cluster.until(() => answer !== undefined);
+  t.is(answer, null);
+  t.is((await cluster.leader()).nodeId, heir.nodeId);
+});
+
+test('a range is cut on all its members, and the right half is led at once where the left one is', async (t) => {
+  const cluster = new ShardCluster(3, 3);
+  for (const key of ['a', 'b', 'x', 'y']) await cluster.run('SET', key, key);
+  const leader = await cluster.leader();
+  let answer: string | null | undefined;
+  leader.shard.split(Buffer.from('m'), 2 as never, (error) => (answer = error));
+  await cluster.until(() => answer !== undefined);
+  t.is(answer, null);
+  await cluster.pass(300);
+  for (const { shard } of cluster.nodes) {
+    t.deepEqual(
+      [...shard.host.replicas.values()].map(({ store }) => store.keyCount),
+      [2, 2],
+    );
+  }
+  t.true(leader.shard.host.replicas.get(2 as never)?.isLeader);
+});
+
+test('FAILURES 10: a leader alone in its group answers a write only when its own disk has it', async (t) => {
+  const cluster = new ShardCluster(1, 1);
+  await cluster.run('SET', 'a', '1');
+  const leader = await cluster.leader();
+  leader.log.isStuck = true;
+  const write = leader.start('SET', 'a', '2');
+  await cluster.pass(1000);
+  t.is(write.value, undefined);
+  leader.log.isStuck = false;
+  await cluster.until(() => write.value !== undefined);
+  t.is(write.value, '+OK');
+});
