@@ -10,7 +10,7 @@ import { createStateMachine } from '../../../src/core/kv/state-machine.ts';
 import { requireCommand, withConsistency } from '../../../src/core/kv/table.ts';
 import { MemoryArena } from '../../../src/engine/memory/arena.ts';
 import { PartReplies } from '../../../src/gateway/router/gather.ts';
-import type { ReplicaHost } from '../../../shards/replica.ts';
+import type { ReplicaHost } from '../../../shards/replica-host.ts';
 import { Replica } from '../../../shards/replica.ts';
 import { argsOf, encodeBatch } from '../../support/kv-machine.ts';
 
