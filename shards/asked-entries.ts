@@ -70,8 +70,6 @@ function refusal(refused: number): string {
       return 'ERR a voter is added only when it has caught up as a learner; try again when it has';
     case REFUSED_CONF_INVALID:
       return 'ERR the change makes no sense for the members that the range has now; look at them and try again';
-    case REFUSED_LEARNER_BEHIND:
-      return 'ERR a new voter must be a learner that has caught up first; add it as one, and try again when it has';
     default:
       return 'OVERLOADED too much of the range waits to be replicated; nothing was done, try again';
   }
