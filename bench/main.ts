@@ -10,6 +10,7 @@ import { memoryRow } from './node/memory.ts';
 import { oneClientRow } from './node/one-client.ts';
 import { restartRow } from './node/restart.ts';
 import { stallRow } from './node/stall.ts';
+import { etcdRows } from './peers/etcd.ts';
 import { redisRows } from './peers/redis.ts';
 
 const USAGE = `npm run bench -- micro [words]      the micro benchmarks, all or those whose name contains a word
@@ -21,7 +22,7 @@ npm run bench -- node [rows]        every row of the table of results
   --seconds <s>  of one run, about (2)
   --out <dir>    write the results there, one JSON file a row (none)`;
 
-const peerRows: readonly Row[] = [...redisRows];
+const peerRows: readonly Row[] = [...redisRows, ...etcdRows];
 const ownRows: readonly Row[] = [oneClientRow, embeddedRow, memoryRow, restartRow, idleRow, stallRow, generatorRow];
 const suites: Readonly<Record<string, readonly Row[]>> = { peers: peerRows, node: [...peerRows, ...ownRows] };
 

@@ -48,6 +48,43 @@ export async function startRedis(): Promise<RedisServer> {
   return { ...subject, respPort };
 }
 
+export interface EtcdMember extends Subject {
+  readonly port: number;
+}
+
+function url(port: number): string {
+  return `http://127.0.0.1:${port}`;
+}
+
+function etcdServes(printed: string): boolean {
+  return printed.includes('ready to serve client requests');
+}
+
+/** A cluster of `count` members on this machine, each with its defaults. Resolves when all of them serve. */
+export async function startEtcd(count: number): Promise<readonly EtcdMember[]> {
+  const members = await Promise.all(
+    Array.from({ length: count }, async (_, i) => {
+      return { name: `member${i}`, dir: makeBenchDir(), port: await freePort(), peerPort: await freePort() };
+    }),
+  );
+  const cluster = members.map(({ name, peerPort }) => `${name}=${url(peerPort)}`).join(',');
+  return await Promise.all(
+    members.map(async ({ name, dir, port, peerPort }) => {
+      const flags = {
+        name,
+        'data-dir': dir,
+        'listen-client-urls': url(port),
+        'advertise-client-urls': url(port),
+        'listen-peer-urls': url(peerPort),
+        'initial-advertise-peer-urls': url(peerPort),
+        'initial-cluster': cluster,
+      };
+      const args = Object.entries(flags).flatMap(([flag, value]) => [`--${flag}`, value]);
+      return { ...(await startSubject('etcd', ['etcd', ...args], dir, etcdServes)), port };
+    }),
+  );
+}
+
 /** The versions of the programs on the PATH that are measured; null when one is not installed. */
 export const versions = {
   redis: (): string | null => versionOf('redis-server', /v=([\d.]+)/),
