@@ -158,6 +158,8 @@ export type ClusterToWorker =
       readonly confVersion: number;
     };
 
+export type ToWorkerInCluster = ToWorker | ClusterToWorker;
+
 export type FromWorker =
   | { readonly type: 'recovered' }
   | { readonly type: 'listening'; readonly ports: WorkerPorts }

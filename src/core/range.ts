@@ -74,3 +74,14 @@ export function rangeContains(range: RangeDescriptor, key: Buffer, start: number
   if (startKey.length > 0 && compareBytes(key, start, end, startKey, 0, startKey.length) < 0) return false;
   return endKey === null || compareBytes(key, start, end, endKey, 0, endKey.length) < 0;
 }
+
+/** Whether the ranges, in the order of their keys, hold every key there is, each once. */
+export function coverAllKeys(ranges: readonly RangeDescriptor[]): boolean {
+  return (
+    ranges[0]?.startKey.length === 0 &&
+    ranges.every(({ endKey }, i) => {
+      const next = ranges[i + 1];
+      return next === undefined ? endKey === null : endKey?.equals(next.startKey) === true;
+    })
+  );
+}

@@ -101,6 +101,7 @@ function contradictions({ network, raft, wal }: Settings): string[] {
     ['--port', network.port],
     ['--resp-port', network.respPort],
     ['--http-port', network.httpPort],
+    ['--peer-port', network.peerPort],
   ] as const;
   ports.forEach(([name, number], i) => {
     const twin = ports.slice(0, i).find(([, other]) => other === number && number !== 0);

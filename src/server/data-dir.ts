@@ -3,6 +3,7 @@
  *
  *     data/
  *       node.json                              written last when a store is made: with it the store exists
+ *       cluster.json                           copy of the catalog, to find the other nodes after a restart
  *       wal/                                   segments (src/storage/wal)
  *       checkpoints/range-7/000…0042.ckpt      state of range 7 at index 42
  */
@@ -10,9 +11,8 @@ import { randomUUID } from 'node:crypto';
 import path from 'node:path';
 import type { Hlc, MemberId, NodeId, RangeId } from '../core/brands.ts';
 import { encodeCatalog } from '../codec/catalog.ts';
-import { assert } from '../core/assert.ts';
-import { applyCatalogOp, EMPTY_CATALOG, NO_ADDRESSES, REPLICATION_FACTOR_DEFAULT } from '../core/catalog/catalog.ts';
-import type { CatalogState } from '../core/catalog/types.ts';
+import { applyCatalogOp, EMPTY_CATALOG, NO_ADDRESSES } from '../core/catalog/catalog.ts';
+import type { CatalogOp, CatalogState, NodeProfile } from '../core/catalog/types.ts';
 import { SkerryError } from '../core/errors.ts';
 import { memberId, nodeOf, workerOf } from '../core/member.ts';
 import { confOf } from '../core/raft/configuration.ts';
@@ -24,13 +24,20 @@ import type { Disk } from '../storage/disk.ts';
 import { readWhole, writeWhole } from '../storage/whole-file.ts';
 import { decodeRangeMeta, encodeRangeMeta, FIRST_INDEX, FIRST_TERM } from '../../shards/entry.ts';
 
-const FORMAT = 2;
+const FORMAT = 3;
 const NODE_FILE = 'node.json';
+const CLUSTER_FILE = 'cluster.json';
 
 export interface NodeIdentity {
   readonly format: number;
+  /** Empty while the node waits to be let into a cluster. */
+  readonly clusterId: string;
+  /** Random: tells this folder from any other that comes under the same node id. */
   readonly storeId: string;
-  readonly nodeId: number;
+  /** 0 while the node waits to be let into a cluster. */
+  readonly nodeId: NodeId;
+  /** How often the node has been started to serve. */
+  readonly incarnation: number;
   readonly createdAtMs: number;
 }
 
@@ -55,6 +62,15 @@ export function ofWorker(found: readonly FoundCheckpoint[], workerIndex: number,
   return found.filter(({ memberId }) => workerOf(memberId) % workerCount === workerIndex).map(({ file }) => file);
 }
 
+/** What a new store, and with it a new cluster, is made of. */
+export interface NewStore {
+  readonly nodeId: NodeId;
+  readonly nodeName: (storeId: string) => string;
+  readonly workerCount: number;
+  readonly splitKeys: readonly Buffer[];
+  readonly replicationFactor: number;
+}
+
 export class DataDir {
   readonly #disk: Disk;
   readonly #dir: string;
@@ -74,6 +90,10 @@ export class DataDir {
     return path.join(this.#dir, 'checkpoints');
   }
 
+  get #nodeFile(): string {
+    return path.join(this.#dir, NODE_FILE);
+  }
+
   get lockFile(): string {
     return path.join(this.#dir, 'LOCK');
   }
@@ -83,8 +103,8 @@ export class DataDir {
   }
 
   /** Who this folder belongs to; null when no store was made in it yet. Throws KV_CORRUPT, KV_STATE. */
-  identity(nodeId: number): NodeIdentity | null {
-    const file = path.join(this.#dir, NODE_FILE);
+  identity(): NodeIdentity | null {
+    const file = this.#nodeFile;
     if (!this.#disk.exists(file)) return null;
     const identity = parseIdentity(file, readWhole(this.#disk, file));
     if (identity.format !== FORMAT) {
@@ -93,23 +113,61 @@ export class DataDir {
         `${file} has format ${identity.format}; this version of Skerry reads ${FORMAT}.`,
       );
     }
-    if (identity.nodeId !== nodeId) {
-      throw new SkerryError(
-        'KV_STATE',
-        `${this.#dir} belongs to node ${identity.nodeId}, and this node was started as ${nodeId}. Use --node-id ${identity.nodeId}, or another --data-dir.`,
-      );
-    }
     return identity;
   }
 
-  /** Makes a new store: one range, or one more for each key in `splitKeys`, spread over the workers. */
-  bootstrap(nodeId: NodeId, workerCount: number, splitKeys: readonly Buffer[]): void {
+  /** A folder for a node that is not in a cluster yet. */
+  prepare(): NodeIdentity {
+    return this.saveIdentity({
+      format: FORMAT,
+      clusterId: '',
+      storeId: randomUUID(),
+      nodeId: 0 as NodeId,
+      incarnation: 0,
+      createdAtMs: Date.now(),
+    });
+  }
+
+  saveIdentity(identity: NodeIdentity): NodeIdentity {
+    writeWhole(this.#disk, this.#nodeFile, `${JSON.stringify(identity, null, 2)}\n`);
+    return identity;
+  }
+
+  /** The last copy of the catalog that reached this node, unchecked; null when there is none. Throws KV_CORRUPT. */
+  catalogCopy(): unknown {
+    const file = path.join(this.#dir, CLUSTER_FILE);
+    if (!this.#disk.exists(file)) return null;
+    try {
+      return JSON.parse(readWhole(this.#disk, file)) as unknown;
+    } catch (cause) {
+      throw new SkerryError('KV_CORRUPT', `${file} cannot be read as JSON. Copy it from another node.`, { cause });
+    }
+  }
+
+  saveCatalogCopy(catalog: CatalogState): void {
+    writeWhole(this.#disk, path.join(this.#dir, CLUSTER_FILE), `${JSON.stringify(catalog, null, 2)}\n`);
+  }
+
+  /**
+   * Makes a new store, and a cluster of it alone: one range, or one more for each key in `splitKeys`, spread over the
+   * workers.
+   */
+  bootstrap({ nodeId, nodeName, workerCount, splitKeys, ...settings }: NewStore): NodeIdentity {
+    const clusterId = randomUUID();
     const storeId = randomUUID();
     const keys = [...splitKeys].sort(Buffer.compare);
     keys.forEach((key, i) => {
       if (key.length === 0 || keys[i - 1]?.equals(key) === true) {
         throw new SkerryError('KV_INVALID', '--pre-split wants different keys, none of them empty.');
       }
+    });
+    const catalog = firstCatalog({
+      type: 'create',
+      clusterId,
+      settings,
+      node: { ...NEW_NODE, storeId, name: nodeName(storeId), workers: workerCount },
+      nodeId,
+      nextRangeId: (keys.length + 2) as RangeId,
     });
     const empty = new MemoryArena({ maxBytes: 16 * 2 ** 20 }).createStore();
     const starts = [Buffer.alloc(0), ...keys];
@@ -133,13 +191,12 @@ export class DataDir {
           descriptor,
           conf,
           sessions: Buffer.alloc(4),
-          ...(i === 0 && { catalog: encodeCatalog(firstCatalog(nodeId, storeId, workerCount, starts.length)) }),
+          ...(i === 0 && { catalog: encodeCatalog(catalog) }),
         }),
       };
       writeCheckpoint(this.#disk, this.checkpoints.checkpointFile(rangeId, FIRST_INDEX), empty.cursor(), info);
     });
-    const identity: NodeIdentity = { format: FORMAT, storeId, nodeId, createdAtMs: Date.now() };
-    writeWhole(this.#disk, path.join(this.#dir, NODE_FILE), `${JSON.stringify(identity, null, 2)}\n`);
+    return this.saveIdentity({ format: FORMAT, clusterId, storeId, nodeId, incarnation: 0, createdAtMs: Date.now() });
   }
 
   /**
@@ -175,17 +232,19 @@ export class DataDir {
   }
 }
 
-/** The catalog of a cluster of one. The node's addresses follow when it listens. */
-function firstCatalog(nodeId: NodeId, storeId: string, workers: number, rangeCount: number): CatalogState {
-  const { state, result } = applyCatalogOp(EMPTY_CATALOG, {
-    type: 'create',
-    clusterId: randomUUID(),
-    settings: { replicationFactor: REPLICATION_FACTOR_DEFAULT },
-    node: { storeId, incarnation: 0, name: `node-${nodeId}`, addresses: NO_ADDRESSES, workers, locality: [] },
-    nodeId,
-    nextRangeId: (rangeCount + 1) as RangeId,
-  });
-  assert(result.ok, 'a new cluster can be made');
+/** A node that has not been started yet: what it is follows when it listens. */
+const NEW_NODE: NodeProfile = {
+  storeId: '',
+  incarnation: 0,
+  name: '',
+  addresses: NO_ADDRESSES,
+  workers: 1,
+  locality: [],
+};
+
+function firstCatalog(creation: CatalogOp): CatalogState {
+  const { state, result } = applyCatalogOp(EMPTY_CATALOG, creation);
+  if (!result.ok) throw new SkerryError(result.code, `The cluster cannot be made: ${result.message}.`);
   return state;
 }
 

@@ -3,14 +3,11 @@
  * workers, carries their few questions to each other, serves the admin HTTP, and stops everything when one part fails.
  */
 import path from 'node:path';
-import { Worker } from 'node:worker_threads';
-import type { MessagePort } from 'node:worker_threads';
 import { Piscina } from 'piscina';
-import type { NodeId } from '../core/brands.ts';
-import { FatalError, SkerryError } from '../core/errors.ts';
-import { nodeOf, workerOf } from '../core/member.ts';
+import type { FatalError } from '../core/errors.ts';
+import { SkerryError } from '../core/errors.ts';
 import type { Route } from '../core/range.ts';
-import { createCursorTable } from '../gateway/router/cursor-table.ts';
+import { coverAllKeys } from '../core/range.ts';
 import { RouteTable } from '../gateway/router/route-table.ts';
 import type { LinkEnd } from '../gateway/gateway.ts';
 import type { AdminServer } from '../gateway/http/admin-server.ts';
@@ -22,21 +19,24 @@ import { nodeDisk } from '../storage/disk.ts';
 import type { DiskLock } from '../storage/disk.ts';
 import { createIoPool, startWal } from '../storage/wal/pool.ts';
 import type { WalHandle } from '../storage/wal/pool.ts';
-import type { FromWorker, RunTimeOptions, ToWorker, WorkerBoot } from '../../shards/messages.ts';
+import type { FromWorker, RunTimeOptions, ToWorker } from '../../shards/messages.ts';
 import { reviveRoutes } from '../../shards/messages.ts';
-import { DataDir, ofWorker } from './data-dir.ts';
+import { formCluster } from './cluster/node-cluster.ts';
+import type { NodeCluster } from './cluster/node-cluster.ts';
+import { describeCluster, describeRanges } from './cluster/status.ts';
+import { DataDir } from './data-dir.ts';
 import { FanOut } from './fan-out.ts';
 import { createLinks } from './links.ts';
 import { NodeMetrics } from './node-metrics.ts';
 import type { Settings } from './settings.ts';
+import { ShardThreads } from './shard-threads.ts';
+import { Splits } from './splits.ts';
 import type { EmbeddedEndpoint, RunningServer, ServerAddresses, StartOptions } from './types.ts';
 import { version } from './version.ts';
-import type { WorkerThread } from './worker-thread.ts';
-import { nextMessage } from './worker-thread.ts';
+import { workerBoots } from './worker-boots.ts';
 
 /** The same files are .ts in a checkout and .js in the published package. */
 const EXTENSION = path.extname(import.meta.url);
-const SHARD_WORKER = new URL(`../../workers/shard.worker${EXTENSION}`, import.meta.url);
 const CPU_WORKER = new URL(`../../workers/cpu.worker${EXTENSION}`, import.meta.url);
 
 /** Segments beyond which ranges that hold back the oldest one are checkpointed out of turn. */
@@ -67,12 +67,11 @@ class Node implements RunningServer {
   #cpuPool: Piscina | null = null;
   #wal: WalHandle | null = null;
   #http: AdminServer | null = null;
-  #workers: WorkerThread[] = [];
+  readonly #threads: ShardThreads;
   readonly #table = new RouteTable();
   #routeListeners: ((routes: readonly Route[]) => void)[] = [];
-  #nextRangeId = 1;
-  readonly #splits = new Map<number, (error: string | null) => void>();
-  #nextSplit = 1;
+  #cluster: NodeCluster | null = null;
+  #splits: Splits | null = null;
   readonly #questions = new FanOut();
   #maxMemoryBytes: number;
   #phase = 'starting';
@@ -80,6 +79,9 @@ class Node implements RunningServer {
   #recoveryMs = 0;
   #addresses: ServerAddresses | null = null;
   #closing: Promise<void> | null = null;
+  readonly #allKeysKnown = Promise.withResolvers<void>();
+  /** Rejects when the node cannot go on. */
+  readonly #failed = Promise.withResolvers<never>();
   endpoint: EmbeddedEndpoint | null = null;
 
   constructor(settings: Settings, options: StartOptions) {
@@ -89,6 +91,11 @@ class Node implements RunningServer {
     this.#log = createLogger({ level: settings.log.level, format: settings.log.format, thread: 'main' });
     this.#metrics = new NodeMetrics(settings.threads.workers, this.#startedAtMs);
     this.#dir = new DataDir(nodeDisk, settings.node.dataDir);
+    this.#failed.promise.catch(() => this.#log.debug('the node has failed'));
+    this.#threads = new ShardThreads({
+      onMessage: (workerIndex, message) => this.#onMessage(workerIndex, message),
+      onFailed: (error) => this.#fail(error),
+    });
   }
 
   get addresses(): ServerAddresses {
@@ -97,20 +104,14 @@ class Node implements RunningServer {
   }
 
   async start(): Promise<void> {
-    const { node, ranges, network, threads } = this.#settings;
+    const { node, threads } = this.#settings;
     const startedMs = performance.now();
     const workerCount = threads.workers;
     if (this.#options.listens) await this.#startHttp();
     this.#dir.make();
     this.#lock = nodeDisk.lockFile(this.#dir.lockFile);
-    if (this.#dir.identity(node.nodeId) === null) {
-      this.#dir.bootstrap(
-        node.nodeId as NodeId,
-        workerCount,
-        ranges.preSplit.map((key) => Buffer.from(key)),
-      );
-      this.#log.info({ dataDir: node.dataDir, ranges: ranges.preSplit.length + 1 }, 'made a new store');
-    }
+    this.#phase = 'joining';
+    const nodeCluster = await this.#formCluster();
     this.#phase = 'recovering';
     const endpoints = workerCount + (this.#options.listens ? 0 : 1);
     const doorbells = Array.from({ length: endpoints }, createDoorbell);
@@ -133,15 +134,29 @@ class Node implements RunningServer {
       this.#log.warn({ ...recovery.tornTail }, 'cut off a torn write at the end of the log; it was never acknowledged');
     }
     const links = createLinks(endpoints, threads.forwardRingBytes);
-    await this.#startWorkers(wal, doorbells, rings, links);
+    await this.#threads.start(
+      workerBoots({
+        nodeId: nodeCluster.identity.nodeId,
+        settings: this.#settings,
+        dir: this.#dir,
+        wal,
+        doorbells,
+        rings,
+        links,
+        metricsAreas: this.#metrics.workers,
+        startedAtMs: this.#startedAtMs,
+      }),
+    );
     wal.replayed();
     this.#recoveryMs = performance.now() - startedMs;
     this.#log.info(
       { records: recovery.recordCount, bytes: recovery.bytesRead, ms: Math.round(this.#recoveryMs) },
       'recovered',
     );
-    if (this.#options.listens) await this.#listen(network.port, network.respPort);
+    if (this.#options.listens) await this.#listen(nodeCluster);
     else this.endpoint = this.#embeddedEndpoint(links[workerCount] ?? [], doorbells);
+    // Whatever failed meanwhile has not been waited for by anybody.
+    await Promise.race([this.#failed.promise, Promise.resolve()]);
     this.#phase = 'ready';
   }
 
@@ -150,19 +165,14 @@ class Node implements RunningServer {
   }
 
   splitRange(key: Buffer): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#split(key, (error) => {
-        if (error === null) resolve();
-        else reject(new SkerryError('KV_STATE', error.replace(/^[A-Z]+ /, '')));
-      });
-    });
+    return this.#splits?.split(key) ?? Promise.reject(new SkerryError('KV_STATE', 'The node does not run.'));
   }
 
   status(): unknown {
     const { node, threads } = this.#settings;
     return {
       version,
-      nodeId: node.nodeId,
+      nodeId: this.#cluster?.identity.nodeId ?? 0,
       state: this.#phase,
       startedAt: new Date(this.#startedAtMs).toISOString(),
       recoverySeconds: this.#recoveryMs / 1000,
@@ -171,14 +181,8 @@ class Node implements RunningServer {
       maxMemoryBytes: this.#maxMemoryBytes,
       diskFull: this.#isDiskFull,
       addresses: this.#addresses,
-      ranges: this.#table.routes.map(({ range, leader }) => ({
-        rangeId: range.rangeId,
-        startKey: range.startKey.toString('latin1'),
-        endKey: range.endKey?.toString('latin1') ?? null,
-        epoch: range.epoch,
-        leader: nodeOf(leader),
-        workerIndex: workerOf(leader) % threads.workers,
-      })),
+      cluster: this.#cluster === null ? null : describeCluster(this.#cluster.cluster),
+      ranges: describeRanges(this.#table.routes),
       metrics: this.#metrics.summary(),
     };
   }
@@ -191,13 +195,8 @@ class Node implements RunningServer {
   async #close(): Promise<void> {
     const wasReady = this.#phase === 'ready';
     if (this.#phase !== 'failed') this.#phase = 'stopping';
-    if (wasReady) {
-      const stopped = this.#workers.map((worker) => nextMessage(worker, 'stopped'));
-      this.#tellAll({ type: 'stop' });
-      await Promise.all(stopped);
-    }
-    await Promise.all(this.#workers.map(({ thread }) => thread.terminate()));
-    this.#workers = [];
+    await this.#cluster?.cluster.close();
+    await this.#threads.stop(wasReady);
     await this.#wal?.stop();
     await this.#http?.close();
     await this.#cpuPool?.destroy();
@@ -233,117 +232,68 @@ class Node implements RunningServer {
     });
     wal.on('sealed', ({ segmentCount, laggards }) => {
       if (segmentCount <= SEGMENTS_WANTED_MAX) return;
-      this.#tellAll({ type: 'holdBack', rangeIds: laggards.map(({ rangeId }) => rangeId) });
+      this.#threads.tellAll({ type: 'holdBack', rangeIds: laggards.map(({ rangeId }) => rangeId) });
     });
   }
 
-  async #startWorkers(
-    wal: WalHandle,
-    doorbells: readonly SharedArrayBuffer[],
-    rings: readonly SharedArrayBuffer[],
-    links: readonly (readonly LinkEnd[])[],
-  ): Promise<void> {
-    const { node, network, memory, raft, recovery, threads, log } = this.#settings;
-    const found = this.#dir.findRanges(node.nodeId as NodeId);
-    const ids = [...found.checkpoints.map(({ rangeId }) => rangeId), ...wal.recovery.ranges.keys()];
-    this.#nextRangeId = Math.max(...ids) + 1;
-    const scanCursors = createCursorTable();
-    for (let workerIndex = 0; workerIndex < threads.workers; workerIndex++) {
-      const own = links[workerIndex] ?? [];
-      const boot: WorkerBoot & { readonly links: readonly LinkEnd[] } = {
-        workerIndex,
-        workerCount: threads.workers,
-        version,
-        options: {
-          nodeId: node.nodeId,
-          host: network.host,
-          maxConnections: network.maxConnections,
-          maxOutputBytes: network.maxOutputBytes,
-          idleTimeoutMs: network.idleTimeoutMs,
-          maxMemoryBytes: memory.maxMemoryBytes,
-          maxValueBytes: memory.maxValueBytes,
-          maxRecoverySeconds: recovery.maxRecoverySeconds,
-          electionTimeoutMs: raft.electionTimeoutMs,
-          heartbeatIntervalMs: raft.heartbeatIntervalMs,
-          logLevel: log.level,
-          logFormat: log.format,
-        },
-        walDir: wal.dir,
-        scan: wal.recovery,
-        checkpointsDir: this.#dir.checkpointsDir,
-        checkpoints: ofWorker(found.checkpoints, workerIndex, threads.workers),
-        staged: ofWorker(found.staged, workerIndex, threads.workers),
-        checkpointed: new Set([...found.checkpoints.map(({ rangeId }) => rangeId), ...found.tombstones.keys()]),
-        tombstones: found.tombstones,
-        doorbells,
-        links: own,
-        walRing: rings[workerIndex] as SharedArrayBuffer,
-        walDoorbell: wal.doorbell,
-        walStatus: wal.status,
-        metricsAreas: this.#metrics.workers,
-        scanCursors,
-        startedAtMs: this.#startedAtMs,
-      };
-      this.#workers.push(
-        this.#startWorker(
-          boot,
-          own.map(({ port }) => port),
-        ),
-      );
-    }
-    // Each says what ranges it has before it says that it is done.
-    await Promise.all(this.#workers.map((worker) => nextMessage(worker, 'recovered')));
+  async #formCluster(): Promise<NodeCluster> {
+    const nodeCluster = await formCluster(
+      {
+        settings: this.#settings,
+        dir: this.#dir,
+        threads: this.#threads,
+        table: this.#table,
+        learnRoutes: (routes) => this.#learn(routes),
+        splitHere: (key) => splits.splitHere(key),
+        onFatal: (error) => this.#fail(error),
+        isStopped: () => this.#closing !== null,
+        log: this.#log,
+      },
+      this.#options.listens,
+    );
+    const { cluster, identity } = nodeCluster;
+    const splits = new Splits({
+      nodeId: identity.nodeId,
+      table: this.#table,
+      threads: this.#threads,
+      nextRangeId: () => cluster.nextRangeId(),
+      splitThere: (nodeId, rangeId, key) => cluster.splitThere(nodeId, rangeId, key),
+    });
+    this.#cluster = nodeCluster;
+    this.#splits = splits;
+    return nodeCluster;
   }
 
-  #startWorker(boot: WorkerBoot, ports: readonly MessagePort[]): WorkerThread {
-    const thread = new Worker(SHARD_WORKER, {
-      workerData: boot,
-      transferList: [...ports],
-      name: `shard ${boot.workerIndex}`,
-    });
-    const worker: WorkerThread = { thread, waiting: new Map() };
-    thread.on('message', (message: FromWorker) => this.#onMessage(worker, message));
-    thread.on('error', (cause: Error) => {
-      this.#fail(new FatalError('KV_STATE', `Worker ${boot.workerIndex} failed: ${cause.message}`, { cause }));
-    });
-    return worker;
-  }
-
-  #onMessage(worker: WorkerThread, message: FromWorker): void {
-    const waiting = worker.waiting.get(message.type);
-    worker.waiting.delete(message.type);
-    if (waiting !== undefined) {
-      waiting(message);
-      return;
-    }
+  #onMessage(workerIndex: number, message: FromWorker): void {
+    if (this.#cluster?.cluster.onMessage(workerIndex, message) === true) return;
     switch (message.type) {
       case 'ranges':
-        this.#learn(message.routes, worker);
+        this.#learn(reviveRoutes(message.routes), workerIndex);
         break;
-      case 'askSplit':
-        this.#split(Buffer.from(message.key), (error) => {
-          worker.thread.postMessage({ type: 'splitAnswer', id: message.id, error } satisfies ToWorker);
-        });
+      case 'askSplit': {
+        const answer = (error: string | null): void =>
+          this.#threads.tell(workerIndex, { type: 'splitAnswer', id: message.id, error });
+        this.splitRange(Buffer.from(message.key)).then(
+          () => answer(null),
+          (error: Error) => answer(error.message),
+        );
         break;
+      }
       case 'splitDone':
-        this.#splits.get(message.id)?.(message.error);
-        this.#splits.delete(message.id);
+        this.#splits?.done(message.id, message.error);
         break;
       case 'checkpoint':
-        void this.#checkpoint(worker, message);
+        void this.#checkpoint(workerIndex, message);
         break;
       case 'ask':
-        this.#askWorkers(worker, message.id, (id) => ({ type: 'question', id, question: message.question }));
+        this.#askWorkers(workerIndex, message.id, (id) => ({ type: 'question', id, question: message.question }));
         break;
       case 'configure':
         this.#configure(message.changes);
-        this.#askWorkers(worker, message.id, (id) => ({ type: 'configure', id, changes: message.changes }));
+        this.#askWorkers(workerIndex, message.id, (id) => ({ type: 'configure', id, changes: message.changes }));
         break;
       case 'answer':
         this.#questions.answered(message.id, message.answer);
-        break;
-      case 'failed':
-        this.#fail(new FatalError('KV_STATE', `A worker failed: ${message.message}`));
         break;
       default:
         break;
@@ -351,10 +301,10 @@ class Node implements RunningServer {
   }
 
   /** Asks all workers what one of them wants to know. */
-  #askWorkers(asker: WorkerThread, askedAs: number, question: (id: number) => ToWorker): void {
+  #askWorkers(asker: number, askedAs: number, question: (id: number) => ToWorker): void {
     const answer = (answers: readonly unknown[]): void =>
-      asker.thread.postMessage({ type: 'answers', id: askedAs, answers } satisfies ToWorker);
-    this.#questions.ask(this.#workers.length, (id) => this.#tellAll(question(id)), answer);
+      this.#threads.tell(asker, { type: 'answers', id: askedAs, answers });
+    this.#questions.ask(this.#threads.count, (id) => this.#threads.tellAll(question(id)), answer);
   }
 
   #configure({ logLevel, maxMemoryBytes }: Partial<RunTimeOptions>): void {
@@ -362,29 +312,20 @@ class Node implements RunningServer {
     this.#maxMemoryBytes = maxMemoryBytes ?? this.#maxMemoryBytes;
   }
 
-  /** Takes a worker's word for its ranges, and tells the others. */
-  #learn(changed: readonly Route[], from?: WorkerThread): void {
-    const routes = reviveRoutes(changed);
+  /** Takes a worker's word for its ranges, or the coordinator's for everybody's, and tells the others. */
+  #learn(routes: readonly Route[], from?: number): void {
     this.#table.update(routes);
-    for (const worker of this.#workers) {
-      if (worker !== from) worker.thread.postMessage({ type: 'routes', routes } satisfies ToWorker);
-    }
+    this.#threads.tellAll({ type: 'routes', routes }, from);
+    this.#splits?.learned();
     for (const listener of this.#routeListeners) listener(routes);
+    if (this.#knowsAllKeys) this.#allKeysKnown.resolve();
   }
 
-  #split(key: Buffer, done: (error: string | null) => void): void {
-    const { leader } = this.#table.find(key, 0, key.length);
-    const worker = this.#workers[workerOf(leader) % this.#workers.length];
-    if (worker === undefined || key.length === 0) {
-      done('ERR a range cannot be split at the empty key');
-      return;
-    }
-    const id = this.#nextSplit++;
-    this.#splits.set(id, done);
-    worker.thread.postMessage({ type: 'split', id, key, newRangeId: this.#nextRangeId++ } satisfies ToWorker);
+  get #knowsAllKeys(): boolean {
+    return coverAllKeys(this.#table.routes.map(({ range }) => range));
   }
 
-  async #checkpoint(worker: WorkerThread, message: Extract<FromWorker, { type: 'checkpoint' }>): Promise<void> {
+  async #checkpoint(workerIndex: number, message: Extract<FromWorker, { type: 'checkpoint' }>): Promise<void> {
     const { id, frozen, info } = message;
     let error: string | null = null;
     let bytes = 0;
@@ -396,35 +337,31 @@ class Node implements RunningServer {
     } catch (cause) {
       error = cause instanceof Error ? cause.message : String(cause);
     }
-    worker.thread.postMessage({ type: 'checkpointDone', id, error, bytes } satisfies ToWorker);
+    this.#threads.tell(workerIndex, { type: 'checkpointDone', id, error, bytes });
   }
 
-  async #listen(nativePort: number, respPort: number): Promise<void> {
-    const { host } = this.#settings.network;
-    const ports: { native: number; resp: number; own: number }[] = [];
-    // One after another: the first may be given free ports, which the others then share.
-    for (const worker of this.#workers) {
-      const listening = nextMessage(worker, 'listening');
-      const first = ports[0];
-      const message: ToWorker = {
-        type: 'listen',
-        nativePort: first?.native ?? nativePort,
-        respPort: first?.resp ?? respPort,
-      };
-      worker.thread.postMessage(message);
-      const answer = await listening;
-      if (answer.type === 'listening') ports.push(answer.ports);
+  async #listen(nodeCluster: NodeCluster): Promise<void> {
+    const { host, port, respPort } = this.#settings.network;
+    await nodeCluster.listen();
+    if (!this.#knowsAllKeys) {
+      // A node that has no ranges yet hears of them from the cluster, once that knows where it is.
+      this.#phase = 'waiting for the cluster';
+      await Promise.race([nodeCluster.announce(null), this.#failed.promise]);
+      await Promise.race([this.#allKeysKnown.promise, this.#failed.promise]);
     }
-    const workerPorts = ports.map(({ own }) => own);
-    this.#tellAll({ type: 'topology', ports: workerPorts });
+    const ports = await this.#threads.listen(port, respPort);
     const [first] = ports;
-    this.#addresses = {
+    const addresses = {
       host,
       port: first?.native ?? 0,
       respPort: first?.resp ?? 0,
       httpPort: this.#http?.port ?? 0,
-      workerPorts,
+      peerPort: nodeCluster.peerPort,
+      workerPorts: ports.map(({ own }) => own),
     };
+    this.#addresses = addresses;
+    const { workerPorts, httpPort } = addresses;
+    void nodeCluster.announce({ workerPorts, nativePort: addresses.port, respPort: addresses.respPort, httpPort });
   }
 
   #embeddedEndpoint(links: readonly LinkEnd[], doorbells: readonly SharedArrayBuffer[]): EmbeddedEndpoint {
@@ -436,14 +373,11 @@ class Node implements RunningServer {
     };
   }
 
-  #tellAll(message: ToWorker): void {
-    for (const { thread } of this.#workers) thread.postMessage(message);
-  }
-
   #fail(error: FatalError): void {
     if (this.#phase === 'failed' || this.#phase === 'stopping') return;
     this.#phase = 'failed';
     this.#log.fatal({ err: error }, 'the node stops');
+    this.#failed.reject(error);
     void this.close().then(() => this.#options.onFatal(error));
   }
 }

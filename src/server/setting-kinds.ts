@@ -3,6 +3,7 @@
  * environment variable or a file holds, and how to say what is allowed.
  */
 import { z } from 'zod';
+import type { LocalityTier } from '../core/catalog/types.ts';
 import { limits } from '../core/limits.ts';
 
 /** What the defaults depend on. */
@@ -26,6 +27,7 @@ export interface Setting<T> {
 }
 
 const KEYS_MAX = 4096;
+const LIST_MAX = 16;
 const KiB = 1024;
 const MiB = 1024 * KiB;
 const GiB = 1024 * MiB;
@@ -71,6 +73,11 @@ function formatSize(bytes: number): string {
 
 const parseNumber = (value: unknown): unknown =>
   typeof value === 'string' && /^\s*-?\d+\s*$/.test(value) ? Number(value) : value;
+
+const splitCommas = (value: unknown): unknown => {
+  if (typeof value !== 'string') return value;
+  return value === '' ? [] : value.split(',');
+};
 
 interface SizeShape {
   readonly name: string;
@@ -139,6 +146,66 @@ export function choice<const Choice extends string>(
   return setting(z.enum(choices), `one of ${choices.join(', ')}`, '<word>', common, String);
 }
 
+/** Yes or no. As a flag it stands alone: its presence says yes. */
+export function yesNo(common: Common<boolean>): Setting<boolean> {
+  const words: Readonly<Record<string, boolean>> = {
+    true: true,
+    yes: true,
+    1: true,
+    false: false,
+    no: false,
+    0: false,
+  };
+  const schema = z.preprocess((value) => words[String(value)] ?? value, z.boolean());
+  return setting(schema, 'true or false', '', common, String);
+}
+
+/** An address as others write it: `10.0.0.7:7380`, `node-1.example:7380`, `[fd00::7]:7380`. */
+export interface HostPort {
+  readonly host: string;
+  readonly port: number;
+}
+
+function parseHostPort(written: string): HostPort | null {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:,[\]]+)):(\d{1,5})$/.exec(written.trim());
+  const number = Number(match?.[3]);
+  if (match === null || number < 1 || number > 65_535) return null;
+  return { host: match[1] ?? (match[2] as string), port: number };
+}
+
+/** Addresses of other nodes. From a flag or the environment: one text, separated by commas. */
+export function addressList(common: Common<readonly HostPort[]>): Setting<readonly HostPort[]> {
+  const address = z
+    .string()
+    .refine((written) => parseHostPort(written) !== null)
+    .transform((written) => parseHostPort(written) as HostPort);
+  return setting<readonly HostPort[]>(
+    z.preprocess(splitCommas, z.array(address).max(LIST_MAX)),
+    `up to ${LIST_MAX} addresses host:port, separated by commas (in a file: a list of strings)`,
+    '<host:port,…>',
+    common,
+    () => 'none',
+  );
+}
+
+/** Where a node stands, from the widest tier to the narrowest: `dc=ams,rack=4`. */
+export function tiers(common: Common<readonly LocalityTier[]>): Setting<readonly LocalityTier[]> {
+  const tier = z
+    .string()
+    .regex(/^[\w.-]{1,64}=[\w.-]{1,64}$/)
+    .transform((written): LocalityTier => {
+      const [name, value] = written.split('=') as [string, string];
+      return { tier: name, value };
+    });
+  return setting<readonly LocalityTier[]>(
+    z.preprocess(splitCommas, z.array(tier).max(LIST_MAX)),
+    `up to ${LIST_MAX} tiers name=value, the widest first, separated by commas (in a file: a list of strings)`,
+    '<tier=value,…>',
+    common,
+    () => 'none',
+  );
+}
+
 /** A TCP port; 0 takes a free one. */
 export function port(common: Common<number>): Setting<number> {
   return { ...integer(0, 65535, common), placeholder: '<port>' };
@@ -155,11 +222,6 @@ export function keyFromText(written: string): Buffer {
   );
 }
 
-const splitKeys = (value: unknown): unknown => {
-  if (typeof value !== 'string') return value;
-  return value === '' ? [] : value.split(',');
-};
-
 function sortedKeys(keys: readonly string[]): string[] {
   const byBytes = new Map(keys.map((written) => [keyFromText(written).toString('latin1'), written]));
   return [...byBytes.keys()].sort().map((bytes) => byBytes.get(bytes) as string);
@@ -172,7 +234,7 @@ export function keyList(common: Common<readonly string[]>): Setting<readonly str
     return length >= 1 && length <= limits.keyBytesMax;
   });
   return setting<readonly string[]>(
-    z.preprocess(splitKeys, z.array(key).max(KEYS_MAX).transform(sortedKeys)),
+    z.preprocess(splitCommas, z.array(key).max(KEYS_MAX).transform(sortedKeys)),
     `up to ${KEYS_MAX} keys of 1 to ${limits.keyBytesMax} bytes, separated by commas (in a file: a list of strings); \\xHH is any byte`,
     '<keys>',
     common,

@@ -12,7 +12,20 @@
  */
 import { limits } from '../core/limits.ts';
 import { NODE_ID_MAX, WORKERS_MAX } from '../core/member.ts';
-import { choice, integer, keyList, multipleOf, port, powerOfTwo, size, text, type Setting } from './setting-kinds.ts';
+import {
+  addressList,
+  choice,
+  integer,
+  keyList,
+  multipleOf,
+  port,
+  powerOfTwo,
+  size,
+  text,
+  tiers,
+  yesNo,
+  type Setting,
+} from './setting-kinds.ts';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -20,9 +33,10 @@ const GiB = 1024 * MiB;
 
 export const settingGroups = {
   node: {
-    nodeId: integer(1, NODE_ID_MAX, {
-      default: 1,
-      help: 'Number of this node, unique in its cluster and never given to another one.',
+    nodeId: integer(0, NODE_ID_MAX, {
+      default: 0,
+      defaultText: '0 (what the data folder says; 1 in a new cluster)',
+      help: 'Number of this node. A node that joins a cluster is given one; say it only to make sure that the data folder is the one you mean.',
     }),
     dataDir: text('a folder', '<dir>', {
       default: './data',
@@ -42,6 +56,10 @@ export const settingGroups = {
     port: port({ default: 7370, help: 'Port of the native protocol; 0 takes a free one.' }),
     respPort: port({ default: 7379, help: 'Port of the Redis protocol; 0 takes a free one.' }),
     httpPort: port({ default: 7371, help: 'Port of health checks, metrics and status; 0 takes a free one.' }),
+    peerPort: port({
+      default: 7380,
+      help: 'Port for the other nodes of the cluster. The workers take the ports after it; 0 takes free ones. A cluster of one node takes free ones too when it is in use.',
+    }),
     maxConnections: integer(1, limits.connectionsMax, {
       default: 10_000,
       help: 'Client connections at a time, over all workers and protocols; further ones are told so and closed.',
@@ -54,6 +72,38 @@ export const settingGroups = {
     maxOutputBytes: size(limits.connectionOutputPauseBytes, 4 * GiB, {
       default: limits.connectionOutputMaxBytes,
       help: 'Replies that a client may leave unread before its connection is closed.',
+    }),
+  },
+  cluster: {
+    bootstrap: yesNo({
+      default: false,
+      help: 'A new data folder becomes the first node of a new cluster, also when --join is given. Without --join that is so anyway.',
+    }),
+    join: addressList({
+      default: [],
+      help: 'Addresses of nodes (their --peer-port) of the cluster that a new data folder joins. Others of the same cluster may be among them.',
+    }),
+    advertise: text('an address or a host name', '<host>', {
+      default: '',
+      defaultText: '--host, or the name of this machine when that is every address',
+      help: 'Where other nodes and clients reach this node.',
+    }),
+    nodeName: text('up to 64 letters, digits, dots and dashes', '<name>', {
+      default: '',
+      defaultText: 'node- and a part of the store’s id',
+      help: 'Name of this node, unique in its cluster. When a node of this name is expected (skerry node add), this is it.',
+    }),
+    locality: tiers({
+      default: [],
+      help: 'Where this node stands, such as dc=ams,rack=4. Replicas are spread over different places, the widest tier first.',
+    }),
+    replicationFactor: choice(['1', '3', '5', '7'], {
+      default: '3',
+      help: 'Replicas of each range in a new cluster, as far as it has nodes for them. Says nothing to a cluster that exists.',
+    }),
+    replaceAfterSeconds: integer(5, 86_400, {
+      default: 60,
+      help: 'A node that nobody has heard of for so long is dead: its replicas are made anew on others.',
     }),
   },
   wal: {

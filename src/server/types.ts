@@ -9,6 +9,8 @@ export interface ServerAddresses {
   readonly port: number;
   readonly respPort: number;
   readonly httpPort: number;
+  /** For the other nodes of the cluster. */
+  readonly peerPort: number;
   /** Each worker's own native port. */
   readonly workerPorts: readonly number[];
 }

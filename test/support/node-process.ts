@@ -36,6 +36,8 @@ export async function startNode(dataDir: string, flags: readonly string[] = []):
       '0',
       '--resp-port',
       '0',
+      '--peer-port',
+      '0',
       '--http-port',
       '0',
       ...flags,

@@ -12,7 +12,8 @@ Examples:
   skerry serve                                   a store in ./data, on the default ports
   skerry serve --data-dir /var/lib/skerry --max-memory 4gb
   skerry serve --port 0 --resp-port 0 --json     free ports, printed as one line of JSON
-  skerry serve --pre-split user:5,user:9         a new store of three ranges`;
+  skerry serve --pre-split user:5,user:9         a new store of three ranges
+  skerry serve --host 10.0.0.2 --join 10.0.0.1:7380      one more node of the cluster of 10.0.0.1`;
 
 export function registerServe(program: Command): void {
   const command = program
@@ -23,7 +24,7 @@ export function registerServe(program: Command): void {
     .addHelpText('after', EXAMPLES);
   for (const { flag, setting } of settingRows) {
     const { placeholder, help, defaultText } = setting;
-    command.addOption(new Option(`${flag} ${placeholder}`, `${help} Default: ${defaultText}.`));
+    command.addOption(new Option(`${flag} ${placeholder}`.trim(), `${help} Default: ${defaultText}.`));
   }
   command.action(async ({ json, ...flags }: Record<string, unknown>) => {
     const server = await startServer(parseSettings({ flags, env: process.env }), {

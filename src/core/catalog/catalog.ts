@@ -16,7 +16,7 @@ import type {
   NodeState,
 } from './types.ts';
 
-export const REPLICATION_FACTOR_DEFAULT = 3;
+const REPLICATION_FACTOR_DEFAULT = 3;
 const REPLICATION_FACTOR_MAX = 7;
 const RANGE_IDS_MAX = 100_000;
 const NAME_LENGTH_MAX = 64;

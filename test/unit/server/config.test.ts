@@ -36,7 +36,7 @@ test('without anything given, the defaults follow the machine', (t) => {
 
 test('every default is itself allowed', (t) => {
   for (const { path, setting } of settingRows) {
-    if (path === 'node.walDir') continue;
+    if (['node.walDir', 'cluster.advertise', 'cluster.nodeName'].includes(path)) continue;
     t.true(setting.schema.safeParse(setting.defaultOf(machine)).success, path);
     t.true(setting.defaultText.length > 0, path);
   }
@@ -154,4 +154,29 @@ test('variables that Kubernetes and Docker set for a service called skerry are p
 test('settings are plain data that another thread can be given', (t) => {
   const settings = parseSettings({ machine, flags: { preSplit: 'a,b' } });
   t.deepEqual(structuredClone(settings), settings);
+});
+
+test('addresses of nodes, tiers of locality and flags that stand alone are read in all their forms', (t) => {
+  const { cluster } = parseSettings({
+    machine,
+    flags: { join: '10.0.0.1:7380,[fd00::7]:1,n3.example:65535', locality: 'dc=ams,rack=4', bootstrap: true },
+  });
+  t.deepEqual(cluster.join, [
+    { host: '10.0.0.1', port: 7380 },
+    { host: 'fd00::7', port: 1 },
+    { host: 'n3.example', port: 65_535 },
+  ]);
+  t.deepEqual(cluster.locality, [
+    { tier: 'dc', value: 'ams' },
+    { tier: 'rack', value: '4' },
+  ]);
+  t.true(cluster.bootstrap);
+  const values = { cluster: { join: ['a:1'], bootstrap: false } };
+  t.deepEqual(parseSettings({ machine, values }).cluster.join, [{ host: 'a', port: 1 }]);
+  t.true(parseSettings({ machine, values, env: { SKERRY_BOOTSTRAP: 'true' } }).cluster.bootstrap);
+  for (const join of ['a', 'a:', ':1', 'a:0', 'a:65536', 'a:1 b:2', '[]:1']) {
+    t.regex(refusal({ flags: { join } }), /^Invalid setting: --join is .*addresses host:port/);
+  }
+  t.regex(refusal({ flags: { locality: 'ams' } }), /--locality is "ams"; allowed: .*name=value/);
+  t.regex(refusal({ env: { SKERRY_BOOTSTRAP: 'maybe' } }), /SKERRY_BOOTSTRAP is "maybe"; allowed: true or false/);
 });

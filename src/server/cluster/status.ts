@@ -1,0 +1,40 @@
+/** The cluster and its ranges as /status and the command line show them: plain data. */
+import { nodeOf, workerOf } from '../../core/member.ts';
+import type { Route } from '../../core/range.ts';
+import type { Cluster } from './cluster.ts';
+
+export function describeCluster(cluster: Cluster): object {
+  const { catalog, coordinator, silent } = cluster;
+  return {
+    clusterId: catalog.clusterId,
+    revision: catalog.revision,
+    replicationFactor: catalog.settings.replicationFactor,
+    /** Where range 1 leads; 0: not known. */
+    coordinator,
+    nodes: catalog.nodes.map(({ storeId, incarnation, locality, ...node }) => ({
+      ...node,
+      locality: locality.map(({ tier, value }) => `${tier}=${value}`).join(','),
+      storeId,
+      incarnation,
+      isSilent: silent.includes(node.nodeId),
+    })),
+  };
+}
+
+export function describeRanges(routes: readonly Route[]): object[] {
+  return routes.map(({ range, leader, term }) => ({
+    rangeId: range.rangeId,
+    startKey: range.startKey.toString('latin1'),
+    endKey: range.endKey?.toString('latin1') ?? null,
+    epoch: range.epoch,
+    term,
+    /** 0: nobody is known to lead. */
+    leader: nodeOf(leader),
+    leaderWorker: workerOf(leader),
+    replicas: range.replicas.map(({ memberId, role }) => ({
+      nodeId: nodeOf(memberId),
+      worker: workerOf(memberId),
+      role,
+    })),
+  }));
+}

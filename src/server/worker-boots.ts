@@ -1,0 +1,69 @@
+/** What each shard worker of a node is started with. */
+import type { NodeId } from '../core/brands.ts';
+import type { LinkEnd } from '../gateway/gateway.ts';
+import { createCursorTable } from '../gateway/router/cursor-table.ts';
+import type { WalHandle } from '../storage/wal/pool.ts';
+import type { WorkerBoot } from '../../shards/messages.ts';
+import type { DataDir } from './data-dir.ts';
+import { ofWorker } from './data-dir.ts';
+import type { Settings } from './settings.ts';
+import { version } from './version.ts';
+
+export interface BootParts {
+  readonly nodeId: NodeId;
+  readonly settings: Settings;
+  readonly dir: DataDir;
+  readonly wal: WalHandle;
+  /** By endpoint. */
+  readonly doorbells: readonly SharedArrayBuffer[];
+  /** By worker: its ring to the log. */
+  readonly rings: readonly SharedArrayBuffer[];
+  /** By endpoint: its links to the others. */
+  readonly links: readonly (readonly LinkEnd[])[];
+  readonly metricsAreas: readonly SharedArrayBuffer[];
+  readonly startedAtMs: number;
+}
+
+/** One for each worker. */
+export function workerBoots(parts: BootParts): (WorkerBoot & { readonly links: readonly LinkEnd[] })[] {
+  const { nodeId, settings, dir, wal, doorbells, rings, links, metricsAreas, startedAtMs } = parts;
+  const { network, memory, raft, recovery, threads, log } = settings;
+  const found = dir.findRanges(nodeId);
+  const shared = {
+    workerCount: threads.workers,
+    version,
+    options: {
+      nodeId,
+      host: network.host,
+      maxConnections: network.maxConnections,
+      maxOutputBytes: network.maxOutputBytes,
+      idleTimeoutMs: network.idleTimeoutMs,
+      maxMemoryBytes: memory.maxMemoryBytes,
+      maxValueBytes: memory.maxValueBytes,
+      maxRecoverySeconds: recovery.maxRecoverySeconds,
+      electionTimeoutMs: raft.electionTimeoutMs,
+      heartbeatIntervalMs: raft.heartbeatIntervalMs,
+      logLevel: log.level,
+      logFormat: log.format,
+    },
+    walDir: wal.dir,
+    scan: wal.recovery,
+    checkpointsDir: dir.checkpointsDir,
+    checkpointed: new Set([...found.checkpoints.map(({ rangeId }) => rangeId), ...found.tombstones.keys()]),
+    tombstones: found.tombstones,
+    doorbells,
+    walDoorbell: wal.doorbell,
+    walStatus: wal.status,
+    metricsAreas,
+    scanCursors: createCursorTable(),
+    startedAtMs,
+  };
+  return rings.map((walRing, workerIndex) => ({
+    ...shared,
+    workerIndex,
+    walRing,
+    links: links[workerIndex] ?? [],
+    checkpoints: ofWorker(found.checkpoints, workerIndex, threads.workers),
+    staged: ofWorker(found.staged, workerIndex, threads.workers),
+  }));
+}
