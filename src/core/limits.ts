@@ -58,6 +58,10 @@ export const limits = {
   peerInFlightBytesMax: 64 * MiB,
   /** Replies that another node's worker leaves unread; beyond, its commands are refused. */
   peerRepliesBytesMax: 64 * MiB,
+  /** A piece of a snapshot's file as it is read, sent and written. */
+  snapshotChunkBytes: 256 * KiB,
+  /** How far a snapshot's sender may be ahead of what the receiver has written. */
+  snapshotWindowBytes: 1 * MiB,
 } as const;
 
 assert(limits.walFragmentBytesMax * 4 <= limits.walRingBytes, 'a ring holds several fragments');
@@ -66,4 +70,5 @@ assert(limits.forwardInlineBytesMax * 4 <= limits.forwardRingBytes, 'a ring hold
 assert(limits.walSegmentBytes % limits.walBlockBytes === 0, 'segments are whole blocks');
 assert(limits.valueBytesDefault <= limits.valueBytesCeiling, 'defaults keep to the ceiling');
 assert(limits.valueBytesCeiling + limits.peerFrameBytesSoft * 8 < limits.peerFrameBytesMax, 'any command fits a frame');
+assert(limits.snapshotChunkBytes < limits.peerFrameBytesSoft, 'a piece of a snapshot fits a frame');
 assert(limits.batchBytesMax < limits.walRingBytes, 'a batch fits into the ring');

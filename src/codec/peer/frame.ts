@@ -24,7 +24,12 @@ export const PEER_REQUESTS = 5;
 export const PEER_REPLIES = 6;
 export const PEER_PING = 7;
 export const PEER_PONG = 8;
-const KIND_LAST = PEER_PONG;
+/** Of snapshot connections: what is offered; from where on it is wanted; bytes; whether it was taken. See snapshot.ts. */
+export const PEER_SNAPSHOT_OFFER = 9;
+export const PEER_SNAPSHOT_FROM = 10;
+export const PEER_SNAPSHOT_CHUNK = 11;
+export const PEER_SNAPSHOT_OUTCOME = 12;
+const KIND_LAST = PEER_SNAPSHOT_OUTCOME;
 
 /** The other side sent what no node of this version sends, or the bytes were damaged on the way: the connection ends. */
 export class PeerProtocolError extends Error {

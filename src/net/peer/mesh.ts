@@ -22,12 +22,24 @@ import type { InboundOwner } from './inbound.ts';
 import { PeerInbound } from './inbound.ts';
 import type { LinkOwner } from './link.ts';
 import { PeerLink } from './link.ts';
+import { Pacer } from './pacer.ts';
+import { SnapshotReceiver } from './snapshot-receiver.ts';
+import { SnapshotSender } from './snapshot-sender.ts';
 import { refusalText } from './stranger.ts';
 import type { PeerCounters, PeerMeshOptions, PeerStatus, PeerTimings } from './types.ts';
 import { createPeerCounters, peerTimings } from './types.ts';
 
 /** Connections of one worker that others have dialled. */
 const INBOUND_MAX = 4096;
+
+/** Snapshots that a worker sends, and receives, at the same time; others wait. */
+const SNAPSHOTS_SENT_MAX = 4;
+const SNAPSHOTS_RECEIVED_MAX = 8;
+
+interface Sending {
+  readonly sender: SnapshotSender;
+  readonly done: (isTaken: boolean, reason: string) => void;
+}
 
 export class PeerMesh implements LinkOwner, InboundOwner {
   readonly options: PeerMeshOptions;
@@ -37,6 +49,10 @@ export class PeerMesh implements LinkOwner, InboundOwner {
   readonly #links = new Map<number, PeerLink>();
   readonly #inbound = new Set<PeerInbound>();
   readonly #ticker: NodeJS.Timeout;
+  readonly #pacer: Pacer;
+  readonly #receiver: SnapshotReceiver | null;
+  readonly #sendQueue: Sending[] = [];
+  readonly #sending = new Set<Sending>();
   #listener: Listener | null = null;
   #isClosed = false;
 
@@ -45,6 +61,9 @@ export class PeerMesh implements LinkOwner, InboundOwner {
     this.counters = options.counters ?? createPeerCounters();
     this.timings = { ...peerTimings, ...options.timings };
     this.flushQueue = createFlushQueue(options.schedule);
+    this.#pacer = new Pacer(options.snapshots?.bytesPerSecond ?? 0);
+    this.#receiver =
+      options.snapshots === undefined ? null : new SnapshotReceiver(options, this.counters, options.snapshots);
     this.#ticker = setInterval(() => this.#tick(), this.timings.tickMs);
     this.#ticker.unref();
   }
@@ -107,6 +126,25 @@ export class PeerMesh implements LinkOwner, InboundOwner {
       link.close(reason);
     }
     for (const inbound of this.#inbound) if (inbound.dialler?.nodeId === nodeId) inbound.frames.close(reason);
+    for (const { sender } of [...this.#sendQueue, ...this.#sending]) {
+      if (sender.target.nodeId === nodeId) sender.cancel(reason);
+    }
+  }
+
+  /**
+   * Sends a checkpoint file, and the SNAPSHOT message that it belongs to, on a connection of its own. `done`, once: whether the
+   * member has it; if not, why. The file may be deleted meanwhile, once this worker has opened it.
+   */
+  sendSnapshot(
+    rangeId: RangeId,
+    message: Message,
+    file: string,
+    done: (isTaken: boolean, reason: string) => void,
+  ): void {
+    const { nodeId, workerIndex } = this.linkTo(message.to);
+    const sender = new SnapshotSender(this, this.#pacer, { nodeId, workerIndex }, { rangeId, message }, file);
+    this.#sendQueue.push({ sender, done });
+    this.#sendNext();
   }
 
   status(): PeerStatus[] {
@@ -121,6 +159,8 @@ export class PeerMesh implements LinkOwner, InboundOwner {
     this.#listener?.close();
     for (const link of this.#links.values()) link.close('this node stops');
     for (const inbound of this.#inbound) inbound.frames.close('this node stops');
+    for (const { sender } of [...this.#sendQueue, ...this.#sending]) sender.cancel('this node stops');
+    this.#receiver?.close();
   }
 
   refusal(hello: Hello): Refusal | null {
@@ -133,13 +173,20 @@ export class PeerMesh implements LinkOwner, InboundOwner {
         reason: `worker ${hello.targetWorker} of node ${hello.targetNodeId} was wanted and this is worker ${self.workerIndex} of node ${self.nodeId}`,
       };
     }
-    if (hello.purpose === PURPOSE_SNAPSHOT) return { code: REFUSED_FOR_NOW, reason: 'snapshots are not taken' };
-    return null;
+    if (hello.purpose !== PURPOSE_SNAPSHOT) return null;
+    const receiver = this.#receiver;
+    if (receiver === null) return { code: REFUSED_FOR_NOW, reason: 'this node takes no snapshots' };
+    if (receiver.receiving < SNAPSHOTS_RECEIVED_MAX) return null;
+    return { code: REFUSED_FOR_NOW, reason: `${receiver.receiving} snapshots are on their way to this worker` };
   }
 
   accepted(inbound: PeerInbound): void {
     const { dialler, hello } = inbound;
-    if (dialler === null || hello === null || hello.purpose === PURPOSE_SNAPSHOT) return;
+    if (dialler === null || hello === null) return;
+    if (hello.purpose === PURPOSE_SNAPSHOT) {
+      this.#receiver?.attach(inbound, dialler);
+      return;
+    }
     // The one that is there is what a cut left behind: the same worker has dialled again.
     for (const other of this.#inbound) {
       const isSame =
@@ -173,5 +220,24 @@ export class PeerMesh implements LinkOwner, InboundOwner {
   #tick(): void {
     for (const link of this.#links.values()) link.tick();
     for (const inbound of this.#inbound) inbound.tick(this.timings.silentTicksMax);
+    for (const { sender } of this.#sending) sender.tick();
+    this.#receiver?.tick();
+  }
+
+  #sendNext(): void {
+    while (this.#sending.size < SNAPSHOTS_SENT_MAX) {
+      const next = this.#sendQueue.shift();
+      if (next === undefined) return;
+      void this.#sendOne(next);
+    }
+  }
+
+  async #sendOne(sending: Sending): Promise<void> {
+    this.#sending.add(sending);
+    const { isTaken, reason } = await sending.sender.run();
+    this.#sending.delete(sending);
+    if (isTaken) this.counters.snapshotsSent++;
+    sending.done(isTaken, reason);
+    this.#sendNext();
   }
 }

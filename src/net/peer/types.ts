@@ -31,6 +31,9 @@ export interface PeerCounters {
   connects: number;
   /** Connections lost, attempts that failed, refusals. */
   breaks: number;
+  /** Snapshots sent and taken, and received and taken. */
+  snapshotsSent: number;
+  snapshotsReceived: number;
   /** Bytes of Raft messages that wait (gauge). */
   queuedBytes: number;
 }
@@ -46,6 +49,8 @@ export function createPeerCounters(): PeerCounters {
     messagesDropped: 0,
     connects: 0,
     breaks: 0,
+    snapshotsSent: 0,
+    snapshotsReceived: 0,
     queuedBytes: 0,
   };
 }
@@ -70,6 +75,18 @@ export const peerTimings: PeerTimings = {
   refusedBackoffMs: 10_000,
 };
 
+/** How snapshots come and go. */
+export interface SnapshotPorts {
+  /** What all snapshots that this worker sends may take; 0 = no limit. */
+  readonly bytesPerSecond: number;
+  /** A name for a file to receive into, unlike any other; its folder is there. What is left behind by a crash is the owner's to delete. */
+  readonly incomingFile: (rangeId: RangeId, index: number) => string;
+  /** Reads the whole file, not in this thread's turn: null, or what is wrong with it. Without it, arrived() reads it anyway. */
+  readonly verify?: (file: string) => Promise<string | null>;
+  /** The file is whole and durable, and belongs to the owner. `done`, once: whether the member has what it holds. */
+  readonly arrived: (rangeId: RangeId, message: Message, file: string, done: (isTaken: boolean) => void) => void;
+}
+
 export interface PeerMeshOptions {
   readonly self: PeerIdentity;
   readonly directory: PeerDirectory;
@@ -87,6 +104,8 @@ export interface PeerMeshOptions {
   readonly random: () => number;
   /** Something that an operator should read: a refusal, damaged bytes. Not called for each attempt. */
   readonly warn: (text: string, fields: Readonly<Record<string, unknown>>) => void;
+  /** Without them, snapshots are refused. */
+  readonly snapshots?: SnapshotPorts;
   readonly counters?: PeerCounters;
   readonly timings?: Partial<PeerTimings>;
   /** Raft messages that wait for one peer, in bytes, above which the oldest are dropped. */

@@ -2,7 +2,12 @@ import test from 'ava';
 import * as fc from 'fast-check';
 import { createByteWriter } from '../../../../src/codec/byte-writer.ts';
 import { PeerFrameReader } from '../../../../src/codec/peer/frame-reader.ts';
-import { beginPeerFrame, endPeerFrame, PEER_PONG, PeerProtocolError } from '../../../../src/codec/peer/frame.ts';
+import {
+  beginPeerFrame,
+  endPeerFrame,
+  PEER_SNAPSHOT_OUTCOME,
+  PeerProtocolError,
+} from '../../../../src/codec/peer/frame.ts';
 
 const PAYLOAD_MAX = 20_000;
 
@@ -12,7 +17,7 @@ interface Frame {
 }
 
 const frame: fc.Arbitrary<Frame> = fc
-  .record({ kind: fc.integer({ min: 1, max: PEER_PONG }), bytes: fc.nat(PAYLOAD_MAX), fill: fc.nat(255) })
+  .record({ kind: fc.integer({ min: 1, max: PEER_SNAPSHOT_OUTCOME }), bytes: fc.nat(PAYLOAD_MAX), fill: fc.nat(255) })
   .map(({ kind, bytes, fill }) => ({ kind, payload: Buffer.alloc(fill < 100 ? bytes % 40 : bytes, fill) }));
 
 function encode(frames: readonly Frame[]): Buffer {
