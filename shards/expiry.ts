@@ -12,8 +12,8 @@ const LEAVES_PER_ROUND = 2000;
 const KEYS_PER_ROUND = 5000;
 
 export interface ExpiryCycle {
-  /** Looks at the next leaves of each range. Whether it found something to delete. */
-  round(replicas: Iterable<Replica>, nowMs: number): boolean;
+  /** Looks at the next leaves of each range. Returns how many keys it found and has proposed to delete. */
+  round(replicas: Iterable<Replica>, nowMs: number): number;
 }
 
 /** `expired`: the command that deletes those of its keys that are expired by the batch's clock. */
@@ -22,7 +22,7 @@ export function createExpiryCycle(expired: CommandSpec): ExpiryCycle {
   const positions = new WeakMap<Replica, Buffer>();
   return {
     round(replicas, nowMs) {
-      let hasFound = false;
+      let found = 0;
       for (const replica of replicas) {
         if (!replica.isLeader || replica.store.expiringCount === 0) continue;
         const keys: Buffer[] = [];
@@ -37,9 +37,9 @@ export function createExpiryCycle(expired: CommandSpec): ExpiryCycle {
         positions.set(replica, next ?? beginning);
         if (keys.length === 0) continue;
         replica.submitInternal(expired, argsOf(keys));
-        hasFound = true;
+        found += keys.length;
       }
-      return hasFound;
+      return found;
     },
   };
 }

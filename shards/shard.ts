@@ -36,6 +36,7 @@ import { RangeCatalog } from './range-catalog.ts';
 import type { RecoveredRange } from './recovery.ts';
 import { Replica } from './replica.ts';
 import type { SplitCallback } from './replica-host.ts';
+import { sweepVersions } from './version-sweep.ts';
 
 export interface ShardPorts {
   readonly log: ShardLog;
@@ -211,10 +212,17 @@ export class Shard {
     this.#ports.log.publish();
   }
 
-  /** Gives the memory of expired keys back; call it some times a second. */
-  expireSome(): void {
+  /**
+   * Gives the memory of expired keys and of versions that nobody needs any more back; call it some times a second.
+   * Returns how many keys were found expired.
+   */
+  expireSome(): number {
+    const replicas = [...this.host.replicas.values()];
+    const isSwept = sweepVersions(replicas);
     // The host's clock stands still while it has nothing to do.
-    if (this.#expiry.round(this.host.replicas.values(), Date.now())) this.#ports.schedule();
+    const expired = this.#expiry.round(replicas, Date.now());
+    if (expired > 0 || isSwept) this.#ports.schedule();
+    return expired;
   }
 
   /** These ranges hold back log segments. */

@@ -17,7 +17,7 @@ export function startUpkeep(
   tickMs: number,
 ): void {
   setInterval(() => {
-    shard.expireSome();
+    metrics.add(slots.keysExpired, shard.expireSome());
     gateway.router.tickWaiting();
     metrics.set(slots.keys, shard.keyCount);
   }, UPKEEP_INTERVAL_MS).unref();

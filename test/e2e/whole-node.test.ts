@@ -142,3 +142,13 @@ test.serial('CONFIG RESETSTAT sets the counters of INFO back on all workers', as
   t.is(await first.config('RESETSTAT'), 'OK');
   for (const client of clients) t.true((await counted(client)) < before);
 });
+
+test.serial('INFO counts keys that have expired, wherever they lay', async (t) => {
+  const client = await connect(t, 'expiry');
+  const expired = async (): Promise<number> => Number(/expired_keys:(\d+)/.exec(await client.info('stats'))?.[1]);
+  const before = await expired();
+  for (const key of ['a', 'b', 'x', 'y']) await client.set(`${key}:short`, 'value', 'PX', 1);
+  while ((await expired()) - before < 4);
+  t.is((await expired()) - before, 4);
+  t.is(await client.exists('a:short', 'b:short', 'x:short', 'y:short'), 0);
+});

@@ -49,8 +49,11 @@ export class MemoryStore implements Engine {
     this.arena = arena;
     arena.reserve(1, false);
     this.tree = new Tree(arena, origin === null ? null : origin.tree.newest);
-    if (origin !== null) origin.pins.copyTo(this.pins);
     this.#sweep = new VersionSweep(this);
+    if (origin !== null) {
+      origin.pins.copyTo(this.pins);
+      if (origin.#sweep.isUnderWay) this.#sweep.restart();
+    }
     arena.stores.add(this);
   }
 

@@ -31,6 +31,10 @@ export class VersionSweep {
     this.#wrapped = false;
   }
 
+  get isUnderWay(): boolean {
+    return this.#end !== null;
+  }
+
   /** Visits at most `leafMax` leaves. Returns whether the circle goes on. */
   run(leafMax: number): boolean {
     for (let leaves = 0; leaves < leafMax && this.#end !== null; leaves++) this.#step(this.#end);

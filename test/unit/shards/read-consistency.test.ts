@@ -34,6 +34,7 @@ function setUp(role: Role, leaseHolds: boolean) {
     touched: () => undefined,
     payTicks: () => undefined,
     awaitLeader: () => log.push('waits for a leader'),
+    resubmit: () => log.push('sent again'),
   } as unknown as ReplicaHost;
   const store = new MemoryArena({ maxBytes: 2 ** 26 }).createStore();
   const machine = createStateMachine({ store, valueBytesMax: 1024 });
@@ -54,9 +55,9 @@ function setUp(role: Role, leaseHolds: boolean) {
     conf: confOf([1, 2, 3] as MemberId[]),
     catalog: null,
   });
-  const read = (spec: CommandSpec): void => {
+  const read = (spec: CommandSpec, keys = ['a']): void => {
     const replies = new PartReplies(1, 0, ([value]) => log.push(String(value)));
-    replica.submit(spec, argsOf(['a']), replies, 0, null, 0);
+    replica.submit(spec, argsOf(keys), replies, 0, null, 0);
   };
   return { log, replica, read, latestVersion: machine.latestVersion satisfies Hlc };
 }
@@ -97,6 +98,21 @@ test('stale: a follower answers from what it has; the others wait for a leader',
   read(get);
   read(withConsistency(get, CONSISTENCY_LINEARIZABLE));
   t.deepEqual(log, ['value', 'waits for a leader', 'waits for a leader']);
+});
+
+test('a read of several keys that waited while the range was cut between them is sent again', (t) => {
+  const { log, replica, read } = setUp(ROLE_LEADER, false);
+  read(requireCommand('MGET'), ['a', 'z']);
+  read(get);
+  replica.flush();
+  replica.descriptor = {
+    ...replica.descriptor,
+    endKey: Buffer.from('m'),
+    epoch: { ...replica.descriptor.epoch, version: 2 },
+  };
+  replica.readConfirmed(1, 7 as LogIndex);
+  replica.runDueReads();
+  t.deepEqual(log, ['read index 1', 'sent again', 'value']);
 });
 
 test('a consistency goes with its command by code, and writes have none', (t) => {
