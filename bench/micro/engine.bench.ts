@@ -1,9 +1,9 @@
 /** The memory engine: single operations on 500,000 keys of 16 bytes with values of 100 bytes, keys at random. */
-import { add, complete, cycle, suite } from 'benny';
 import type { Hlc } from '../../src/core/brands.ts';
 import { createValueRef } from '../../src/core/kv/store.ts';
 import { createPrng } from '../../src/core/prng.ts';
 import { MemoryArena } from '../../src/engine/memory/arena.ts';
+import { runSuite } from './suite.ts';
 
 const KEYS = 500_000;
 const KEY_BYTES = 16;
@@ -26,29 +26,38 @@ function putKey(at: number, expiresAtMs: number): void {
 const randomKey = (): number => prng.below(KEYS) * KEY_BYTES;
 const cursor = store.cursor();
 
-await suite(
-  'memory engine',
-  add('get', () => {
-    const at = randomKey();
-    store.get(keys, at, at + KEY_BYTES, out);
-  }),
-  add('put over a value of the same length', () => putKey(randomKey(), 0)),
-  add('delete and put again', () => {
-    const at = randomKey();
-    store.delete(keys, at, at + KEY_BYTES, version++ as Hlc);
-    putKey(at, 0);
-  }),
-  add('seek, and read the next 100 keys', () => {
-    const at = randomKey();
-    let more = cursor.seek(keys, at, at + KEY_BYTES);
-    for (let i = 0; more && i < 100; i++) more = cursor.next();
-  }),
-  add('freeze, put 100 keys, release', () => {
-    const frozen = store.freeze();
-    for (let i = 0; i < 100; i++) putKey(randomKey(), 0);
-    store.release(frozen);
-    while (arena.reclaim(1000));
-  }),
-  cycle(),
-  complete(),
-);
+await runSuite('memory engine', [
+  {
+    name: 'get',
+    run: () => {
+      const at = randomKey();
+      store.get(keys, at, at + KEY_BYTES, out);
+    },
+  },
+  { name: 'put over a value of the same length', run: () => putKey(randomKey(), 0) },
+  {
+    name: 'delete and put again',
+    run: () => {
+      const at = randomKey();
+      store.delete(keys, at, at + KEY_BYTES, version++ as Hlc);
+      putKey(at, 0);
+    },
+  },
+  {
+    name: 'seek, and read the next 100 keys',
+    run: () => {
+      const at = randomKey();
+      let more = cursor.seek(keys, at, at + KEY_BYTES);
+      for (let i = 0; more && i < 100; i++) more = cursor.next();
+    },
+  },
+  {
+    name: 'freeze, put 100 keys, release',
+    run: () => {
+      const frozen = store.freeze();
+      for (let i = 0; i < 100; i++) putKey(randomKey(), 0);
+      store.release(frozen);
+      while (arena.reclaim(1000));
+    },
+  },
+]);

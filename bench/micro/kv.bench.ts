@@ -1,8 +1,7 @@
 /**
  * The state machine over the memory engine: batches of 64 commands applied, and single reads, on 200,000 keys of 16 bytes with
- * values of 100 bytes. Divide by 64 for one command of a batch.
+ * values of 100 bytes; figures are for one command.
  */
-import { add, complete, cycle, suite } from 'benny';
 import type { Hlc } from '../../src/core/brands.ts';
 import { HLC_LOGICAL_RANGE } from '../../src/core/hlc.ts';
 import type { Args } from '../../src/core/kv/args.ts';
@@ -14,6 +13,7 @@ import { createStateMachine } from '../../src/core/kv/state-machine.ts';
 import { lookupCommand, requireCommand } from '../../src/core/kv/table.ts';
 import { createPrng } from '../../src/core/prng.ts';
 import { MemoryArena } from '../../src/engine/memory/arena.ts';
+import { runSuite } from './suite.ts';
 
 const KEYS = 200_000;
 const BATCH_COMMANDS = 64;
@@ -101,17 +101,14 @@ for (let i = 0; i < KEYS; i += BATCH_COMMANDS) {
 
 const name = Buffer.from('..set..');
 
-await suite(
-  'state machine',
-  add('look up a command by name', () => lookupCommand(name, 2, 5)),
-  add('64 × SET, values of 100 bytes', batchesOf('SET', '', 'v'.repeat(100))),
-  add('64 × SET with request ids, encoding included', identifiedSets()),
-  add('64 × SETEX', batchesOf('SETEX', '', '1000', 'v'.repeat(100))),
-  add('64 × INCR', batchesOf('INCR', 'count:')),
-  add('64 × DEL of absent keys', batchesOf('DEL', 'none:')),
-  add('GET', readsOf('GET', 1)),
-  add('EXISTS', readsOf('EXISTS', 1)),
-  add('MGET of 10 keys', readsOf('MGET', 10)),
-  cycle(),
-  complete(),
-);
+await runSuite('state machine', [
+  { name: 'look up a command by name', run: () => lookupCommand(name, 2, 5) },
+  { name: 'SET, values of 100 bytes', run: batchesOf('SET', '', 'v'.repeat(100)), per: BATCH_COMMANDS },
+  { name: 'SET with request ids, encoding included', run: identifiedSets(), per: BATCH_COMMANDS },
+  { name: 'SETEX', run: batchesOf('SETEX', '', '1000', 'v'.repeat(100)), per: BATCH_COMMANDS },
+  { name: 'INCR', run: batchesOf('INCR', 'count:'), per: BATCH_COMMANDS },
+  { name: 'DEL of absent keys', run: batchesOf('DEL', 'none:'), per: BATCH_COMMANDS },
+  { name: 'GET', run: readsOf('GET', 1) },
+  { name: 'EXISTS', run: readsOf('EXISTS', 1) },
+  { name: 'MGET of 10 keys', run: readsOf('MGET', 10) },
+]);

@@ -1,8 +1,8 @@
 /** What counting costs on the hot path, and what a scrape costs the main thread. */
-import { add, complete, cycle, suite } from 'benny';
 import { MetricsReader, MetricsWriter, createMetricsArea } from '../../src/observe/counters.ts';
 import { slots } from '../../src/observe/metrics.ts';
 import { renderPrometheus, samplesOf } from '../../src/observe/prometheus.ts';
+import { runSuite } from './suite.ts';
 
 const areas = [0, 1, 2, 3].map(createMetricsArea);
 const metrics = new MetricsWriter(areas[0]);
@@ -15,14 +15,14 @@ const sources = areas.map((area, worker) => ({
 
 let value = 0;
 
-await suite(
-  'observe',
-  add('count one command', () => metrics.add(slots.commandsRead, 1)),
-  add('record one latency', () => {
-    value = (value * 69069 + 1) >>> 0;
-    commandLatency.record(value >>> 16);
-  }),
-  add('render the page of four workers', () => renderPrometheus(samplesOf(sources))),
-  cycle(),
-  complete(),
-);
+await runSuite('observe', [
+  { name: 'count one command', run: () => metrics.add(slots.commandsRead, 1) },
+  {
+    name: 'record one latency',
+    run: () => {
+      value = (value * 69069 + 1) >>> 0;
+      commandLatency.record(value >>> 16);
+    },
+  },
+  { name: 'render the page of four workers', run: () => renderPrometheus(samplesOf(sources)) },
+]);

@@ -5,7 +5,6 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { add, complete, cycle, suite } from 'benny';
 import type { LogIndex, RangeId, Term } from '../../src/core/brands.ts';
 import {
   createDoorbell,
@@ -20,6 +19,7 @@ import { TYPE_DATA } from '../../src/storage/wal/format.ts';
 import { createIoPool, startWal } from '../../src/storage/wal/pool.ts';
 import { WalAppender } from '../../src/storage/wal/record.ts';
 import { replayWal, scanWal } from '../../src/storage/wal/recovery.ts';
+import { runSuite } from './suite.ts';
 
 const MiB = 1024 * 1024;
 const TERM = 1 as Term;
@@ -84,31 +84,36 @@ const large = records(900_000, 4);
 const logs = { small: await makeLog(64 * MiB, 200), large: await makeLog(256 * MiB, 500_000) };
 const scans = { small: scanWal(nodeDisk, logs.small), large: scanWal(nodeDisk, logs.large) };
 
-await suite(
-  'wal',
-  add('encode 1000 records of 100 B', small.encode),
-  add('encode and complete 1000 records of 100 B', small.complete),
-  add('encode 1000 records of 4 KiB', medium.encode),
-  add('encode and complete 1000 records of 4 KiB', medium.complete),
-  add('encode 4 records of 900 kB', large.encode),
-  add('encode and complete 4 records of 900 kB', large.complete),
-  add(`scan ${scans.small.recordCount} records of 200 B, ${Math.round(scans.small.bytesRead / MiB)} MiB`, () => {
-    scanWal(nodeDisk, logs.small);
-  }),
-  add(`scan ${scans.large.recordCount} records of 500 kB, ${Math.round(scans.large.bytesRead / MiB)} MiB`, () => {
-    scanWal(nodeDisk, logs.large);
-  }),
-  add('replay the latter', () =>
-    replayWal(
-      nodeDisk,
-      logs.large,
-      scans.large,
-      () => true,
-      () => undefined,
-    ),
-  ),
-  cycle(),
-  complete(),
-);
+await runSuite('wal', [
+  { name: 'encode 1000 records of 100 B', run: small.encode },
+  { name: 'encode and complete 1000 records of 100 B', run: small.complete },
+  { name: 'encode 1000 records of 4 KiB', run: medium.encode },
+  { name: 'encode and complete 1000 records of 4 KiB', run: medium.complete },
+  { name: 'encode 4 records of 900 kB', run: large.encode },
+  { name: 'encode and complete 4 records of 900 kB', run: large.complete },
+  {
+    name: `scan ${scans.small.recordCount} records of 200 B, ${Math.round(scans.small.bytesRead / MiB)} MiB`,
+    run: () => {
+      scanWal(nodeDisk, logs.small);
+    },
+  },
+  {
+    name: `scan ${scans.large.recordCount} records of 500 kB, ${Math.round(scans.large.bytesRead / MiB)} MiB`,
+    run: () => {
+      scanWal(nodeDisk, logs.large);
+    },
+  },
+  {
+    name: 'replay the latter',
+    run: () =>
+      replayWal(
+        nodeDisk,
+        logs.large,
+        scans.large,
+        () => true,
+        () => undefined,
+      ),
+  },
+]);
 
 for (const dir of Object.values(logs)) fs.rmSync(path.dirname(dir), { recursive: true });
