@@ -45,6 +45,8 @@ export interface WorkerOptions {
   readonly maxRecoverySeconds: number;
   readonly electionTimeoutMs: number;
   readonly heartbeatIntervalMs: number;
+  /** Of the snapshots that a worker sends, in a second. */
+  readonly snapshotRateBytes: number;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
 }

@@ -4,6 +4,7 @@ import { nodeOf, workerOf } from '../src/core/member.ts';
 import type { Gateway } from '../src/gateway/gateway.ts';
 import { NodeDirectory } from '../src/net/peer/directory.ts';
 import type { Logger } from '../src/observe/log.ts';
+import type { CheckpointFolder } from '../src/storage/checkpoint/index.ts';
 import type { ClusterToWorker, FromWorker } from '../shards/messages.ts';
 import { asBuffer } from '../shards/messages.ts';
 import type { Shard } from '../shards/shard.ts';
@@ -12,8 +13,10 @@ import type { TurnLoop } from '../shards/turn-loop.ts';
 export interface ClusterThread {
   readonly nodeId: NodeId;
   readonly workerIndex: number;
+  readonly snapshotRateBytes: number;
   readonly shard: Shard;
   readonly gateway: Gateway;
+  readonly folder: CheckpointFolder;
   readonly log: Logger;
   readonly loop: TurnLoop;
   readonly send: (message: FromWorker) => void;
@@ -22,10 +25,12 @@ export interface ClusterThread {
 type Handlers = { readonly [T in ClusterToWorker['type']]: (message: Extract<ClusterToWorker, { type: T }>) => void };
 
 export function clusterHandlers(thread: ClusterThread): Handlers {
-  const { nodeId, workerIndex, shard, gateway, log, loop, send } = thread;
+  const { nodeId, workerIndex, snapshotRateBytes, shard, gateway, folder, log, loop, send } = thread;
   const { admin } = shard;
   const { schedule } = loop;
   const directory = new NodeDirectory();
+  /** Snapshots; makes their files' names unlike any other. */
+  let received = 0;
   return {
     listenPeers({ host, port, clusterId, storeId }) {
       const { mesh } = gateway.connectPeers({
@@ -45,6 +50,11 @@ export function clusterHandlers(thread: ClusterThread): Handlers {
         schedule,
         random: Math.random,
         warn: (text, fields) => log.warn(fields, text),
+        snapshots: {
+          bytesPerSecond: snapshotRateBytes,
+          incomingFile: (rangeId, index) => folder.incomingFile(rangeId, index, ++received),
+          arrived: (rangeId, message, file, done) => shard.snapshotArrived(rangeId, message, file, done),
+        },
       });
       mesh.listen(host, port).then(
         (bound) => send({ type: 'peersListening', port: bound }),

@@ -84,7 +84,7 @@ const shard = new Shard(
     resubmit: (...command) => gateway.router.submitAgain(...command),
     awaitLeader: (...command) => gateway.router.awaitLeader(...command),
     sendMessage: (rangeId, message) => gateway.peers?.mesh.send(rangeId, message),
-    sendSnapshot: (_rangeId, _message, _file, done) => done(false),
+    sendSnapshot: (rangeId, message, file, done) => gateway.sendSnapshot(rangeId, message, file, done),
     rangesChanged: () => reports.changed(),
     catalogChanged: (catalog) => send({ type: 'catalog', revision: catalog.revision, bytes: catalog.encode() }),
     ...createCheckpointPort(metrics, log, (frozen, info) =>
@@ -150,8 +150,10 @@ main.on(
   handleMessages({
     nodeId: options.nodeId as NodeId,
     workerIndex,
+    snapshotRateBytes: options.snapshotRateBytes,
     shard,
     gateway,
+    folder,
     servers,
     requests,
     loop,

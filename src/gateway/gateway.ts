@@ -7,6 +7,7 @@ import type { NodeId, RangeId } from '../core/brands.ts';
 import type { ReplyTarget } from '../core/kv/reply.ts';
 import { commandByOp } from '../core/kv/table.ts';
 import type { Route } from '../core/range.ts';
+import type { Message } from '../core/raft/types.ts';
 import type { FlushQueue } from '../net/flush-queue.ts';
 import { createFlushQueue } from '../net/flush-queue.ts';
 import { Doorbell, RingConsumer, RingProducer } from '../sharedarraybuffer-ring/index.ts';
@@ -93,6 +94,12 @@ export class Gateway {
     this.peers = peers;
     this.router.peers = peers;
     return peers;
+  }
+
+  /** Sends a checkpoint file with its SNAPSHOT message; `done`: whether the member has what it holds. */
+  sendSnapshot(rangeId: RangeId, message: Message, file: string, done: (isTaken: boolean) => void): void {
+    if (this.peers === null) done(false);
+    else this.peers.mesh.sendSnapshot(rangeId, message, file, done);
   }
 
   /** Takes what is known of ranges' places. */

@@ -75,6 +75,10 @@ export const settingGroups = {
     }),
   },
   cluster: {
+    snapshotRateBytes: size(64 * KiB, 16 * GiB, {
+      default: 64 * MiB,
+      help: 'What the snapshots that a worker sends to new or lagging replicas may take of the network, in a second.',
+    }),
     bootstrap: yesNo({
       default: false,
       help: 'A new data folder becomes the first node of a new cluster, also when --join is given. Without --join that is so anyway.',

@@ -27,7 +27,7 @@ export interface BootParts {
 /** One for each worker. */
 export function workerBoots(parts: BootParts): (WorkerBoot & { readonly links: readonly LinkEnd[] })[] {
   const { nodeId, settings, dir, wal, doorbells, rings, links, metricsAreas, startedAtMs } = parts;
-  const { network, memory, raft, recovery, threads, log } = settings;
+  const { cluster, network, memory, raft, recovery, threads, log } = settings;
   const found = dir.findRanges(nodeId);
   const shared = {
     workerCount: threads.workers,
@@ -43,6 +43,7 @@ export function workerBoots(parts: BootParts): (WorkerBoot & { readonly links: r
       maxRecoverySeconds: recovery.maxRecoverySeconds,
       electionTimeoutMs: raft.electionTimeoutMs,
       heartbeatIntervalMs: raft.heartbeatIntervalMs,
+      snapshotRateBytes: cluster.snapshotRateBytes,
       logLevel: log.level,
       logFormat: log.format,
     },
