@@ -5,15 +5,13 @@ import type { Gateway } from '../src/gateway/gateway.ts';
 import { NodeDirectory } from '../src/net/peer/directory.ts';
 import type { Logger } from '../src/observe/log.ts';
 import type { CheckpointFolder } from '../src/storage/checkpoint/index.ts';
-import type { ClusterToWorker, FromWorker } from '../shards/messages.ts';
+import type { ClusterToWorker, FromWorker, WorkerBoot } from '../shards/messages.ts';
 import { asBuffer } from '../shards/messages.ts';
 import type { Shard } from '../shards/shard.ts';
 import type { TurnLoop } from '../shards/turn-loop.ts';
 
 export interface ClusterThread {
-  readonly nodeId: NodeId;
-  readonly workerIndex: number;
-  readonly snapshotRateBytes: number;
+  readonly boot: Pick<WorkerBoot, 'workerIndex' | 'options'>;
   readonly shard: Shard;
   readonly gateway: Gateway;
   readonly folder: CheckpointFolder;
@@ -25,7 +23,10 @@ export interface ClusterThread {
 type Handlers = { readonly [T in ClusterToWorker['type']]: (message: Extract<ClusterToWorker, { type: T }>) => void };
 
 export function clusterHandlers(thread: ClusterThread): Handlers {
-  const { nodeId, workerIndex, snapshotRateBytes, shard, gateway, folder, log, loop, send } = thread;
+  const { boot, shard, gateway, folder, log, loop, send } = thread;
+  const { workerIndex } = boot;
+  const { snapshotRateBytes } = boot.options;
+  const nodeId = boot.options.nodeId as NodeId;
   const { admin } = shard;
   const { schedule } = loop;
   const directory = new NodeDirectory();

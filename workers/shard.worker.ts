@@ -148,9 +148,7 @@ send({ type: 'recovered' });
 main.on(
   'message',
   handleMessages({
-    nodeId: options.nodeId as NodeId,
-    workerIndex,
-    snapshotRateBytes: options.snapshotRateBytes,
+    boot,
     shard,
     gateway,
     folder,
