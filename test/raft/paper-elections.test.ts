@@ -350,3 +350,14 @@ test('thesis §9.6: with pre-vote a member asks first whether it could win, and 
   t.is(seen(raft).term, 4);
   t.is(seen(raft).vote, 0);
 });
+
+test('time that passed in one go makes one round of heartbeats, or one campaign', (t) => {
+  const raft = leader({ checkQuorum: false });
+  drain(raft);
+  raft.tick(500);
+  t.is(sent(raft, MSG_HEARTBEAT).length, 2);
+  const stopped = createMember(plain);
+  stopped.tick(500);
+  t.is(seen(stopped).term, 1);
+  t.is(sent(stopped, MSG_VOTE).length, 2);
+});

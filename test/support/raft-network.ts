@@ -61,6 +61,8 @@ export class RaftNetwork {
   inFlight: Message[] = [];
   /** Messages for which this is true are lost. */
   loses: (message: Message) => boolean = () => false;
+  /** Told of everything that a member hands out. */
+  onReady: (id: number, ready: Ready) => void = () => undefined;
   readonly #tuning: Tuning;
   readonly #canon: Entry[] = [];
   readonly #cut = new Set<string>();
@@ -141,18 +143,20 @@ export class RaftNetwork {
     }
   }
 
-  /**
-   * Makes a member leader of the next term by the votes of those who hear it, as if the leader of the latest term had
-   * named it its successor: no promise is in the way.
-   */
+  /** Makes a member leader of the next term by the votes of those who hear it. */
   elect(id: number): void {
+    this.nominate(id);
+    this.settle();
+    assert(this.raft(id).role === ROLE_LEADER, 'it should have been elected');
+  }
+
+  /** A member asks for votes as if the leader of the latest term had named it: no promise to a leader is in the way. */
+  nominate(id: number): void {
     const raft = this.raft(id);
     const latest = Math.max(...[...this.nodes.values()].map(({ disk }) => disk.hardState.term));
     if (latest > raft.term) raft.step(message(MSG_APPEND_RESPONSE, id, { to: id, term: latest }));
-    this.settle();
+    this.drain(id);
     raft.step(message(MSG_TIMEOUT_NOW, id, { to: id, term: raft.term }));
-    this.settle();
-    assert(raft.role === ROLE_LEADER, 'it should have been elected');
   }
 
   /** Cuts these members off from all others (they hear each other). */
@@ -213,13 +217,15 @@ export class RaftNetwork {
     }
   }
 
-  deliver(message: Message): void {
+  /** Whether it arrived. */
+  deliver(message: Message): boolean {
     const node = this.nodes.get(message.to);
-    const isLost = this.#cut.has(`${message.from}>${message.to}`) || this.loses(message);
-    const isUp = node?.up === true && this.nodes.has(message.from);
-    if (isUp && !isLost) node.raft.step(message);
+    const isCut = this.#cut.has(`${message.from}>${message.to}`) || this.loses(message);
+    const arrives = node?.up === true && !isCut;
+    if (arrives) node.raft.step(message);
     // The transport of snapshots says how it went.
-    if (message.type === MSG_SNAPSHOT) this.nodes.get(message.from)?.raft.reportSnapshot(message.to, isUp && !isLost);
+    if (message.type === MSG_SNAPSHOT) this.nodes.get(message.from)?.raft.reportSnapshot(message.to, arrives);
+    return arrives;
   }
 
   drainAll(): void {
@@ -231,6 +237,7 @@ export class RaftNetwork {
     if (!node.diskHeld) this.flush(id);
     while (node.up && node.raft.hasReady()) {
       const ready = node.raft.ready();
+      this.onReady(id, ready);
       this.inFlight.push(...ready.messages);
       for (const entry of ready.committed) this.#apply(node, entry);
       const last = ready.committed.at(-1);

@@ -6,7 +6,6 @@ import { PROGRESS_PROBE, PROGRESS_REPLICATE, PROGRESS_SNAPSHOT } from './progres
 import { jointVote } from './quorum/joint.ts';
 import { VOTE_WON } from './quorum/majority.ts';
 import { releaseReads } from './read-index.ts';
-import { sendHeartbeats } from './replication.ts';
 import { becomeFollower } from './roles.ts';
 import type { RaftState } from './state.ts';
 import { NOBODY } from './state.ts';
@@ -59,21 +58,21 @@ function handleHeartbeatResponse(r: RaftState, progress: Progress): void {
   r.pumpWanted = true;
 }
 
-export function tickLeader(r: RaftState): void {
+/** A tick passes. Whether heartbeats are due. */
+export function tickLeader(r: RaftState): boolean {
   r.electionElapsedTicks++;
   r.heartbeatElapsedTicks++;
   if (r.electionElapsedTicks >= r.limits.electionTicks) {
     r.electionElapsedTicks = 0;
     if (r.limits.checkQuorum && !quorumIsActive(r)) {
       becomeFollower(r, r.term, NOBODY);
-      return;
+      return false;
     }
     abortTransfer(r);
   }
-  if (r.heartbeatElapsedTicks >= r.limits.heartbeatTicks) {
-    r.heartbeatElapsedTicks = 0;
-    sendHeartbeats(r);
-  }
+  if (r.heartbeatElapsedTicks < r.limits.heartbeatTicks) return false;
+  r.heartbeatElapsedTicks = 0;
+  return true;
 }
 
 /** Whether a quorum was heard from since the last time this was asked. */

@@ -13,7 +13,7 @@ import { proposeConfChange } from './membership.ts';
 import { PROGRESS_PROBE, PROGRESS_REPLICATE, PROGRESS_SNAPSHOT } from './progress.ts';
 import { readIndex } from './read-index.ts';
 import { hasReady, makeReady } from './ready.ts';
-import { appendEntry, sendSnapshot } from './replication.ts';
+import { appendEntry, sendHeartbeats, sendSnapshot } from './replication.ts';
 import { becomeFollower } from './roles.ts';
 import { NOBODY, RaftState } from './state.ts';
 import { transferLeadership } from './transfer.ts';
@@ -68,16 +68,21 @@ export class Raft implements RaftGroup {
 
   tick(count = 1): void {
     const r = this.state;
+    let isHeartbeatDue = false;
+    let isElectionDue = false;
     for (let i = 0; i < count; i++) {
       r.ticks++;
       r.ticksSinceLeader++;
       if (r.isLeader) {
-        tickLeader(r);
+        if (tickLeader(r)) isHeartbeatDue = true;
       } else if (++r.electionElapsedTicks >= r.electionTimeoutTicks) {
         r.electionElapsedTicks = 0;
-        campaign(r, false);
+        isElectionDue = true;
       }
     }
+    // Time that passed in one go makes one round of messages: those before it would only be stale.
+    if (isHeartbeatDue && r.isLeader) sendHeartbeats(r);
+    if (isElectionDue) campaign(r, false);
   }
 
   step(message: Message): void {
