@@ -26,6 +26,9 @@ import type { ParkedRead } from './parked-reads.ts';
 import { NOT_LEADER } from './replies.ts';
 
 const INITIAL_BYTES = 4096;
+/** Batches that are kept to be filled again, of the whole thread, and the largest buffer that is kept. */
+const SPARES_MAX = 16;
+const SPARE_BYTES_MAX = 256 * 1024;
 
 export interface WaitingRead {
   /** The read sees the effects of the batch's first `after` commands and of no later one. */
@@ -51,6 +54,8 @@ export class PendingBatch {
   /** Where it stands in the log, once proposed. */
   index = 0 as LogIndex;
   term = 0 as Term;
+  /** Nobody else had anything of the group's log when it entered. */
+  isUnshared = false;
   /** When it entered the log, Unix milliseconds. */
   enteredAtMs = 0;
 
@@ -66,6 +71,22 @@ export class PendingBatch {
 
   addRead(read: ParkedRead): void {
     this.reads.push({ after: this.count, read });
+  }
+
+  /** Makes it an empty batch again. */
+  clear(): void {
+    this.bytes = BATCH_HEADER_BYTES;
+    this.count = 0;
+    this.targets.length = 0;
+    this.slots.length = 0;
+    this.reads = [];
+    this.growthBytes = 0;
+    this.isUnshared = false;
+  }
+
+  /** Memory that it holds. */
+  get capacityBytes(): number {
+    return this.#buffer.length;
   }
 
   /** The entry's data. Nothing may be added afterwards. */
@@ -119,4 +140,20 @@ export class PendingBatch {
     this.#buffer.copy(grown, 0, 0, this.bytes);
     this.#buffer = grown;
   }
+}
+
+const spares: PendingBatch[] = [];
+
+export function takeBatch(): PendingBatch {
+  return spares.pop() ?? new PendingBatch();
+}
+
+/**
+ * Keeps a batch for the next takeBatch(): memory outside of V8's heap that comes and goes at the rate of the log makes it
+ * collect garbage of all ages all the time. Nobody may refer to the batch or to its entry's data any more.
+ */
+export function reuseBatch(batch: PendingBatch): void {
+  if (spares.length === SPARES_MAX || batch.capacityBytes > SPARE_BYTES_MAX) return;
+  batch.clear();
+  spares.push(batch);
 }

@@ -16,13 +16,14 @@ import { BATCH_HEADER_BYTES, commandBytes } from '../src/core/kv/batch.ts';
 import type { ReplyTarget } from '../src/core/kv/reply.ts';
 import { limits } from '../src/core/limits.ts';
 import type { Entry } from '../src/core/raft/types.ts';
-import { PendingBatch } from './pending-batch.ts';
+import type { PendingBatch } from './pending-batch.ts';
+import { takeBatch } from './pending-batch.ts';
 import { NOT_LEADER, UNKNOWN_RESULT } from './replies.ts';
 
 export class Proposals {
   /** Counts bytes of commands taken (positive) and done with (negative). */
   readonly #countPending: (bytes: number) => void;
-  #filling = new PendingBatch();
+  #filling: PendingBatch | null = null;
   /** Full batches, in order, before #filling. */
   #queued: PendingBatch[] = [];
   /** In order of their index. */
@@ -42,22 +43,22 @@ export class Proposals {
     requestId: RequestId | null,
   ): void {
     const bytes = commandBytes(args, requestId !== null);
-    const filling = this.#filling;
-    const isFull =
-      filling.count === limits.batchCommandsMax || (filling.count > 0 && filling.bytes + bytes > limits.batchBytesMax);
-    if (isFull) {
+    let filling = this.#filling;
+    if (filling === null) {
+      filling = takeBatch();
+    } else if (filling.count === limits.batchCommandsMax || filling.bytes + bytes > limits.batchBytesMax) {
       this.#queued.push(filling);
-      this.#filling = new PendingBatch();
+      filling = takeBatch();
     }
+    this.#filling = filling;
     this.#countPending(bytes + growthBytes);
-    this.#filling.addWrite(op, args, target, slot, requestId);
-    this.#filling.growthBytes += growthBytes;
+    filling.addWrite(op, args, target, slot, requestId);
+    filling.growthBytes += growthBytes;
   }
 
   /** The batch with the newest write that is not applied yet. */
   get last(): PendingBatch | null {
-    if (this.#filling.count > 0) return this.#filling;
-    return this.#queued.at(-1) ?? this.#inLog.at(-1) ?? null;
+    return this.#filling ?? this.#queued.at(-1) ?? this.#inLog.at(-1) ?? null;
   }
 
   get inLogCount(): number {
@@ -66,14 +67,14 @@ export class Proposals {
 
   /** The batch to be proposed next. */
   get next(): PendingBatch | null {
-    const batch = this.#queued[0] ?? this.#filling;
-    return batch.count === 0 ? null : batch;
+    return this.#queued[0] ?? this.#filling;
   }
 
   /** The next batch has become the log's entry at `index`. */
   entered(index: LogIndex, term: Term, nowMs: number): void {
     const batch = this.#queued.shift() ?? this.#filling;
-    if (batch === this.#filling) this.#filling = new PendingBatch();
+    assert(batch !== null, 'proposals: nothing waits');
+    if (batch === this.#filling) this.#filling = null;
     batch.index = index;
     batch.term = term;
     batch.enteredAtMs = nowMs;
@@ -94,10 +95,10 @@ export class Proposals {
 
   /** Takes out what has not entered the log. */
   takeWaiting(): PendingBatch[] {
-    const waiting = this.#filling.count > 0 ? [...this.#queued, this.#filling] : this.#queued;
+    const waiting = this.#filling === null ? this.#queued : [...this.#queued, this.#filling];
     for (const batch of waiting) this.#countPending(BATCH_HEADER_BYTES - batch.bytes - batch.growthBytes);
     this.#queued = [];
-    this.#filling = new PendingBatch();
+    this.#filling = null;
     return waiting;
   }
 

@@ -42,6 +42,7 @@ import type { ReplicaHost, ReplicaOptions, SplitCallback } from './replica-host.
 import { ParkedReads } from './parked-reads.ts';
 import type { ParkedRead } from './parked-reads.ts';
 import type { PendingBatch } from './pending-batch.ts';
+import { reuseBatch } from './pending-batch.ts';
 import { Proposals } from './proposals.ts';
 import { NOT_LEADER, RANGE_MOVED } from './replies.ts';
 
@@ -296,6 +297,8 @@ export class Replica {
       const index = this.raft.propose(batch.seal(version, this.descriptor.epoch.version));
       // Refused: leadership is being handed over, or too much is uncommitted. The batch waits for the next turn.
       if (index < 0) break;
+      // Messages to peers refer to their entries' data until they are sent.
+      batch.isUnshared = this.raft.isAlone;
       proposals.entered(index as LogIndex, this.raft.term, this.#host.nowMs);
     }
   }
@@ -311,6 +314,7 @@ export class Replica {
     this.machine.apply(data, this.#listener);
     this.#applying = null;
     this.commandsSinceCheckpoint += batchCount(data);
+    if (batch !== null && batch.isUnshared && this.raft.isAlone) reuseBatch(batch);
   }
 
   #applyCatalogChange(data: Buffer): CatalogResult {

@@ -66,6 +66,10 @@ export class Raft implements RaftGroup {
     return this.state.log.lastIndex;
   }
 
+  get isAlone(): boolean {
+    return this.state.peers.length === 0;
+  }
+
   tick(count = 1): void {
     const r = this.state;
     let isHeartbeatDue = false;

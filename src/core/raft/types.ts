@@ -307,6 +307,8 @@ export interface RaftGroup {
   readonly commitIndex: LogIndex;
   readonly appliedIndex: LogIndex;
   readonly lastIndex: LogIndex;
+  /** The group has no other member, voter or learner. */
+  readonly isAlone: boolean;
   /**
    * Time passes. The host reads its monotonic clock *after* it received input and pays the ticks owed *before* it calls
    * step() with that input or leaseValid(): a process that was stopped would otherwise trust a lease that ran out.

@@ -1,5 +1,6 @@
 import test from 'ava';
 import type { NodeId } from '../../../src/core/brands.ts';
+import { createValueRef } from '../../../src/core/kv/store.ts';
 import { memberId } from '../../../src/core/member.ts';
 import { ShardCluster, TICK_MS } from '../../support/shard-cluster.ts';
 
@@ -170,4 +171,28 @@ test('FAILURES 10: a leader alone in its group answers a write only when its own
   leader.log.isStuck = false;
   await cluster.until(() => write.value !== undefined);
   t.is(write.value, '+OK');
+});
+
+test('writes that a leader alone and a leader with a new member take in turns reach that member whole', async (t) => {
+  const cluster = new ShardCluster(2, 1);
+  const value = (i: number): string => String(i % 10).repeat(20 + (i % 50));
+  const leader = await cluster.leader();
+  const joined = cluster.change({ type: 'addLearner', id: member(2, 2) });
+  for (let i = 0; i < 200; i++) {
+    // Several at a time, so that entries differ in length and some are on their way while the member comes.
+    const writes = [0, 1, 2].slice(0, 1 + (i % 3)).map((k) => leader.start('SET', `key ${i} ${k}`, value(i + k)));
+    await cluster.until(() => writes.every((write) => write.value !== undefined));
+    t.true(writes.every((write) => write.value === '+OK'));
+  }
+  t.is(await joined, null);
+  const count = leader.replica?.store.keyCount;
+  await cluster.until(() => cluster.node(2).replica?.store.keyCount === count);
+  const found = createValueRef();
+  for (const { replica } of cluster.nodes) {
+    for (let i = 0; i < 200; i++) {
+      const key = Buffer.from(`key ${i} 0`);
+      t.true(replica?.store.get(key, 0, key.length, found));
+      t.is(found.buffer.toString('latin1', found.start, found.end), value(i));
+    }
+  }
 });
