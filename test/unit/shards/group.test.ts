@@ -4,6 +4,7 @@ import { createValueRef } from '../../../src/core/kv/store.ts';
 import { memberId } from '../../../src/core/member.ts';
 import { ShardCluster, TICK_MS } from '../../support/shard-cluster.ts';
 
+const value = (i: number): string => String(i % 10).repeat(20 + (i % 50));
 const member = (nodeId: number, incarnation: number): ReturnType<typeof memberId> =>
   memberId(nodeId as NodeId, 0, incarnation);
 
@@ -175,7 +176,6 @@ test('FAILURES 10: a leader alone in its group answers a write only when its own
 
 test('writes that a leader alone and a leader with a new member take in turns reach that member whole', async (t) => {
   const cluster = new ShardCluster(2, 1);
-  const value = (i: number): string => String(i % 10).repeat(20 + (i % 50));
   const leader = await cluster.leader();
   const joined = cluster.change({ type: 'addLearner', id: member(2, 2) });
   for (let i = 0; i < 200; i++) {
