@@ -88,9 +88,8 @@ export class PeerGateway {
     return sum;
   }
 
-  /** Ends the links to a node that was removed; its commands are retried. */
+  /** A node was removed: ends the links to it; its commands are retried. */
   forget(nodeId: NodeId, reason: string): void {
-    for (const link of this.#remotes.keys()) if (link.nodeId === nodeId) this.#remotes.delete(link);
     this.mesh.forget(nodeId, reason);
   }
 

@@ -105,7 +105,8 @@ export class PeerRemote implements PeerRequester {
     this.#unsent.push(number);
     this.#bytes += length;
     this.inFlight++;
-    this.link.wake();
+    if (this.link.state === 'closed') this.onBroken(this.link.problem ?? 'the link is closed');
+    else this.link.wake();
   }
 
   get waiting(): boolean {

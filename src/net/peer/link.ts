@@ -24,7 +24,7 @@ import type { CloseKind } from './dial.ts';
 import { dial } from './dial.ts';
 import type { FrameSocket } from './frame-socket.ts';
 import { MessageQueue } from './message-queue.ts';
-import type { PeerCounters, PeerMeshOptions, PeerRequester, PeerState, PeerTimings } from './types.ts';
+import type { PeerAddress, PeerCounters, PeerMeshOptions, PeerRequester, PeerState, PeerTimings } from './types.ts';
 
 export interface LinkOwner {
   readonly options: PeerMeshOptions;
@@ -40,6 +40,8 @@ export class PeerLink implements Flushable {
   readonly #queue: MessageQueue;
   #state: PeerState = 'idle';
   #frames: FrameSocket | null = null;
+  /** The address of the last attempt; null = there was none. */
+  #dialled: PeerAddress | null = null;
   #retryTimer: NodeJS.Timeout | null = null;
   #backoffMs = 0;
   #isQueued = false;
@@ -107,9 +109,12 @@ export class PeerLink implements Flushable {
     }
   }
 
-  /** The address may have changed: what waits to dial again does so now. */
+  /** The address may have changed: what waits to dial again does so now if it has. */
   addressChanged(): void {
     if (this.#state !== 'waiting') return;
+    const address = this.#owner.options.directory.addressOf(this.nodeId, this.workerIndex);
+    const dialled = this.#dialled;
+    if (address?.host === dialled?.host && address?.port === dialled?.port) return;
     this.#backoffMs = 0;
     this.#endWaiting();
   }
@@ -155,6 +160,7 @@ export class PeerLink implements Flushable {
   #dial(): void {
     const { options, counters } = this.#owner;
     const address = options.directory.addressOf(this.nodeId, this.workerIndex);
+    this.#dialled = address;
     if (address === null) {
       this.#failed(`no address is known of node ${this.nodeId}`, false);
       return;

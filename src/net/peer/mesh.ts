@@ -47,6 +47,8 @@ export class PeerMesh implements LinkOwner, InboundOwner {
   readonly timings: PeerTimings;
   readonly flushQueue: FlushQueue;
   readonly #links = new Map<number, PeerLink>();
+  /** Nodes that were removed, and how that is said. */
+  readonly #forgotten = new Map<NodeId, string>();
   readonly #inbound = new Set<PeerInbound>();
   readonly #ticker: NodeJS.Timeout;
   readonly #pacer: Pacer;
@@ -100,11 +102,13 @@ export class PeerMesh implements LinkOwner, InboundOwner {
     const known = this.#links.get(key);
     if (known !== undefined) return known;
     const link = new PeerLink(this, nodeId, workerIndex);
+    const forgotten = this.#forgotten.get(nodeId);
+    if (forgotten !== undefined) link.close(forgotten);
     this.#links.set(key, link);
     return link;
   }
 
-  /** Addresses have changed: whoever waits to dial again does so at once. */
+  /** Addresses may have changed: whoever waits to dial again, and has a new one, does so at once. */
   addressesChanged(): void {
     for (const link of this.#links.values()) link.addressChanged();
   }
@@ -118,13 +122,11 @@ export class PeerMesh implements LinkOwner, InboundOwner {
     }
   }
 
-  /** Ends the links to a node that was removed. */
+  /** A node was removed, and node ids are never used again: ends the links to it, and sends it nothing more. */
   forget(nodeId: NodeId, reason: string): void {
-    for (const [key, link] of this.#links) {
-      if (link.nodeId !== nodeId) continue;
-      this.#links.delete(key);
-      link.close(reason);
-    }
+    if (this.#forgotten.has(nodeId)) return;
+    this.#forgotten.set(nodeId, reason);
+    for (const link of this.#links.values()) if (link.nodeId === nodeId) link.close(reason);
     for (const inbound of this.#inbound) if (inbound.dialler?.nodeId === nodeId) inbound.frames.close(reason);
     for (const { sender } of [...this.#sendQueue, ...this.#sending]) {
       if (sender.target.nodeId === nodeId) sender.cancel(reason);

@@ -196,10 +196,16 @@ test('a worker that has restarted is reached again at its new address; its forme
 
 test('a node that is forgotten is no longer written to, and its connections end', async (t) => {
   const pair = await startPair(t);
-  const { one, two } = pair;
+  const { one, two, proxy } = pair;
   await sendUntilSeen(pair, 1);
   one.mesh.forget(2 as NodeId, 'node 2 was removed');
-  t.deepEqual(one.mesh.status(), []);
+  await until(() => proxy.connections === 0);
+  for (const to of [two, '2.1', '2.3']) one.mesh.send(RANGE, append(one, to, 2));
+  t.deepEqual(
+    one.mesh.status().map(({ state, problem }) => [state, problem]),
+    Array.from({ length: 3 }, () => ['closed', 'node 2 was removed']),
+  );
   t.deepEqual(one.unreachable, []);
-  two.mesh.forget(1 as NodeId, 'node 1 was removed');
+  t.is(one.mesh.counters.messagesDropped, 3);
+  t.is(proxy.accepted, 1);
 });
