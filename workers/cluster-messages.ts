@@ -1,6 +1,7 @@
 /** What a shard worker does when the main thread tells it something of the cluster (shards/messages.ts). */
 import type { NodeId } from '../src/core/brands.ts';
 import { nodeOf, workerOf } from '../src/core/member.ts';
+import type { ClientServers } from '../src/gateway/client-servers.ts';
 import type { Gateway } from '../src/gateway/gateway.ts';
 import { NodeDirectory } from '../src/net/peer/directory.ts';
 import type { Logger } from '../src/observe/log.ts';
@@ -14,6 +15,7 @@ export interface ClusterThread {
   readonly boot: Pick<WorkerBoot, 'workerIndex' | 'options'>;
   readonly shard: Shard;
   readonly gateway: Gateway;
+  readonly servers: ClientServers;
   readonly folder: CheckpointFolder;
   readonly log: Logger;
   readonly loop: TurnLoop;
@@ -23,7 +25,7 @@ export interface ClusterThread {
 type Handlers = { readonly [T in ClusterToWorker['type']]: (message: Extract<ClusterToWorker, { type: T }>) => void };
 
 export function clusterHandlers(thread: ClusterThread): Handlers {
-  const { boot, shard, gateway, folder, log, loop, send } = thread;
+  const { boot, shard, gateway, servers, folder, log, loop, send } = thread;
   const { workerIndex } = boot;
   const { snapshotRateBytes } = boot.options;
   const nodeId = boot.options.nodeId as NodeId;
@@ -64,6 +66,8 @@ export function clusterHandlers(thread: ClusterThread): Handlers {
     },
     peers({ nodes, removed }) {
       directory.update(nodes, removed);
+      // A node that is alone is reached where its clients have found it.
+      if (nodes.length > 1) servers.setPlaces(nodes);
       gateway.peers?.mesh.addressesChanged();
       gateway.peers?.mesh.refusalsChanged();
       for (const gone of removed) gateway.peers?.forget(gone as NodeId, `node ${gone} was removed from the cluster`);

@@ -1,6 +1,5 @@
 /** What a shard worker does when the main thread tells it something (shards/messages.ts). */
 import type { RangeId } from '../src/core/brands.ts';
-import type { ClientServers } from '../src/gateway/client-servers.ts';
 import type { NodeQuestion } from '../src/gateway/node-questions.ts';
 import type { MemoryGauge } from '../shards/memory-gauge.ts';
 import type { ClusterToWorker, ToWorker } from '../shards/messages.ts';
@@ -10,7 +9,6 @@ import { clusterHandlers } from './cluster-messages.ts';
 import type { ClusterThread } from './cluster-messages.ts';
 
 export interface ShardThread extends ClusterThread {
-  readonly servers: ClientServers;
   /** Questions to the main thread. */
   readonly requests: Requests;
   readonly memory: MemoryGauge;
@@ -24,7 +22,7 @@ export function handleMessages(thread: ShardThread): (message: AnyMessage) => vo
   const handlers: Handlers = {
     ...clusterHandlers(thread),
     routes: ({ routes }) => gateway.learn(reviveRoutes(routes)),
-    topology: ({ ports }) => servers.setTopology(ports),
+    topology: ({ ports }) => servers.setPlaces([{ nodeId: thread.boot.options.nodeId, host: '', workerPorts: ports }]),
     listen: ({ nativePort, respPort }) =>
       void servers.listen(nativePort, respPort).then(
         (ports) => send({ type: 'listening', ports }),

@@ -40,18 +40,28 @@ function serveResp(socket: Socket): void {
   });
 }
 
+/** Worker 0 of node 1. */
+const WORKER = 256;
+
 function serveNative(socket: Socket, server: Server): void {
   const { port } = server.address() as AddressInfo;
   const hello: HelloReply = {
     protocol: PROTOCOL_VERSION,
     server: 'null',
-    workerIndex: 0,
+    worker: WORKER,
     frameBytesMax: FRAME_BYTES_MAX,
     topology: {
       generation: 1,
-      workers: [{ host: '', port }],
+      workers: [{ worker: WORKER, host: '', port }],
       ranges: [
-        { rangeId: 1, startKey: Buffer.alloc(0), endKey: null, epoch: { confVersion: 1, version: 1 }, workerIndex: 0 },
+        {
+          rangeId: 1,
+          startKey: Buffer.alloc(0),
+          endKey: null,
+          epoch: { confVersion: 1, version: 1 },
+          worker: WORKER,
+          term: 1,
+        },
       ],
     },
   };

@@ -195,7 +195,7 @@ export class Dispatcher implements TransportEvents {
     const { request } = call;
     const { key, kind } = request;
     const route = key === null ? null : this.routing.find(key);
-    const link = this.#transport.route(route === null ? 0 : route.workerIndex);
+    const link = this.#transport.route(route === null ? 0 : route.worker);
     if (link === null) {
       this.#transport.connect(this.#connectFailures === 0 ? 0 : this.#delayMs(this.#connectFailures));
       return false;

@@ -27,12 +27,21 @@ export class Routing {
     }));
   }
 
-  /** Takes the topology unless everything in it is older than what is known. Returns whether it did. */
+  /**
+   * Takes the topology unless everything in it is older than what is known. A node may not have heard yet who leads a
+   * range now: of leaders, those of greater terms are kept. Returns whether it was taken.
+   */
   learn(topology: Topology): boolean {
-    const known = new Map(this.#routes.map((route) => [route.rangeId, route.epoch.version]));
-    const versions = topology.ranges.map((range) => range.epoch.version - (known.get(range.rangeId) ?? 0));
+    const known = new Map(this.#routes.map((route) => [route.rangeId, route]));
+    const versions = topology.ranges.map(
+      (range) => range.epoch.version - (known.get(range.rangeId)?.epoch.version ?? 0),
+    );
     if (versions.some((ahead) => ahead < 0) && !versions.some((ahead) => ahead > 0)) return false;
-    this.replace(topology);
+    const ranges = topology.ranges.map((range) => {
+      const { worker, term } = known.get(range.rangeId) ?? range;
+      return term > range.term ? { ...range, worker, term } : range;
+    });
+    this.replace({ ...topology, ranges });
     return true;
   }
 

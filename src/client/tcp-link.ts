@@ -53,7 +53,7 @@ export interface TcpLinkOptions {
 }
 
 export class TcpLink implements Link {
-  workerIndex = -1;
+  worker = 0;
   frameBytesMax = 0;
   lastReceivedMs = 0;
   isUp = false;
@@ -203,7 +203,7 @@ export class TcpLink implements Link {
       return;
     }
     clearTimeout(this.#timer);
-    this.workerIndex = hello.workerIndex;
+    this.worker = hello.worker;
     this.frameBytesMax = hello.frameBytesMax;
     this.#reader.frameBytesMax = REPLY_BYTES_MAX;
     this.isUp = true;

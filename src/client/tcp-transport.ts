@@ -15,7 +15,7 @@ import type { Link, Transport, TransportEvents } from './transport.ts';
 const WORKER_RETRY_MS = 2000;
 
 export interface TcpTransportOptions {
-  /** Where the store listens; tried in this order. */
+  /** Where the store listens; tried in this order, and then what the store itself names. */
   readonly addresses: readonly Address[];
   readonly connectTimeoutMs: number;
   readonly name: string;
@@ -31,8 +31,7 @@ export class TcpTransport implements Transport {
   readonly #options: TcpTransportOptions;
   #events: TransportEvents | null = null;
   /** By worker; only those that are up. */
-  readonly #links: (TcpLink | undefined)[] = [];
-  #linkCount = 0;
+  readonly #links = new Map<number, TcpLink>();
   readonly #dials = new Map<number, WorkerDial>();
   #workers: readonly WorkerAddress[] = [];
   /** The host that reached the store: stands in for workers' wildcard hosts. */
@@ -67,16 +66,17 @@ export class TcpTransport implements Transport {
     });
   }
 
-  route(workerIndex: number): Link | null {
-    const link = this.#links[workerIndex];
+  route(worker: number): Link | null {
+    const link = this.#links.get(worker);
     if (link !== undefined) return link;
-    if (this.#linkCount === 0) return null;
-    this.#dialWorker(workerIndex);
-    return this.#links.find((other) => other !== undefined) ?? null;
+    if (this.#links.size === 0) return null;
+    this.#dialWorker(worker);
+    const [any] = this.#links.values();
+    return any ?? null;
   }
 
   connect(delayMs: number): void {
-    if (this.#closed || this.#linkCount > 0 || this.#round !== null || this.#delay !== null) return;
+    if (this.#closed || this.#links.size > 0 || this.#round !== null || this.#delay !== null) return;
     this.#delay = setTimeout(() => {
       this.#delay = null;
       this.#attempt(0);
@@ -95,15 +95,20 @@ export class TcpTransport implements Transport {
     this.#closed = true;
     if (this.#delay !== null) clearTimeout(this.#delay);
     const dialling = [...this.#dials.values()].map((dial) => dial.link);
-    const links = [...this.#links, ...dialling, this.#round].filter((link) => link !== null && link !== undefined);
-    this.#links.length = 0;
-    this.#linkCount = 0;
+    const links = [...this.#links.values(), ...dialling, this.#round].filter((link) => link !== null);
+    this.#links.clear();
     await Promise.all(links.map((link) => link.close()));
+  }
+
+  /** Where a round looks: the addresses given, then the workers that the cluster told of. */
+  get #addresses(): readonly Address[] {
+    const { addresses } = this.#options;
+    return [...addresses, ...this.#workers.filter((worker) => !isWildcard(worker))];
   }
 
   /** One step of a round: the `tried`-th address of it. */
   #attempt(tried: number): void {
-    const { addresses } = this.#options;
+    const addresses = this.#addresses;
     const address = addresses[(this.#nextAddress + tried) % addresses.length] as Address;
     this.#round = this.#dial(
       address,
@@ -122,23 +127,22 @@ export class TcpTransport implements Transport {
     );
   }
 
-  #dialWorker(workerIndex: number): void {
-    const worker = this.#workers[workerIndex];
-    if (worker === undefined || this.#closed) return;
-    const dial = this.#dials.get(workerIndex) ?? { notBeforeMs: 0, link: null };
+  #dialWorker(worker: number): void {
+    const place = this.#workers.find((known) => known.worker === worker);
+    if (place === undefined || this.#closed) return;
+    const dial = this.#dials.get(worker) ?? { notBeforeMs: 0, link: null };
     if (dial.link !== null || performance.now() < dial.notBeforeMs) return;
-    this.#dials.set(workerIndex, dial);
-    const isWildcard = worker.host === '' || worker.host === '0.0.0.0' || worker.host === '::';
-    const host = isWildcard ? this.#dialledHost : worker.host;
+    this.#dials.set(worker, dial);
+    const host = isWildcard(place) ? this.#dialledHost : place.host;
     const later = (): void => {
       dial.link = null;
       dial.notBeforeMs = performance.now() + WORKER_RETRY_MS;
     };
     dial.link = this.#dial(
-      { host, port: worker.port },
+      { host, port: place.port },
       (link, hello) => {
         dial.link = null;
-        if (this.#links[hello.workerIndex] === undefined) {
+        if (!this.#links.has(hello.worker)) {
           this.#linkUp(link, hello);
         } else {
           // The port leads to another worker than was said, as behind a proxy.
@@ -171,16 +175,19 @@ export class TcpTransport implements Transport {
   }
 
   #linkUp(link: TcpLink, hello: HelloReply): void {
-    this.#links[link.workerIndex] = link;
-    this.#linkCount++;
+    this.#links.set(link.worker, link);
     this.#workers = hello.topology.workers;
     this.#events?.up(link, hello);
   }
 
   #linkDown(link: TcpLink, error: SkerryError): void {
-    if (this.#links[link.workerIndex] !== link) return;
-    this.#links[link.workerIndex] = undefined;
-    this.#linkCount--;
+    if (this.#links.get(link.worker) !== link) return;
+    this.#links.delete(link.worker);
     this.#events?.down(link, error);
   }
+}
+
+/** Stands for the host that the client dialled. */
+function isWildcard({ host }: WorkerAddress): boolean {
+  return host === '' || host === '0.0.0.0' || host === '::';
 }

@@ -12,8 +12,8 @@ import type { HelloReply, Topology } from '../codec/native/messages.ts';
 import type { SkerryError } from '../core/errors.ts';
 
 export interface Link {
-  /** The worker at the other end. */
-  readonly workerIndex: number;
+  /** The worker at the other end, among all of the cluster. */
+  readonly worker: number;
   /** The largest frame that the other end takes. */
   readonly frameBytesMax: number;
   /**
@@ -47,7 +47,7 @@ export interface Transport {
   /** Connects and resolves once the store can be asked; rejects with SkerryError after one round of attempts. */
   open(events: TransportEvents): Promise<HelloReply>;
   /** The best link to this worker that is up now, to another worker if need be; null when none is up. */
-  route(workerIndex: number): Link | null;
+  route(worker: number): Link | null;
   /** Starts a round of attempts after `delayMs` unless one is under way. */
   connect(delayMs: number): void;
   /** New routing, as a notice brought it. */

@@ -39,6 +39,15 @@ export function workerOf(member: MemberId): number {
   return Math.floor(member / WORKER_UNIT) % WORKERS_MAX;
 }
 
+/** A worker among all workers of the cluster, in one number; 0 is none. */
+export function workerId(nodeId: NodeId, workerIndex: number): number {
+  return nodeId * WORKERS_MAX + workerIndex;
+}
+
+export function nodeOfWorker(id: number): NodeId {
+  return Math.floor(id / WORKERS_MAX) as NodeId;
+}
+
 export function incarnationOf(member: MemberId): number {
   return member % INCARNATIONS;
 }

@@ -4,10 +4,12 @@ import { MetricsReader } from '../observe/counters.ts';
 import type { MetricsWriter } from '../observe/counters.ts';
 import { sumSlot } from '../observe/counters.ts';
 import { slots } from '../observe/metrics.ts';
+import type { NodeId } from '../core/brands.ts';
 import type { Listener } from '../net/listener.ts';
 import { listen } from '../net/listener.ts';
 import type { Gateway } from './gateway.ts';
 import { createNativeServer } from './native/server.ts';
+import type { NodePlace } from './native/server.ts';
 import type { NodeFigures } from './node-figures.ts';
 import { figuresSince, RateMeter, readFigures } from './node-figures.ts';
 import type { AskAll, NodeQuestion } from './node-questions.ts';
@@ -29,6 +31,7 @@ export interface ClientServersOptions {
     readonly version: string;
     readonly startedAtMs: number;
     readonly options: {
+      readonly nodeId: number;
       readonly host: string;
       readonly maxOutputBytes: number;
       readonly maxValueBytes: number;
@@ -53,8 +56,8 @@ export interface ListeningPorts {
 export interface ClientServers {
   /** Port 0 takes a free one. Rejects with KV_STATE when an address cannot be had. */
   listen(nativePort: number, respPort: number): Promise<ListeningPorts>;
-  /** The workers' own native ports, by worker. */
-  setTopology(ports: readonly number[]): void;
+  /** Where the workers of all nodes take native connections of their own. */
+  setPlaces(nodes: readonly NodePlace[]): void;
   /** This worker's answer to what one of the node's workers asks. */
   answer(question: NodeQuestion): unknown;
   /** Takes changed settings. */
@@ -79,6 +82,7 @@ const closedSlots: Readonly<Record<CloseReason, number>> = {
 export function createClientServers(options: ClientServersOptions): ClientServers {
   const { gateway, metrics, boot, schedule } = options;
   const { workerIndex, workerCount, version } = boot;
+  const nodeId = boot.options.nodeId as NodeId;
   const { host, maxOutputBytes, idleTimeoutMs, maxValueBytes } = boot.options;
   const listeners: Listener[] = [];
   const readers = options.metricsAreas.map((area) => new MetricsReader(area));
@@ -89,7 +93,7 @@ export function createClientServers(options: ClientServersOptions): ClientServer
   let memoryPeakBytes = 0;
   let sampling: NodeJS.Timeout | undefined;
   let respPort = 0;
-  let workerPorts: readonly number[] = [];
+  let places: readonly NodePlace[] = [];
   const onOpen = (): void => {
     metrics.add(slots.connectionsAccepted, 1);
     metrics.add(slots.connectionsOpen, 1);
@@ -167,10 +171,11 @@ export function createClientServers(options: ClientServersOptions): ClientServer
   const native = createNativeServer({
     ...shared,
     gateway,
+    nodeId,
     workerIndex,
     version,
     valueBytesMax: maxValueBytes,
-    workerPorts: () => workerPorts,
+    places: () => places,
     splitRange: options.splitRange,
     status: () => ({ ...constants(), ...figures() }),
     onCommands,
@@ -189,8 +194,8 @@ export function createClientServers(options: ClientServersOptions): ClientServer
       sampling = setInterval(sample, SAMPLE_INTERVAL_MS).unref();
       return { native: everyone.port, own: own.port, resp: redis.port };
     },
-    setTopology(ports) {
-      workerPorts = ports;
+    setPlaces(nodes) {
+      places = nodes;
     },
     answer: (question) =>
       answerQuestion(question, { clients, nowMs: Date.now, setBaseline: (figuresThen) => (baseline = figuresThen) }),

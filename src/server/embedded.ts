@@ -34,7 +34,8 @@ import { assert } from '../core/assert.ts';
 import { SkerryError } from '../core/errors.ts';
 import type { ReplySink, ReplyTarget } from '../core/kv/reply.ts';
 import { commandByOp, withConsistency } from '../core/kv/table.ts';
-import { workerOf } from '../core/member.ts';
+import { workerId, workerOf, WORKERS_MAX } from '../core/member.ts';
+import type { NodeId } from '../core/brands.ts';
 import { connectLink } from '../gateway/gateway.ts';
 import type { ForwardLink } from '../gateway/router/forward-link.ts';
 import { Doorbell } from '../sharedarraybuffer-ring/index.ts';
@@ -94,7 +95,7 @@ class EmbeddedTransport implements Transport {
     const hello: HelloReply = {
       protocol: PROTOCOL_VERSION,
       server: version,
-      workerIndex: 0,
+      worker: EMBEDDED_NODE,
       frameBytesMax: FRAME_BYTES_MAX,
       topology: this.#topology,
     };
@@ -103,8 +104,8 @@ class EmbeddedTransport implements Transport {
     return Promise.resolve(hello);
   }
 
-  route(workerIndex: number): Link | null {
-    return this.#failure === null ? (this.#links[workerIndex] ?? this.#links[0] ?? null) : null;
+  route(worker: number): Link | null {
+    return this.#failure === null ? (this.#links[worker % WORKERS_MAX] ?? this.#links[0] ?? null) : null;
   }
 
   connect(): void {
@@ -163,13 +164,14 @@ class EmbeddedTransport implements Transport {
   get #topology(): Topology {
     return {
       generation: this.#generation,
-      workers: this.#links.map(() => ({ host: '', port: 0 })),
-      ranges: this.#endpoint.routes().map(({ range, leader }) => ({
+      workers: this.#links.map(({ worker }) => ({ worker, host: '', port: 0 })),
+      ranges: this.#endpoint.routes().map(({ range, leader, term }) => ({
         rangeId: range.rangeId,
         startKey: range.startKey,
         endKey: range.endKey,
         epoch: range.epoch,
-        workerIndex: workerOf(leader) % this.#links.length,
+        worker: (this.#links[workerOf(leader) % this.#links.length] as EmbeddedLink).worker,
+        term,
       })),
     };
   }
@@ -185,9 +187,12 @@ class EmbeddedTransport implements Transport {
   }
 }
 
+/** Whatever number the node has: it is the only one. */
+const EMBEDDED_NODE = workerId(1 as NodeId, 0);
+
 /** The way to one worker. Replies come as msgpack from its ring. */
 class EmbeddedLink implements Link, ReplyTarget {
-  readonly workerIndex: number;
+  readonly worker: number;
   readonly #forward: ForwardLink;
   readonly #transport: EmbeddedTransport;
   readonly #request = createRequestFrame();
@@ -200,7 +205,7 @@ class EmbeddedLink implements Link, ReplyTarget {
   readonly #writeIds = new Set<number>();
 
   constructor(workerIndex: number, forward: ForwardLink, transport: EmbeddedTransport) {
-    this.workerIndex = workerIndex;
+    this.worker = EMBEDDED_NODE + workerIndex;
     this.#forward = forward;
     this.#transport = transport;
   }

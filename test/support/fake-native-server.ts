@@ -134,7 +134,7 @@ export class FakeServer {
       server.listen(worker === 0 ? port : 0, '127.0.0.1');
       await once(server, 'listening');
       this.#servers.push(server);
-      workers.push({ host: '', port: (server.address() as AddressInfo).port });
+      workers.push({ worker: FIRST_WORKER + worker, host: '', port: (server.address() as AddressInfo).port });
     }
     this.topology = { ...this.topology, workers };
   }
@@ -166,7 +166,7 @@ export class FakeServer {
     const { connection, name, args, identity } = request;
     if (name === 'HELLO') {
       const { frameBytesMax = 1 << 20 } = this.#options;
-      const hello = { protocol: 1, server: 'fake', workerIndex: request.worker, frameBytesMax };
+      const hello = { protocol: 1, server: 'fake', worker: FIRST_WORKER + request.worker, frameBytesMax };
       connection.message(request, { ...hello, topology: this.topology });
     } else if (name === 'TOPOLOGY') {
       connection.message(request, this.topology);
@@ -255,6 +255,9 @@ export class FakeServer {
   }
 }
 
+/** Worker 0 of node 1. */
+export const FIRST_WORKER = 256;
+
 /** Ranges cut at these keys, range i led by worker i. */
 export function rangesOf(splitAt: readonly string[], version = 1): RangeRoute[] {
   const bounds = ['', ...splitAt];
@@ -265,7 +268,8 @@ export function rangesOf(splitAt: readonly string[], version = 1): RangeRoute[] 
       startKey: Buffer.from(startKey),
       endKey: endKey === undefined ? null : Buffer.from(endKey),
       epoch: { confVersion: 1, version },
-      workerIndex: i,
+      worker: FIRST_WORKER + i,
+      term: 1,
     };
   });
 }

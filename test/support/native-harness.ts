@@ -29,7 +29,7 @@ import { commandByOp } from '../../src/core/kv/table.ts';
 import { memberId } from '../../src/core/member.ts';
 import type { Route } from '../../src/core/range.ts';
 import { createNativeServer } from '../../src/gateway/native/server.ts';
-import type { NativeServer } from '../../src/gateway/native/server.ts';
+import type { NativeServer, NodePlace } from '../../src/gateway/native/server.ts';
 import { createCursorTable, CursorTable } from '../../src/gateway/router/cursor-table.ts';
 import { RouteTable } from '../../src/gateway/router/route-table.ts';
 import { Router } from '../../src/gateway/router/router.ts';
@@ -171,16 +171,17 @@ export async function startNativeHarness(options: NativeHarnessOptions = {}): Pr
   const closed: string[] = [];
   const splits: string[] = [];
   let counted = 0;
-  let ports: readonly number[] = [];
+  let places: readonly NodePlace[] = [];
   const server = createNativeServer({
     gateway: { table, router, flushQueue },
+    nodeId: 1 as NodeId,
     workerIndex: 0,
     version: '0.0.0',
     valueBytesMax,
     isFull: () => server.connectionCount >= connectionsMax,
     outputBytesMax,
     idleTimeoutMs,
-    workerPorts: () => ports,
+    places: () => places,
     splitRange(key) {
       if (key.length === 0) return Promise.reject(new SkerryError('KV_INVALID', 'a range cannot be cut at its start'));
       splits.push(String(key));
@@ -199,7 +200,7 @@ export async function startNativeHarness(options: NativeHarnessOptions = {}): Pr
     isShared: false,
     onConnection: server.onConnection,
   });
-  ports = [port];
+  places = [{ nodeId: 1, host: '', workerPorts: [port] }];
   return {
     port,
     server,

@@ -1,4 +1,5 @@
 /** Commands that talk to a running node: get, set, del, scan, range, status. */
+import { nodeOfWorker, WORKERS_MAX } from '../../core/member.ts';
 import type { Command } from 'commander';
 import { connect } from '../../client/connect.ts';
 import type { Store } from '../../client/store.ts';
@@ -144,24 +145,25 @@ function registerRange(program: Command): void {
     .addHelpText('after', '\nExample:\n  skerry range list --json')
     .action(async (flags: ClientFlags) => {
       await withStore(flags, async (store) => {
-        const ranges = (await store.ranges()).map(({ rangeId, startKey, endKey, epoch, workerIndex }) => ({
+        const ranges = (await store.ranges()).map(({ rangeId, startKey, endKey, epoch, worker }) => ({
           rangeId,
           startKey: printable(startKey),
           endKey: endKey === null ? null : printable(endKey),
           version: epoch.version,
-          worker: workerIndex,
+          node: nodeOfWorker(worker),
+          worker: worker % WORKERS_MAX,
         }));
         if (flags.json === true) {
           printJson(ranges);
           return;
         }
-        const rows = ranges.map(({ rangeId, startKey, endKey, version, worker }) => {
+        const rows = ranges.map(({ rangeId, startKey, endKey, version, node, worker }) => {
           return [
             String(rangeId),
             startKey === '' ? '(first)' : startKey,
             endKey ?? '(last)',
             String(version),
-            String(worker),
+            node === 0 ? '(nobody)' : `${node}.${worker}`,
           ];
         });
         printTable([['RANGE', 'FROM', 'TO', 'VERSION', 'WORKER'], ...rows]);

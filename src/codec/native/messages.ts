@@ -10,6 +10,8 @@ import { EXT_COMMAND_ERROR, EXT_STORE_ERROR } from './frame.ts';
 
 /** Where one shard worker listens for native clients. */
 export interface WorkerAddress {
+  /** A worker among all workers of the cluster: node id × 256 + its index in the node. */
+  readonly worker: number;
   /** Empty, 0.0.0.0 or :: = the host that the client dialled. */
   readonly host: string;
   readonly port: number;
@@ -23,14 +25,17 @@ export interface RangeRoute {
   /** First key behind the range; null = the end of the key space. */
   readonly endKey: Uint8Array | null;
   readonly epoch: RangeEpoch;
-  /** The worker that leads the range: an index into Topology.workers. */
-  readonly workerIndex: number;
+  /** The worker that leads the range; 0 = nobody is known to. */
+  readonly worker: number;
+  /** The leader's term: of two that contradict each other, the greater one is right. */
+  readonly term: number;
 }
 
 /** Who holds what. The ranges are in key order and cover the whole key space. */
 export interface Topology {
   /** Grows with every change of the node's routing. */
   readonly generation: number;
+  /** Of all nodes that are known. */
   readonly workers: readonly WorkerAddress[];
   readonly ranges: readonly RangeRoute[];
 }
@@ -41,7 +46,7 @@ export interface HelloReply {
   /** Version of the server's software. */
   readonly server: string;
   /** The worker at the other end of this connection. */
-  readonly workerIndex: number;
+  readonly worker: number;
   /** The largest value of a request's length field. */
   readonly frameBytesMax: number;
   readonly topology: Topology;

@@ -4,7 +4,8 @@ import { RESPONSE_HEADER_BYTES, STATUS_STORE_ERROR, writeResponseHeader } from '
 import type { Topology } from '../../codec/native/messages.ts';
 import { packStoreError } from '../../codec/native/messages.ts';
 import { SkerryError } from '../../core/errors.ts';
-import { workerOf } from '../../core/member.ts';
+import type { NodeId } from '../../core/brands.ts';
+import { nodeOf, workerId, workerOf, WORKERS_MAX } from '../../core/member.ts';
 import type { ConnectionMeter } from '../../net/connection.ts';
 import { endGently } from '../../net/end-gently.ts';
 import type { FlushQueue } from '../../net/flush-queue.ts';
@@ -12,8 +13,18 @@ import type { RouteTable } from '../router/route-table.ts';
 import type { NativeCloseReason, NativeRouter } from './session.ts';
 import { NativeSession } from './session.ts';
 
+/** Where the workers of a node take native connections of their own. */
+export interface NodePlace {
+  readonly nodeId: number;
+  /** Empty: the host that the client dialled. */
+  readonly host: string;
+  /** By worker. */
+  readonly workerPorts: readonly number[];
+}
+
 export interface NativeServerOptions {
   readonly gateway: { readonly table: RouteTable; readonly router: NativeRouter; readonly flushQueue: FlushQueue };
+  readonly nodeId: NodeId;
   readonly workerIndex: number;
   readonly version: string;
   readonly valueBytesMax: number;
@@ -22,8 +33,8 @@ export interface NativeServerOptions {
   readonly outputBytesMax: number;
   /** A connection over which nothing came or went for so long is closed. 0 = never. */
   readonly idleTimeoutMs: number;
-  /** The workers' own ports, by worker; the same array as long as they are the same. */
-  readonly workerPorts: () => readonly number[];
+  /** Where all nodes' workers are; the same array as long as they are the same. */
+  readonly places: () => readonly NodePlace[];
   /** Rejects with SkerryError. */
   readonly splitRange: (key: Buffer) => Promise<void>;
   /** What the node says of itself, as plain data. */
@@ -51,16 +62,16 @@ export interface NativeServer {
 const FRAME_BYTES_BESIDE_VALUE = 64 * 1024;
 
 export function createNativeServer(options: NativeServerOptions): NativeServer {
-  const { gateway, workerIndex, version, valueBytesMax, isFull, outputBytesMax, meter } = options;
+  const { gateway, nodeId, workerIndex, version, valueBytesMax, isFull, outputBytesMax, meter } = options;
   let { idleTimeoutMs } = options;
   const { splitRange, status, onCommands } = options;
   const sessions = new Set<NativeSession>();
   const services = {
     router: gateway.router,
-    workerIndex,
+    worker: workerId(nodeId, workerIndex),
     version,
     frameBytesMax: valueBytesMax + FRAME_BYTES_BESIDE_VALUE,
-    topology: createTopology(gateway.table, options.workerPorts),
+    topology: createTopology(gateway.table, options.places),
     status,
     splitRange,
     ...(onCommands === undefined ? {} : { onCommands }),
@@ -124,22 +135,29 @@ export function createNativeServer(options: NativeServerOptions): NativeServer {
 }
 
 /** The topology as this worker knows it, made anew only when something has changed. */
-function createTopology(table: RouteTable, workerPorts: () => readonly number[]): () => Topology {
+function createTopology(table: RouteTable, places: () => readonly NodePlace[]): () => Topology {
   let built: Topology | null = null;
-  let builtPorts: readonly number[] = [];
+  let builtPlaces: readonly NodePlace[] = [];
+  let generation = 0;
   return () => {
-    const ports = workerPorts();
-    if (built?.generation === table.generation && builtPorts === ports) return built;
-    builtPorts = ports;
+    const now = places();
+    if (built !== null && generation === table.generation && builtPlaces === now) return built;
+    builtPlaces = now;
+    ({ generation } = table);
+    const counts = new Map(now.map(({ nodeId, workerPorts }) => [nodeId, workerPorts.length]));
     built = {
-      generation: table.generation,
-      workers: ports.map((port) => ({ host: '', port })),
-      ranges: table.routes.map(({ range, leader }) => ({
+      generation: (built?.generation ?? 0) + 1,
+      workers: now.flatMap(({ nodeId, host, workerPorts }) =>
+        workerPorts.map((port, i) => ({ worker: workerId(nodeId as NodeId, i), host, port })),
+      ),
+      ranges: table.routes.map(({ range, leader, term }) => ({
         rangeId: range.rangeId,
         startKey: range.startKey,
         endKey: range.endKey,
         epoch: range.epoch,
-        workerIndex: workerOf(leader) % Math.max(1, ports.length),
+        worker:
+          leader === 0 ? 0 : workerId(nodeOf(leader), workerOf(leader) % (counts.get(nodeOf(leader)) || WORKERS_MAX)),
+        term,
       })),
     };
     return built;

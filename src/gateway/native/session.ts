@@ -45,7 +45,8 @@ export interface NativeRouter {
 /** What all sessions of a worker share. */
 export interface NativeServices {
   readonly router: NativeRouter;
-  readonly workerIndex: number;
+  /** This one, among all workers of the cluster. */
+  readonly worker: number;
   readonly version: string;
   /** Of a request's length field. */
   readonly frameBytesMax: number;
@@ -210,13 +211,13 @@ export class NativeSession {
       this.#refuse(new ProtocolError('KV_INVALID', text));
       return;
     }
-    const { topology, version, workerIndex, frameBytesMax } = this.#services;
+    const { topology, version, worker, frameBytesMax } = this.#services;
     this.#known = topology();
     this.#reader.frameBytesMax = frameBytesMax;
     this.connection.answer(requestId, {
       protocol: PROTOCOL_VERSION,
       server: version,
-      workerIndex,
+      worker,
       frameBytesMax,
       topology: this.#known,
     });

@@ -5,7 +5,7 @@ import * as fc from 'fast-check';
 import { connect } from '../../../src/client/connect.ts';
 import { Routing } from '../../../src/client/routing.ts';
 import type { Store } from '../../../src/client/store.ts';
-import { FakeServer, rangesOf } from '../../support/fake-native-server.ts';
+import { FakeServer, FIRST_WORKER, rangesOf } from '../../support/fake-native-server.ts';
 
 async function setUp(
   t: ExecutionContext,
@@ -52,8 +52,8 @@ test('a worker whose port leads nowhere is served through another', async (t) =>
   // A port that was free a moment ago.
   const dead = await FakeServer.start();
   await dead.stop();
-  const [first = { host: '', port: 0 }] = server.topology.workers;
-  server.topology = { ...server.topology, workers: [first, { host: '', port: dead.port }] };
+  const [first = { worker: FIRST_WORKER, host: '', port: 0 }] = server.topology.workers;
+  server.topology = { ...server.topology, workers: [first, { worker: FIRST_WORKER + 1, host: '', port: dead.port }] };
   const again = await connect(server.url, { as: 'text' });
   t.teardown(() => again.close());
   for (let i = 0; i < 20; i++) t.true(await again.set(`z${i}`, '1'));

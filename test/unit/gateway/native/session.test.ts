@@ -42,9 +42,9 @@ test('hello is answered with what a client needs to find its way', async (t) => 
   client.socket.write(request(7, OP_HELLO, ['SKERRY', '1,2', 'me']));
   const { status, value } = await client.response(7);
   t.is(status, STATUS_OK);
-  t.like(value as object, { protocol: 1, server: '0.0.0', workerIndex: 0, frameBytesMax: 1000 + 65_536 });
+  t.like(value as object, { protocol: 1, server: '0.0.0', worker: 256, frameBytesMax: 1000 + 65_536 });
   const { topology } = value as { topology: Topology };
-  t.deepEqual(topology.workers, [{ host: '', port: harness.port }]);
+  t.deepEqual(topology.workers, [{ worker: 256, host: '', port: harness.port }]);
   t.deepEqual(
     topology.ranges.map(({ rangeId, endKey }) => [rangeId, endKey === null ? null : String(endKey)]),
     [
