@@ -2,6 +2,7 @@
 import type { Gateway } from '../src/gateway/gateway.ts';
 import type { MetricsWriter } from '../src/observe/counters.ts';
 import { slots } from '../src/observe/metrics.ts';
+import { publishPeerCounters } from '../src/gateway/peer-metrics.ts';
 import { watchStalls } from '../src/observe/stall.ts';
 import type { Shard } from '../shards/shard.ts';
 import type { TurnLoop } from '../shards/turn-loop.ts';
@@ -20,6 +21,7 @@ export function startUpkeep(
     metrics.add(slots.keysExpired, shard.expireSome());
     gateway.router.tickWaiting();
     metrics.set(slots.keys, shard.keyCount);
+    if (gateway.peers !== null) publishPeerCounters(metrics, gateway.peers.mesh.counters);
   }, UPKEEP_INTERVAL_MS).unref();
   setInterval(() => {
     if (shard.host.needsTicks) loop.schedule();

@@ -61,6 +61,21 @@ const ringFill = scalar(
 );
 const ringFull = scalar('counter', 'worker', 'skerry_ring_full_total', 'Times that a ring had no room for a record.');
 
+const peerBytes = scalar('counter', 'worker', 'skerry_peer_bytes_total', 'Bytes to and from other nodes.');
+const peerFrames = scalar('counter', 'worker', 'skerry_peer_frames_total', 'Frames to and from other nodes.');
+const peerMessages = scalar(
+  'counter',
+  'worker',
+  'skerry_peer_messages_total',
+  'Raft messages to and from other nodes.',
+);
+const snapshots = scalar(
+  'counter',
+  'worker',
+  'skerry_snapshots_total',
+  'Snapshots sent to and received from other nodes, and taken.',
+);
+
 /** Counters and gauges, in the order of their slots. */
 export const scalarMetrics = {
   commandsRead: commands({ kind: 'read' }),
@@ -114,6 +129,34 @@ export const scalarMetrics = {
   forwardRingFill: ringFill({ ring: 'forward' }),
   walRingFull: ringFull({ ring: 'wal' }),
   forwardRingFull: ringFull({ ring: 'forward' }),
+
+  peerBytesIn: peerBytes({ direction: 'in' }),
+  peerBytesOut: peerBytes({ direction: 'out' }),
+  peerFramesIn: peerFrames({ direction: 'in' }),
+  peerFramesOut: peerFrames({ direction: 'out' }),
+  peerMessagesIn: peerMessages({ direction: 'in' }),
+  peerMessagesOut: peerMessages({ direction: 'out' }),
+  peerMessagesDropped: scalar(
+    'counter',
+    'worker',
+    'skerry_peer_messages_dropped_total',
+    'Raft messages to other nodes that were not sent: no connection, or too many waited.',
+  )(),
+  peerQueuedBytes: scalar(
+    'gauge',
+    'worker',
+    'skerry_peer_queued_bytes',
+    'Raft messages that wait for a connection to another node to take them.',
+  )(),
+  peerConnects: scalar('counter', 'worker', 'skerry_peer_connects_total', 'Connections made to other nodes.')(),
+  peerBreaks: scalar(
+    'counter',
+    'worker',
+    'skerry_peer_breaks_total',
+    'Connections to other nodes that broke, could not be made or were refused.',
+  )(),
+  snapshotsSent: snapshots({ direction: 'out' }),
+  snapshotsReceived: snapshots({ direction: 'in' }),
 
   checkpoints: scalar('counter', 'worker', 'skerry_checkpoints_total', 'Checkpoints completed.')(),
   checkpointBytes: scalar('counter', 'worker', 'skerry_checkpoint_bytes_total', 'Bytes of checkpoints written.')(),
