@@ -65,8 +65,11 @@ export interface HostPorts {
     requestId: RequestId | null,
     scope: RangeScope,
   ) => void;
-  /** Makes the replica of a range that came out of a split. */
-  readonly createSibling: (left: Replica, descriptor: RangeDescriptor, store: Engine) => Replica;
+  /**
+   * Makes the replica of a range that came out of a split; null when this node has had it before: a member that was stopped
+   * may apply again what it did in its former life, and the range may have gone on, or be gone, since.
+   */
+  readonly createSibling: (left: Replica, descriptor: RangeDescriptor, store: Engine) => Replica | null;
   /** `right` was cut from `left`. */
   readonly splitApplied: (left: Replica, right: Replica) => void;
   /**
@@ -305,8 +308,12 @@ export class ShardHost implements ReplicaHost {
 
   splitApplied(left: Replica, right: { readonly descriptor: RangeDescriptor; readonly store: Engine }): void {
     const sibling = this.#ports.createSibling(left, right.descriptor, right.store);
-    this.add(sibling);
-    this.#ports.splitApplied(left, sibling);
+    if (sibling === null) {
+      right.store.destroy();
+    } else {
+      this.add(sibling);
+      this.#ports.splitApplied(left, sibling);
+    }
     this.#announce();
   }
 

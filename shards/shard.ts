@@ -19,6 +19,7 @@ import { Raft } from '../src/core/raft/raft.ts';
 import type { Message, RaftLogSeed, Ready } from '../src/core/raft/types.ts';
 import type { Engine, FrozenStore } from '../src/engine/engine.ts';
 import type { CheckpointFolder, CheckpointInfo } from '../src/storage/checkpoint/index.ts';
+import { isBuried } from '../src/storage/checkpoint/index.ts';
 import type { Disk } from '../src/storage/disk.ts';
 import { Checkpointer } from './checkpointer.ts';
 import { FIRST_INDEX, FIRST_TERM } from './entry.ts';
@@ -353,8 +354,10 @@ export class Shard {
     return true;
   }
 
-  #sibling(left: Replica, descriptor: RangeDescriptor, store: Engine): Replica {
+  #sibling(left: Replica, descriptor: RangeDescriptor, store: Engine): Replica | null {
     const { valueBytesMax } = this.#options;
+    const tombstone = this.#tombstones.get(descriptor.rangeId) ?? (0 as MemberId);
+    if (this.host.replicas.has(descriptor.rangeId) || isBuried(left.raft.id, tombstone)) return null;
     const machine = createStateMachine({
       store,
       valueBytesMax,

@@ -9,15 +9,15 @@
  * applies its own removal is destroyed and leaves a tombstone (docs/adr/0008-cluster.md).
  */
 import { assert } from '../../src/core/assert.ts';
-import type { LogIndex, MemberId } from '../../src/core/brands.ts';
+import type { LogIndex, MemberId, Term } from '../../src/core/brands.ts';
 import { incarnationOf, nodeOf } from '../../src/core/member.ts';
 import { decodeConfEntry, isJoint, membersOf } from '../../src/core/raft/configuration.ts';
+import { Raft } from '../../src/core/raft/raft.ts';
 import type { ConfState, Entry, Message, RaftOptions, Ready } from '../../src/core/raft/types.ts';
 import { ENTRY_CONFIG, ENTRY_DATA, MSG_APPEND, MSG_SNAPSHOT, ROLE_LEADER } from '../../src/core/raft/types.ts';
 import type { Checkpoint, DiskWrite } from './core-disk.ts';
 import type { CoreDisk } from './core-disk.ts';
-import type { Invariants } from './invariants.ts';
-import { WatchedRaft } from './invariants.ts';
+import type { Invariants, Observed } from './invariants.ts';
 import type { Answer, ClientRequest, NodeSurroundings, SimulatedNode } from './node.ts';
 
 export type CorePacket =
@@ -31,6 +31,20 @@ export interface CoreNodeOptions {
   /** Up to so many applied entries stay in memory. */
   readonly keptEntries: number;
   readonly snapshotTimeoutMs: number;
+}
+
+class WatchedRaft extends Raft implements Observed {
+  get firstIndex(): LogIndex {
+    return this.state.log.firstIndex;
+  }
+
+  termAt(index: LogIndex): Term {
+    return this.state.log.termAt(index);
+  }
+
+  entryAt(index: LogIndex): Entry {
+    return this.state.log.at(index);
+  }
 }
 
 interface WaitingWrite {
@@ -144,7 +158,7 @@ export class CoreNode implements SimulatedNode<CorePacket> {
     } else {
       const context = this.#nextContext++;
       if (raft.readIndex(context) < 0) answer({ outcome: 'failed' });
-      else this.#reads.push({ context, key, known: this.#invariants.committed.length, index: Infinity, answer });
+      else this.#reads.push({ context, key, known: this.#invariants.committedIndex, index: Infinity, answer });
     }
   }
 

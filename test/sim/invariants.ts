@@ -12,23 +12,18 @@
  */
 import { assert } from '../../src/core/assert.ts';
 import type { LogIndex, MemberId, Term } from '../../src/core/brands.ts';
-import { Raft } from '../../src/core/raft/raft.ts';
-import type { Entry } from '../../src/core/raft/types.ts';
+import type { Entry, RaftGroup } from '../../src/core/raft/types.ts';
 
-/** The core with its log in view. */
-export class WatchedRaft extends Raft {
-  /** -1 when it is not in memory. */
-  termAt(index: LogIndex): Term {
-    return this.state.log.termAt(index);
-  }
-
-  entryAt(index: LogIndex): Entry {
-    return this.state.log.at(index);
-  }
-
-  get firstIndex(): LogIndex {
-    return this.state.log.firstIndex;
-  }
+/** A member as the observer sees it: the core, with its log in view. */
+export interface Observed extends Pick<
+  RaftGroup,
+  'id' | 'term' | 'lastIndex' | 'commitIndex' | 'appliedIndex' | 'leaseValid' | 'status'
+> {
+  /** What is before is not in view any more. */
+  readonly firstIndex: LogIndex;
+  /** -1 when it is not in view. */
+  termAt(index: LogIndex): Term;
+  entryAt(index: LogIndex): Entry;
 }
 
 interface Known {
@@ -47,26 +42,59 @@ const keyOf = (index: number, term: number): number => index * TERMS + term;
 
 export class Invariants {
   readonly leaderOfTerm = new Map<Term, MemberId>();
-  /** By index; the first is 1. */
-  readonly committed: Committed[] = [];
+  /** By index; the first is #base + 1. */
+  readonly #committed: Committed[] = [];
+  readonly #base: LogIndex;
   /** Snapshots installed. */
   snapshots = 0;
   readonly #known = new Map<number, Known>();
+  /** Entries that were on their way to a disk; a crash decides whether they ever were there. */
+  readonly #written = new Map<number, Known>();
   readonly #durable = new Map<MemberId, { upTo: number; readonly entries: Set<number> }>();
   readonly #commitSeen = new Map<MemberId, LogIndex>();
   #lastElected = 0 as Term;
   readonly #onElected: () => void;
 
-  /** `onElected`: somebody leads who did not before. */
-  constructor(onElected: () => void) {
+  /** `base`: the log's entries come after this index. `onElected`: somebody leads who did not before. */
+  constructor(base: LogIndex, onElected: () => void) {
+    this.#base = base;
     this.#onElected = onElected;
   }
 
+  /** The last index that is committed anywhere. */
+  get committedIndex(): LogIndex {
+    return (this.#base + this.#committed.length) as LogIndex;
+  }
+
   /** A member came up: what it has on its disk counts as durable. */
-  started(raft: WatchedRaft, recovered: readonly Entry[]): void {
-    this.#commitSeen.set(raft.id, 0 as LogIndex);
+  started(raft: Observed, recovered: readonly Entry[]): void {
     const upTo = (raft.firstIndex - 1) as LogIndex;
+    this.#commitSeen.set(raft.id, upTo);
     this.durable(raft.id, upTo, raft.termAt(upTo), recovered);
+    this.#commitRecovered(upTo, raft.termAt(upTo));
+  }
+
+  /** In a group of one, what is found on the disk is committed by that, though nobody was told before the crash. */
+  #commitRecovered(upTo: LogIndex, termThere: Term): void {
+    const found: Entry[] = [];
+    let term = termThere;
+    for (let index: number = upTo; index > this.committedIndex; index--) {
+      const key = keyOf(index, term);
+      const known = this.#known.get(key) ?? this.#written.get(key);
+      assert(known !== undefined, 'a member has applied what nobody ever wrote');
+      found.unshift(known.entry);
+      term = known.termBefore;
+    }
+    for (const entry of found) this.#committed.push({ entry, inTerm: termThere });
+  }
+
+  /** Entries on their way to a member's disk, in order, after one of `termBefore`. */
+  written(termBefore: Term, entries: readonly Entry[]): void {
+    let before = termBefore;
+    for (const entry of entries) {
+      this.#written.set(keyOf(entry.index, entry.term), { entry, termBefore: before });
+      before = entry.term;
+    }
   }
 
   /** Entries that are on a member's disk or on their way to another one, in order, after one of `termBefore` (-1: not known). */
@@ -93,14 +121,14 @@ export class Invariants {
     for (const { index, term } of entries) disk.entries.add(keyOf(index, term));
   }
 
-  elected(raft: WatchedRaft): void {
+  elected(raft: Observed): void {
     const { id, term, lastIndex } = raft;
     const other = this.leaderOfTerm.get(term);
     assert(other === undefined || other === id, 'election safety: two leaders in one term');
     if (other === id) return;
     this.leaderOfTerm.set(term, id);
     if (term > this.#lastElected) this.#lastElected = term;
-    for (const { entry, inTerm } of this.committed) {
+    for (const { entry, inTerm } of this.#committed) {
       if (inTerm >= term) continue;
       const { index } = entry;
       const has = index <= lastIndex && (index < raft.firstIndex || raft.termAt(index) === entry.term);
@@ -110,7 +138,7 @@ export class Invariants {
   }
 
   /** To be called after each step of the member. */
-  stepped(raft: WatchedRaft): void {
+  stepped(raft: Observed): void {
     const commit = raft.commitIndex;
     const seen = this.#commitSeen.get(raft.id) ?? 0;
     if (commit === seen) return;
@@ -120,13 +148,13 @@ export class Invariants {
     this.#commitSeen.set(raft.id, commit);
   }
 
-  #commit(raft: WatchedRaft, entry: Entry): void {
-    const known = this.committed[entry.index - 1];
+  #commit(raft: Observed, entry: Entry): void {
+    const known = this.#committed[entry.index - this.#base - 1];
     if (known !== undefined) {
       assert(isSame(known.entry, entry), 'state-machine safety: two entries are committed at one index');
       return;
     }
-    assert(entry.index === this.committed.length + 1, 'entries are committed in order');
+    assert(entry.index === this.committedIndex + 1, 'entries are committed in order');
     const has = (id: MemberId): boolean => {
       const disk = this.#durable.get(id);
       return disk !== undefined && (disk.upTo >= entry.index || disk.entries.has(keyOf(entry.index, entry.term)));
@@ -135,17 +163,17 @@ export class Invariants {
     const isMajority = (ids: readonly MemberId[]): boolean => ids.filter(has).length * 2 > ids.length;
     const isDurable = isMajority(voters) && (votersOutgoing.length === 0 || isMajority(votersOutgoing));
     assert(isDurable, 'durability: an entry is committed before a quorum has it on disk');
-    this.committed.push({ entry, inTerm: raft.term });
+    this.#committed.push({ entry, inTerm: raft.term });
   }
 
   /** A member would answer a read now, or does. */
-  readByLease(raft: WatchedRaft): void {
+  readByLease(raft: Observed): void {
     if (!raft.leaseValid()) return;
     assert(this.#lastElected <= raft.term, 'lease: a leader answers although another one has been elected after it');
-    assert(raft.appliedIndex >= this.committed.length, 'lease: a leader answers from a state that is behind');
+    assert(raft.appliedIndex >= this.committedIndex, 'lease: a leader answers from a state that is behind');
   }
 }
 
-export function isSame(a: Entry, b: Entry): boolean {
+function isSame(a: Entry, b: Entry): boolean {
   return a.index === b.index && a.term === b.term && a.type === b.type && Buffer.compare(a.data, b.data) === 0;
 }

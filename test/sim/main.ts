@@ -1,5 +1,6 @@
-/** `npm run sim -- [--seed N] [--seeds COUNT | --minutes M] [--members K] [--ms T]`: runs until one breaks a rule. docs/simulator.md */
+/** `npm run sim -- [--seed N] [--seeds COUNT | --minutes M] [--members K | --shards] [--ms T]`: runs until one breaks a rule. docs/simulator.md */
 import { parseArgs } from 'node:util';
+import { ShardSimulation } from './shard-simulation.ts';
 import { Simulation } from './simulation.ts';
 
 const { values } = parseArgs({
@@ -10,6 +11,8 @@ const { values } = parseArgs({
     members: { type: 'string' },
     /** Simulated milliseconds with faults. */
     ms: { type: 'string', default: '5000' },
+    /** Whole clusters of shards instead of bare groups. */
+    shards: { type: 'boolean', default: false },
     minutes: { type: 'string', default: '0' },
   },
 });
@@ -18,12 +21,17 @@ const untilMs = performance.now() + Number(values.minutes) * 60_000;
 let done = 0;
 for (let seed = first; done < Number(values.seeds) || performance.now() < untilMs; seed++, done++) {
   const members = values.members === undefined ? ([3, 5, 3, 5, 1][seed % 5] as number) : Number(values.members);
-  const again = `npm run sim -- --seed ${seed} --members ${members} --ms ${values.ms}`;
+  const faultyMs = Number(values.ms);
+  const kind = values.shards ? '--shards' : `--members ${members}`;
   try {
-    const result = new Simulation({ seed, members, faultyMs: Number(values.ms) }).run();
+    const result = values.shards
+      ? await new ShardSimulation({ seed, faultyMs }).run()
+      : new Simulation({ seed, members, faultyMs }).run();
     if (values.seeds === '1' && values.minutes === '0') process.stdout.write(`${JSON.stringify(result, null, 1)}\n`);
   } catch (error) {
-    process.stderr.write(`seed ${seed} breaks a rule after ${done} that hold: ${String(error)}\nAgain: ${again}\n`);
+    process.stderr.write(
+      `seed ${seed} breaks a rule after ${done} that hold: ${String(error)}\nAgain: npm run sim -- --seed ${seed} ${kind} --ms ${values.ms}\n`,
+    );
     throw error;
   }
   if (done % 1000 === 999) process.stderr.write(`${done + 1} seeds hold\n`);

@@ -26,6 +26,8 @@ export interface NodeSurroundings<Packet> {
   /** 1, 2, 3, … */
   readonly nodeNumber: number;
   readonly prng: Prng;
+  /** The node's own clock. */
+  monotonicMs(): number;
   /** Runs, followed by turn(), as soon as the node is not paused; not at all if it crashes before. */
   run(action: () => void): void;
   /** The same after a while. */

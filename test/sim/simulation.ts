@@ -6,7 +6,7 @@
  * A run is its seed: the same seed does the same, step by step.
  */
 import { assert } from '../../src/core/assert.ts';
-import type { MemberId, NodeId } from '../../src/core/brands.ts';
+import type { LogIndex, MemberId, NodeId } from '../../src/core/brands.ts';
 import { memberId, nodeOf } from '../../src/core/member.ts';
 import type { Prng } from '../../src/core/prng.ts';
 import { createPrng } from '../../src/core/prng.ts';
@@ -57,7 +57,7 @@ export class Simulation {
   readonly #options: SimulationOptions;
   readonly #prng: Prng;
   readonly #world: World<CorePacket, CoreNode>;
-  readonly #invariants = new Invariants(() => this.#askForLeases());
+  readonly #invariants = new Invariants(0 as LogIndex, () => this.#askForLeases());
   readonly #schedule: FaultSchedule<CorePacket, CoreNode>;
   readonly #clients: Clients;
   #changes = 0;
@@ -132,7 +132,7 @@ export class Simulation {
     assert(verdict.ok, verdict.ok ? '' : `the clients' history is not linearizable: ${verdict.explanation}`);
     return {
       leadersElected: this.#invariants.leaderOfTerm.size,
-      committed: this.#invariants.committed.length,
+      committed: this.#invariants.committedIndex,
       crashes: this.#schedule.crashes,
       partitions: this.#schedule.partitions,
       pauses: this.#schedule.pauses,
@@ -215,11 +215,11 @@ export class Simulation {
   #isFinished(leader: CoreNode): boolean {
     const { nodes } = this.#world;
     const conf = leader.appliedConf;
-    const { committed } = this.#invariants;
+    const { committedIndex } = this.#invariants;
     if (isJoint(conf)) return false;
     return [...membersOf(conf)].every((id) => {
       const { raft, values } = nodes[nodeOf(id) - 1] as CoreNode;
-      if (raft?.id !== id || raft.appliedIndex !== committed.length) return false;
+      if (raft?.id !== id || raft.appliedIndex !== committedIndex) return false;
       const isSame = values.size === leader.values.size && [...values].every(([k, v]) => leader.values.get(k) === v);
       assert(isSame, 'members that have applied the same log have different values');
       return true;

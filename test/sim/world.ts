@@ -37,6 +37,7 @@ export class Host<Packet> {
     this.node = create({
       nodeNumber: number,
       prng,
+      monotonicMs: () => this.clock.nowMs,
       send,
       run: (action) => this.run(action),
       later: (delayMs, action) => {

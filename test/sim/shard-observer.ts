@@ -1,0 +1,180 @@
+/**
+ * Shows the observer what the replicas of a shard do: it stands between the host and the log, sees every Ready that has
+ * something to store, and keeps a copy of each member's log.
+ *
+ *     ShardHost ── append(rangeId, ready) ──▶ ObservedLog ──▶ RangeLog ──▶ WAL
+ *                                               └ copies, and durable() when the WAL says so ──▶ Invariants of the range
+ */
+import type { LogIndex, MemberId, RangeId, Term } from '../../src/core/brands.ts';
+import { Raft } from '../../src/core/raft/raft.ts';
+import type { Entry, RaftGroup, RaftStatus, Ready } from '../../src/core/raft/types.ts';
+import { ROLE_LEADER } from '../../src/core/raft/types.ts';
+import type { ShardLog } from '../../shards/log.ts';
+import type { Replica } from '../../shards/replica.ts';
+import type { Invariants, Observed } from './invariants.ts';
+
+/** What the core's own log says, while it is in its memory. */
+class OpenRaft extends Raft {
+  static entriesOf(raft: RaftGroup): readonly Entry[] {
+    const { log } = (raft as OpenRaft).state;
+    return log.range(log.firstIndex, log.lastIndex);
+  }
+
+  static baseOf(raft: RaftGroup): { index: LogIndex; term: Term } {
+    const { log } = (raft as OpenRaft).state;
+    return { index: log.baseIndex, term: log.baseTerm };
+  }
+}
+
+class ObservedMember implements Observed {
+  readonly raft: RaftGroup;
+  #base: { readonly index: LogIndex; readonly term: Term };
+  #entries: Entry[];
+
+  constructor(raft: RaftGroup) {
+    this.raft = raft;
+    this.#base = OpenRaft.baseOf(raft);
+    this.#entries = [...OpenRaft.entriesOf(raft)];
+  }
+
+  get id(): MemberId {
+    return this.raft.id;
+  }
+  get term(): Term {
+    return this.raft.term;
+  }
+  get lastIndex(): LogIndex {
+    return this.raft.lastIndex;
+  }
+  get commitIndex(): LogIndex {
+    return this.raft.commitIndex;
+  }
+  get appliedIndex(): LogIndex {
+    return this.raft.appliedIndex;
+  }
+  get firstIndex(): LogIndex {
+    return (this.#base.index + 1) as LogIndex;
+  }
+  get entries(): readonly Entry[] {
+    return this.#entries;
+  }
+
+  leaseValid(): boolean {
+    return this.raft.leaseValid();
+  }
+
+  status(): RaftStatus {
+    return this.raft.status();
+  }
+
+  termAt(index: LogIndex): Term {
+    if (index === this.#base.index) return this.#base.term;
+    return this.#entries[index - this.firstIndex]?.term ?? (-1 as Term);
+  }
+
+  entryAt(index: LogIndex): Entry {
+    return this.#entries[index - this.firstIndex] as Entry;
+  }
+
+  /** What the Ready makes of its log. */
+  take({ snapshot, entries }: Ready): void {
+    if (snapshot !== null) {
+      this.#base = { index: snapshot.index, term: snapshot.term };
+      this.#entries = [];
+    }
+    const [first] = entries;
+    if (first === undefined) return;
+    this.#entries.length = Math.min(this.#entries.length, first.index - this.firstIndex);
+    this.#entries.push(...entries);
+  }
+}
+
+interface Write {
+  readonly rangeId: RangeId;
+  readonly member: MemberId;
+  readonly termBefore: Term;
+  readonly ready: Ready;
+  readonly end: number;
+}
+
+export class ObservedLog implements ShardLog {
+  readonly #log: ShardLog;
+  readonly #replicas: () => ReadonlyMap<RangeId, Replica>;
+  readonly #invariantsOf: (rangeId: RangeId) => Invariants;
+  readonly #members = new Map<RaftGroup, ObservedMember>();
+  #writes: Write[] = [];
+
+  constructor(
+    log: ShardLog,
+    replicas: () => ReadonlyMap<RangeId, Replica>,
+    invariantsOf: (rangeId: RangeId) => Invariants,
+  ) {
+    this.#log = log;
+    this.#replicas = replicas;
+    this.#invariantsOf = invariantsOf;
+  }
+
+  append(rangeId: RangeId, ready: Ready): boolean {
+    if (!this.#log.append(rangeId, ready)) return false;
+    const replica = this.#replicas().get(rangeId);
+    // A replica that left meanwhile; what it still stores counts for nobody.
+    if (replica === undefined) return true;
+    const member = this.#memberOf(rangeId, replica);
+    const [first] = ready.entries;
+    const termBefore = first === undefined ? (0 as Term) : member.termAt((first.index - 1) as LogIndex);
+    member.take(ready);
+    this.#invariantsOf(rangeId).written(termBefore, ready.entries);
+    this.#writes.push({ rangeId, member: member.id, termBefore, ready, end: this.#log.position });
+    return true;
+  }
+
+  durable(): number {
+    const durable = this.#log.durable();
+    while (this.#writes[0] !== undefined && this.#writes[0].end <= durable) {
+      const { rangeId, member, termBefore, ready } = this.#writes.shift() as Write;
+      const upTo = ready.snapshot?.index ?? (0 as LogIndex);
+      this.#invariantsOf(rangeId).durable(member, upTo, termBefore, ready.entries);
+    }
+    return durable;
+  }
+
+  checkpointed(rangeId: RangeId, index: LogIndex, term: Term): boolean {
+    return this.#log.checkpointed(rangeId, index, term);
+  }
+  gone(rangeId: RangeId): boolean {
+    return this.#log.gone(rangeId);
+  }
+  publish(): void {
+    this.#log.publish();
+  }
+  get position(): number {
+    return this.#log.position;
+  }
+
+  /** After a turn: what is committed now, who leads now. */
+  stepped(): void {
+    for (const [rangeId, replica] of this.#replicas()) {
+      const member = this.#memberOf(rangeId, replica);
+      const invariants = this.#invariantsOf(rangeId);
+      invariants.stepped(member);
+      if (replica.raft.role === ROLE_LEADER) invariants.elected(member);
+    }
+  }
+
+  /** Whoever leads would answer by its lease now, or not: either must be right. */
+  askForLeases(): void {
+    for (const [rangeId, replica] of this.#replicas()) {
+      if (replica.isLeader) this.#invariantsOf(rangeId).readByLease(this.#memberOf(rangeId, replica));
+    }
+  }
+
+  #memberOf(rangeId: RangeId, { raft }: Replica): ObservedMember {
+    let member = this.#members.get(raft);
+    if (member === undefined) {
+      member = new ObservedMember(raft);
+      this.#members.set(raft, member);
+      this.#invariantsOf(rangeId).started(member, member.entries);
+    }
+    return member;
+  }
+}
