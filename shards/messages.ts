@@ -5,6 +5,7 @@
  *          ── listen ────────────▶                  ◀─ listening ──
  *          ── routes ────────────▶ (others' ranges)  ◀─ ranges ────  (its own have changed)
  *          ── split ─────────────▶ (the owner)       ◀─ askSplit ──  (a client wants it)
+ *          ── orderAnswer ───────▶                   ◀─ askOrder ──  (a client asks something of the cluster)
  *          ◀─ checkpoint ────────  ── checkpointDone ─▶
  *          ── question ──────────▶ (all)             ◀─ ask ───────  (a client asks about the whole node)
  *          ── answers ───────────▶ (who asked)       ◀─ answer ────
@@ -109,6 +110,7 @@ export type ToWorker =
   | { readonly type: 'listen'; readonly nativePort: number; readonly respPort: number }
   | { readonly type: 'split'; readonly id: number; readonly key: Uint8Array; readonly newRangeId: number }
   | { readonly type: 'splitAnswer'; readonly id: number; readonly error: string | null }
+  | { readonly type: 'orderAnswer'; readonly id: number; readonly error: string | null; readonly value: unknown }
   | { readonly type: 'checkpointDone'; readonly id: number; readonly error: string | null; readonly bytes: number }
   | { readonly type: 'holdBack'; readonly rangeIds: readonly number[] }
   /** To be answered under its id. What is asked is the gateway's business (src/gateway/node-questions.ts). */
@@ -167,6 +169,8 @@ export type FromWorker =
   | { readonly type: 'listening'; readonly ports: WorkerPorts }
   | { readonly type: 'ranges'; readonly routes: readonly Route[] }
   | { readonly type: 'askSplit'; readonly id: number; readonly key: Uint8Array }
+  /** A client asks something of the cluster (src/server/cluster/orders.ts). Answer: orderAnswer. */
+  | { readonly type: 'askOrder'; readonly id: number; readonly order: readonly string[] }
   | { readonly type: 'splitDone'; readonly id: number; readonly error: string | null }
   | {
       readonly type: 'checkpoint';

@@ -31,6 +31,7 @@ export function handleMessages(thread: ShardThread): (message: AnyMessage) => vo
     split: ({ id, key, newRangeId }) =>
       shard.split(asBuffer(key), newRangeId as RangeId, (error) => send({ type: 'splitDone', id, error })),
     splitAnswer: ({ id, error }) => requests.answer(id, error, 0),
+    orderAnswer: ({ id, error, value }) => requests.answer(id, error, value),
     question: ({ id, question }) => send({ type: 'answer', id, answer: servers.answer(question as NodeQuestion) }),
     answers: ({ id, answers }) => requests.answer(id, null, answers),
     configure: ({ id, changes }) => {

@@ -116,6 +116,7 @@ const servers = createClientServers({
   metricsAreas,
   boot,
   splitRange: (key) => requests.ask((id) => send({ type: 'askSplit', id, key })).then(() => undefined),
+  orderCluster: (order) => requests.ask((id) => send({ type: 'askOrder', id, order })),
   askAll: (question) => requests.ask((id) => send({ type: 'ask', id, question })),
   changeSettings: (changes) => requests.ask((id) => send({ type: 'configure', id, changes })),
   schedule: loop.schedule,

@@ -6,7 +6,9 @@ import { SkerryError } from '../core/errors.ts';
 import { version } from '../server/version.ts';
 import { registerBench } from './commands/bench.ts';
 import { registerClientCommands } from './commands/client.ts';
+import { registerNode } from './commands/node.ts';
 import { registerServe } from './commands/serve.ts';
+import { registerStatus } from './commands/status.ts';
 import { registerWal } from './commands/wal.ts';
 import { EXIT_FAILED, EXIT_USAGE } from './exit-codes.ts';
 
@@ -24,6 +26,8 @@ export async function run(argv: readonly string[]): Promise<void> {
     .exitOverride();
   registerServe(program);
   registerClientCommands(program);
+  registerNode(program);
+  registerStatus(program);
   registerBench(program);
   registerWal(program);
   for (const command of [program, ...program.commands, ...program.commands.flatMap(({ commands }) => commands)]) {

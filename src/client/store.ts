@@ -1,6 +1,6 @@
 /** The store as its users have it: the same over TCP and embedded. */
-import { OP_RANGE_SPLIT, OP_STATUS, OP_TOPOLOGY } from '../codec/native/frame.ts';
-import type { RangeRoute, Topology } from '../codec/native/messages.ts';
+import { OP_CLUSTER, OP_RANGE_SPLIT, OP_STATUS, OP_TOPOLOGY } from '../codec/native/frame.ts';
+import type { ClusterStatus, RangeRoute, Topology } from '../codec/native/messages.ts';
 import { SkerryError } from '../core/errors.ts';
 import type { CommandSpec } from '../core/kv/spec.ts';
 import { commandByName, requireCommand } from '../core/kv/table.ts';
@@ -126,6 +126,30 @@ export class Store<As extends Format = 'bytes'> implements AsyncDisposable {
   /** What the node says of itself. */
   async status(options?: CallOptions): Promise<Readonly<Record<string, unknown>>> {
     return (await this.#control(OP_STATUS, [], CALL_READ, options)) as Readonly<Record<string, unknown>>;
+  }
+
+  /** The cluster and its nodes, as the node knows them that is asked. */
+  async cluster(options?: CallOptions): Promise<ClusterStatus> {
+    return (await this.#control(OP_CLUSTER, ['nodes'], CALL_READ, options)) as ClusterStatus;
+  }
+
+  /**
+   * Changes the cluster. `add`: a node of this name will join · `drain`: the node's replicas and leaderships move away, and then
+   * it is out · `keep`: it drains no longer · `remove`: it is out for good; a node that is alive only by force. A node is
+   * named by its id or name. Resolves when the cluster has taken notice.
+   */
+  async changeNode(
+    change: 'add' | 'drain' | 'keep' | 'remove',
+    node: string | number,
+    options?: CallOptions & { readonly force?: boolean },
+  ): Promise<Readonly<Record<string, unknown>>> {
+    const order = [change, String(node), ...(options?.force === true ? ['force'] : [])];
+    return (await this.#control(OP_CLUSTER, order, CALL_ONCE, options)) as Readonly<Record<string, unknown>>;
+  }
+
+  /** Sets how many replicas each range should have, as far as there are nodes for them: an odd number. */
+  async setReplicationFactor(replicationFactor: number, options?: CallOptions): Promise<void> {
+    await this.#control(OP_CLUSTER, ['replication', String(replicationFactor)], CALL_ONCE, options);
   }
 
   /** Ends the connections; of an embedded store, the store. Calls under way fail. */

@@ -39,6 +39,8 @@ export interface ClientServersOptions {
   };
   /** Cuts a range, wherever it lives. Rejects with SkerryError. */
   readonly splitRange: (key: Buffer) => Promise<void>;
+  /** Asks something of the cluster; resolves with plain data. Rejects with SkerryError. */
+  readonly orderCluster: (order: readonly string[]) => Promise<unknown>;
   /** Asks all workers of the node, this one included. */
   readonly askAll: AskAll;
   /** Changes settings of the node; resolves when all workers have taken them. */
@@ -177,6 +179,7 @@ export function createClientServers(options: ClientServersOptions): ClientServer
     valueBytesMax: maxValueBytes,
     places: () => places,
     splitRange: options.splitRange,
+    orderCluster: options.orderCluster,
     status: () => ({ ...constants(), ...figures() }),
     onCommands,
   });

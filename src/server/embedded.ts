@@ -14,6 +14,7 @@ import {
   createRequestFrame,
   FIRST_PROTOCOL_OP,
   FLAG_IDENTITY,
+  OP_CLUSTER,
   OP_PING,
   OP_RANGE_SPLIT,
   OP_STATUS,
@@ -141,6 +142,13 @@ class EmbeddedTransport implements Transport {
       const key = Buffer.from(args.buffer.subarray(args.start[0], args.end[0]));
       this.#server.splitRange(key).then(
         () => this.#answer(requestId, this.#topology),
+        (error: SkerryError) => this.respond(requestId, STATUS_STORE_ERROR, packStoreError(error)),
+      );
+    } else if (op === OP_CLUSTER) {
+      const { buffer, start, end } = args;
+      const order = Array.from({ length: args.count }, (_, i) => buffer.toString('utf8', start[i], end[i]));
+      this.#server.orderCluster(order).then(
+        (value) => this.#answer(requestId, value),
         (error: SkerryError) => this.respond(requestId, STATUS_STORE_ERROR, packStoreError(error)),
       );
     } else {

@@ -23,6 +23,7 @@ import type { FromWorker, RunTimeOptions, ToWorker } from '../../shards/messages
 import { reviveRoutes } from '../../shards/messages.ts';
 import { formCluster } from './cluster/node-cluster.ts';
 import type { NodeCluster } from './cluster/node-cluster.ts';
+import { carryOut } from './cluster/orders.ts';
 import { describeCluster, describeRanges } from './cluster/status.ts';
 import { DataDir } from './data-dir.ts';
 import { FanOut } from './fan-out.ts';
@@ -168,6 +169,11 @@ class Node implements RunningServer {
     return this.#splits?.split(key) ?? Promise.reject(new SkerryError('KV_STATE', 'The node does not run.'));
   }
 
+  async orderCluster(order: readonly string[]): Promise<unknown> {
+    if (this.#cluster === null) throw new SkerryError('KV_STATE', 'The node does not run.');
+    return await carryOut(this.#cluster.cluster, order);
+  }
+
   status(): unknown {
     const { node, threads } = this.#settings;
     return {
@@ -279,6 +285,14 @@ class Node implements RunningServer {
         );
         break;
       }
+      case 'askOrder':
+        this.orderCluster(message.order).then(
+          (value) => this.#threads.tell(workerIndex, { type: 'orderAnswer', id: message.id, error: null, value }),
+          (error: Error) => {
+            this.#threads.tell(workerIndex, { type: 'orderAnswer', id: message.id, error: error.message, value: null });
+          },
+        );
+        break;
       case 'splitDone':
         this.#splits?.done(message.id, message.error);
         break;

@@ -38,6 +38,8 @@ export interface RunningServer {
   ranges(): readonly Route[];
   /** Cuts the range that holds the key there. Rejects with SkerryError. */
   splitRange(key: Buffer): Promise<void>;
+  /** Asks something of the cluster (cluster/orders.ts). Rejects with SkerryError. */
+  orderCluster(order: readonly string[]): Promise<unknown>;
   status(): unknown;
   /** Ends connections after the replies that are owed, writes the log out, lets go of the folder. */
   close(): Promise<void>;

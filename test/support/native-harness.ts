@@ -182,6 +182,7 @@ export async function startNativeHarness(options: NativeHarnessOptions = {}): Pr
     outputBytesMax,
     idleTimeoutMs,
     places: () => places,
+    orderCluster: (order) => Promise.resolve({ order }),
     splitRange(key) {
       if (key.length === 0) return Promise.reject(new SkerryError('KV_INVALID', 'a range cannot be cut at its start'));
       splits.push(String(key));

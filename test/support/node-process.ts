@@ -16,6 +16,9 @@ export interface NodeProcess {
   readonly port: number;
   readonly respPort: number;
   readonly httpPort: number;
+  readonly peerPort: number;
+  /** Its exit code when it is gone, null after a signal. */
+  readonly exited: Promise<number | null>;
   /** What it wrote to stderr so far. */
   stderr(): string;
   /** Ends it with the signal and waits until it is gone. Returns its exit code, null after a signal. */
@@ -53,12 +56,14 @@ export async function startNode(dataDir: string, flags: readonly string[] = []):
       throw new Error(`the node ended with ${code}: ${stderr}`);
     }),
   ]);
-  const { port, respPort, httpPort } = JSON.parse(line[0]) as { port: number; respPort: number; httpPort: number };
+  const ports = JSON.parse(line[0]) as Pick<NodeProcess, 'port' | 'respPort' | 'httpPort' | 'peerPort'>;
   return {
     child,
-    port,
-    respPort,
-    httpPort,
+    port: ports.port,
+    respPort: ports.respPort,
+    httpPort: ports.httpPort,
+    peerPort: ports.peerPort,
+    exited: exited.then(([code]) => code),
     stderr: () => stderr,
     async end(signal) {
       child.kill(signal);

@@ -1,38 +1,11 @@
-/** Commands that talk to a running node: get, set, del, scan, range, status. */
+/** Commands that talk to a running node: get, set, del, scan, range. */
 import { nodeOfWorker, WORKERS_MAX } from '../../core/member.ts';
 import type { Command } from 'commander';
-import { connect } from '../../client/connect.ts';
-import type { Store } from '../../client/store.ts';
 import { keyFromText } from '../../server/config.ts';
 import { EXIT_NOT_FOUND } from '../exit-codes.ts';
 import { printable, printJson, printLine, printTable } from '../output.ts';
-
-interface ClientFlags {
-  readonly server: string;
-  readonly json?: boolean;
-  readonly timeout: string;
-}
-
-const DEFAULT_SERVER = process.env['SKERRY_SERVER'] ?? '127.0.0.1:7370';
-
-/** Adds the options that all client commands have. */
-function withServer(command: Command): Command {
-  return command
-    .option('--server <host:port>', 'Native address of any node.', DEFAULT_SERVER)
-    .option('--timeout <ms>', 'Milliseconds before giving up.', '10000')
-    .option('--json', 'Print JSON.');
-}
-
-/** Runs `action` with a connection, which is closed afterwards. */
-async function withStore(flags: ClientFlags, action: (store: Store) => Promise<void>): Promise<void> {
-  const timeoutMs = Number(flags.timeout);
-  const store = await connect(`skerry://${flags.server}`, { timeoutMs, connectTimeoutMs: timeoutMs, retries: 4 });
-  try {
-    await action(store);
-  } finally {
-    await store.close();
-  }
-}
+import { withServer, withStore } from '../with-server.ts';
+import type { ClientFlags } from '../with-server.ts';
 
 export function registerClientCommands(program: Command): void {
   registerGet(program);
@@ -40,7 +13,6 @@ export function registerClientCommands(program: Command): void {
   registerDel(program);
   registerScan(program);
   registerRange(program);
-  registerStatus(program);
 }
 
 function registerGet(program: Command): void {
@@ -178,19 +150,6 @@ function registerRange(program: Command): void {
         await store.splitRange(keyFromText(key));
         if (flags.json === true) printJson({ splitAt: key });
         else process.stderr.write(`split at ${key}\n`);
-      });
-    });
-}
-
-function registerStatus(program: Command): void {
-  withServer(program.command('status'))
-    .description('Show how a node fares')
-    .addHelpText('after', '\nExample:\n  skerry status --server 127.0.0.1:7370')
-    .action(async (flags: ClientFlags) => {
-      await withStore(flags, async (store) => {
-        const status = await store.status();
-        if (flags.json === true) printJson(status);
-        else printTable(Object.entries(status).map(([name, value]) => [name, String(value)]));
       });
     });
 }

@@ -38,6 +38,7 @@ export const OP_TOPOLOGY = 0xf001;
 export const OP_RANGE_SPLIT = 0xf003;
 export const OP_STATUS = 0xf004;
 export const OP_PING = 0xf005;
+export const OP_CLUSTER = 0xf006;
 
 export const FLAG_IDENTITY = COMMAND_HAS_REQUEST_ID;
 

@@ -52,6 +52,37 @@ export interface HelloReply {
   readonly topology: Topology;
 }
 
+/** A node as clients see it. */
+export interface ClusterNode {
+  readonly nodeId: number;
+  readonly name: string;
+  /** INIT, JOINING, ACTIVE, LEAVING or INACTIVE. */
+  readonly state: string;
+  readonly addresses: {
+    readonly host: string;
+    readonly controlPort: number;
+    readonly nativePort: number;
+    readonly respPort: number;
+    readonly httpPort: number;
+  };
+  readonly workers: number;
+  /** `dc=ams,rack=4` */
+  readonly locality: string;
+  /** The coordinator has not heard from it for a while. */
+  readonly isSilent: boolean;
+}
+
+/** What the nodes of a cluster know about it. */
+export interface ClusterStatus {
+  readonly clusterId: string;
+  /** Counts the changes of the catalog. */
+  readonly revision: number;
+  readonly replicationFactor: number;
+  /** Where range 1 leads; 0: not known. */
+  readonly coordinator: number;
+  readonly nodes: readonly ClusterNode[];
+}
+
 /** A command's own error: the text begins with its word ("WRONGTYPE …"). */
 export class CommandErrorValue {
   readonly text: string;

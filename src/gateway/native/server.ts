@@ -37,6 +37,8 @@ export interface NativeServerOptions {
   readonly places: () => readonly NodePlace[];
   /** Rejects with SkerryError. */
   readonly splitRange: (key: Buffer) => Promise<void>;
+  /** Asks something of the cluster; resolves with plain data. Rejects with SkerryError. */
+  readonly orderCluster: (order: readonly string[]) => Promise<unknown>;
   /** What the node says of itself, as plain data. */
   readonly status: () => Readonly<Record<string, unknown>>;
   readonly onCommands?: (reads: number, writes: number, others: number) => void;
@@ -64,7 +66,7 @@ const FRAME_BYTES_BESIDE_VALUE = 64 * 1024;
 export function createNativeServer(options: NativeServerOptions): NativeServer {
   const { gateway, nodeId, workerIndex, version, valueBytesMax, isFull, outputBytesMax, meter } = options;
   let { idleTimeoutMs } = options;
-  const { splitRange, status, onCommands } = options;
+  const { splitRange, orderCluster, status, onCommands } = options;
   const sessions = new Set<NativeSession>();
   const services = {
     router: gateway.router,
@@ -74,6 +76,7 @@ export function createNativeServer(options: NativeServerOptions): NativeServer {
     topology: createTopology(gateway.table, options.places),
     status,
     splitRange,
+    orderCluster,
     ...(onCommands === undefined ? {} : { onCommands }),
   };
 

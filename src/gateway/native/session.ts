@@ -12,6 +12,7 @@ import {
   FIRST_PROTOCOL_OP,
   FLAG_IDENTITY,
   LENGTH_BYTES,
+  OP_CLUSTER,
   OP_HELLO,
   OP_PING,
   OP_RANGE_SPLIT,
@@ -56,6 +57,7 @@ export interface NativeServices {
   readonly status: () => Readonly<Record<string, unknown>>;
   /** Rejects with SkerryError. */
   readonly splitRange: (key: Buffer) => Promise<void>;
+  readonly orderCluster: (order: readonly string[]) => Promise<unknown>;
   /** Counts what one piece of input brought. */
   readonly onCommands?: (reads: number, writes: number, others: number) => void;
 }
@@ -197,6 +199,7 @@ export class NativeSession {
     else if (op === OP_TOPOLOGY) connection.answer(requestId, topology());
     else if (op === OP_STATUS) connection.answer(requestId, status());
     else if (op === OP_PING) connection.answer(requestId, 'PONG');
+    else if (op === OP_CLUSTER) void this.#orderCluster(requestId, args);
     else if (op !== OP_RANGE_SPLIT) this.#invalid(requestId, `there is no protocol request with the code ${op}`);
     else if (args.count === 1) void this.#split(requestId, argCopy(args, 0));
     else this.#invalid(requestId, 'RANGE_SPLIT takes one key');
@@ -223,14 +226,25 @@ export class NativeSession {
     });
   }
 
-  async #split(requestId: number, key: Buffer): Promise<void> {
-    const { connection } = this;
+  #split(requestId: number, key: Buffer): Promise<void> {
     const { splitRange, topology } = this.#services;
-    // The reply is owed for as long as the split takes, also when the connection is closed meanwhile.
+    return this.#answerLater(requestId, async () => {
+      await splitRange(key);
+      return topology();
+    });
+  }
+
+  #orderCluster(requestId: number, args: Args): Promise<void> {
+    const order = Array.from({ length: args.count }, (_, i) => argText(args, i));
+    return this.#answerLater(requestId, () => this.#services.orderCluster(order));
+  }
+
+  async #answerLater(requestId: number, work: () => Promise<unknown>): Promise<void> {
+    const { connection } = this;
+    // The reply is owed for as long as it takes, also when the connection is closed meanwhile.
     const slot = connection.take(requestId, false, 0);
     try {
-      await splitRange(key);
-      connection.answer(requestId, topology());
+      connection.answer(requestId, await work());
     } catch (cause) {
       const error = cause instanceof SkerryError ? cause : new SkerryError('KV_STATE', String(cause), { cause });
       connection.fail(requestId, error);

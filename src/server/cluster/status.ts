@@ -1,9 +1,10 @@
 /** The cluster and its ranges as /status and the command line show them: plain data. */
 import { nodeOf, workerOf } from '../../core/member.ts';
 import type { Route } from '../../core/range.ts';
+import type { ClusterStatus } from '../../codec/native/messages.ts';
 import type { Cluster } from './cluster.ts';
 
-export function describeCluster(cluster: Cluster): object {
+export function describeCluster(cluster: Cluster): ClusterStatus {
   const { catalog, coordinator, silent } = cluster;
   return {
     clusterId: catalog.clusterId,

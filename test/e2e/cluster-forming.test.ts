@@ -1,0 +1,154 @@
+/** Real processes become a cluster: joining, listing, coming back, and being refused. */
+import { execFile } from 'node:child_process';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import test from 'ava';
+import type { ExecutionContext } from 'ava';
+import { connect } from '../../src/client/connect.ts';
+import type { ClusterStatus } from '../../src/index.ts';
+import type { NodeProcess } from '../support/node-process.ts';
+import { startNode } from '../support/node-process.ts';
+
+const run = promisify(execFile);
+const LAUNCHER = fileURLToPath(new URL('../../src/cli/skerry.js', import.meta.url));
+
+interface Started extends NodeProcess {
+  readonly dir: string;
+}
+
+/** Nodes in folders that are gone when the test is over. */
+function lab(t: ExecutionContext): (flags: readonly string[], dir?: string) => Promise<Started> {
+  return async (flags, given) => {
+    const dir = given ?? (await mkdtemp(path.join(tmpdir(), 'skerry-cluster-')));
+    if (given === undefined) t.teardown(() => rm(dir, { recursive: true, force: true }));
+    const node = await startNode(dir, ['--workers', '1', ...flags]);
+    t.teardown(async () => {
+      if (node.child.exitCode === null && node.child.signalCode === null) await node.end('SIGKILL');
+    });
+    return { ...node, dir };
+  };
+}
+
+const skerry = async (...args: string[]): Promise<string> => (await run(process.execPath, [LAUNCHER, ...args])).stdout;
+
+async function clusterOf({ port }: NodeProcess): Promise<ClusterStatus> {
+  await using kv = await connect(`skerry://127.0.0.1:${port}`);
+  return await kv.cluster();
+}
+
+async function until(node: NodeProcess, condition: (cluster: ClusterStatus) => boolean): Promise<ClusterStatus> {
+  await using kv = await connect(`skerry://127.0.0.1:${node.port}`);
+  for (;;) {
+    const cluster = await kv.cluster();
+    if (condition(cluster)) return cluster;
+  }
+}
+
+const states = ({ nodes }: ClusterStatus): string[] => nodes.map(({ name, state }) => `${name} ${state}`);
+
+test('nodes join through any node, are seen from each of them, and come back after they were killed', async (t) => {
+  const start = lab(t);
+  const first = await start(['--node-name', 'n1']);
+  t.deepEqual(states(await clusterOf(first)), ['n1 ACTIVE']);
+  const second = await start([
+    '--node-name',
+    'n2',
+    '--join',
+    `127.0.0.1:1,127.0.0.1:${first.peerPort}`,
+    '--locality',
+    'dc=a,rack=2',
+  ]);
+  const third = await start(['--node-name', 'n3', '--join', `127.0.0.1:${second.peerPort}`]);
+  const wanted = ['n1 ACTIVE', 'n2 ACTIVE', 'n3 ACTIVE'];
+  for (const node of [first, second, third])
+    t.deepEqual(
+      states(await until(node, (c) => c.nodes.length === 3 && c.nodes.every(({ state }) => state === 'ACTIVE'))),
+      wanted,
+    );
+
+  const listed = JSON.parse(
+    await skerry('node', 'list', '--json', '--server', `127.0.0.1:${third.port}`),
+  ) as ClusterStatus;
+  t.deepEqual(states(listed), wanted);
+  t.is(listed.nodes[1]?.locality, 'dc=a,rack=2');
+  const table = await skerry('status', '--server', `127.0.0.1:${second.port}`);
+  t.regex(table, /^NODE +NAME +STATE +HEALTH/m);
+  t.regex(table, /^2 +n2 +ACTIVE/m);
+
+  await third.end('SIGKILL');
+  await until(first, ({ nodes }) => nodes[2]?.isSilent === true);
+  const again = await start(['--node-name', 'n3'], third.dir);
+  const found = await until(
+    first,
+    ({ nodes }) => nodes[2]?.isSilent === false && nodes[2].addresses.nativePort === again.port,
+  );
+  t.is(found.nodes.length, 3);
+});
+
+test('every node answers for all keys, wherever their ranges are led', async (t) => {
+  const start = lab(t);
+  const first = await start(['--pre-split', 'm']);
+  const second = await start(['--join', `127.0.0.1:${first.peerPort}`]);
+  await using one = await connect(`skerry://127.0.0.1:${first.port}`, { as: 'text' });
+  await using other = await connect(`skerry://127.0.0.1:${second.port}`, { as: 'text' });
+  await other.set('a', '1');
+  await one.set('z', '2');
+  t.is(await one.get('a'), '1');
+  t.is(await other.get('z'), '2');
+  await other.splitRange('s');
+  t.is((await other.ranges()).length, 3);
+  t.is(await other.get('z'), '2');
+});
+
+test('a node that is expected has its number before it comes; one that has not come can be taken out again', async (t) => {
+  const start = lab(t);
+  const first = await start(['--node-name', 'n1']);
+  const server = ['--server', `127.0.0.1:${first.port}`];
+  t.regex(await skerry('node', 'add', 'n2', ...server), /^node 2, n2, is expected/);
+  t.regex(await skerry('node', 'add', 'n3', ...server), /^node 3, n3, is expected/);
+  await start(['--node-name', 'n3', '--join', `127.0.0.1:${first.peerPort}`]);
+  t.is(await skerry('node', 'remove', 'n2', ...server), 'node n2 is out of the cluster\n');
+  t.deepEqual(states(await clusterOf(first)), ['n1 ACTIVE', 'n2 INACTIVE', 'n3 ACTIVE']);
+  await t.throwsAsync(skerry('node', 'remove', 'n3', ...server), { message: /is alive: drain it/ });
+  await t.throwsAsync(skerry('node', 'drain', '7', ...server), { message: /There is no node 7/ });
+});
+
+test('who does not belong to the cluster does not start, and says why (FAILURES 17)', async (t) => {
+  const start = lab(t);
+  const first = await start(['--node-name', 'n1']);
+  const join = ['--join', `127.0.0.1:${first.peerPort}`];
+  const second = await start(['--node-name', 'n2', ...join]);
+  const refused = async (pattern: RegExp, flags: readonly string[], dir?: string): Promise<void> => {
+    await t.throwsAsync(start(flags, dir), { message: pattern });
+  };
+  await refused(/node 1 has the name n1/, ['--node-name', 'n1', ...join]);
+  await refused(/leave --node-id out/, ['--node-id', '7', ...join]);
+
+  await second.end('SIGKILL');
+  await refused(/belongs to node 2, and this node was started as 3/, ['--node-id', '3'], second.dir);
+  const old = await mkdtemp(path.join(tmpdir(), 'skerry-copy-'));
+  t.teardown(() => rm(old, { recursive: true, force: true }));
+  await cp(second.dir, old, { recursive: true });
+  const again = await start([...join], second.dir);
+  await until(again, ({ nodes }) => nodes[1]?.addresses.nativePort === again.port);
+  await again.end('SIGKILL');
+
+  const copy = await start(join, old).catch((error: Error) => error);
+  const said = copy instanceof Error ? copy.message : await endOf(copy);
+  t.regex(said, /it is an old copy/);
+
+  const file = path.join(old, 'node.json');
+  const identity = JSON.parse(await readFile(file, 'utf8')) as object;
+  await writeFile(file, JSON.stringify({ ...identity, incarnation: 90, storeId: 'another-disk' }));
+  const lost = await start(join, old).catch((error: Error) => error);
+  t.regex(lost instanceof Error ? lost.message : await endOf(lost), /lost its disk/);
+});
+
+/** What a node said that ends by itself. */
+async function endOf(node: NodeProcess): Promise<string> {
+  await node.exited;
+  return node.stderr();
+}
