@@ -118,6 +118,8 @@ export class PeerGateway {
       else this.#options.execute(frame, target);
       at = next;
     }
+    // A worker whose own clients say nothing would sit on them.
+    this.#options.mesh.schedule();
   }
 
   /** By protocol. */
