@@ -19,7 +19,7 @@ export type {
   Value,
 } from './client/options.ts';
 export { FatalError, SkerryError } from './core/errors.ts';
-export type { ClusterNode, ClusterStatus } from './codec/native/messages.ts';
+export type { ClusterNode, ClusterStatus } from './client/store.ts';
 export type { ErrorCode } from './core/errors.ts';
 export { parseSettings } from './server/config.ts';
 export type { Settings, SettingsInput } from './server/config.ts';

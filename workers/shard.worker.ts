@@ -24,6 +24,7 @@ import { Requests } from '../shards/requests.ts';
 import { recoverRanges } from '../shards/recovery.ts';
 import { Shard } from '../shards/shard.ts';
 import { TurnLoop } from '../shards/turn-loop.ts';
+import { mainQuestions } from './main-questions.ts';
 import { createRangeReports } from './range-reports.ts';
 import { handleMessages } from './shard-messages.ts';
 import { startUpkeep } from './upkeep.ts';
@@ -115,10 +116,7 @@ const servers = createClientServers({
   metrics,
   metricsAreas,
   boot,
-  splitRange: (key) => requests.ask((id) => send({ type: 'askSplit', id, key })).then(() => undefined),
-  orderCluster: (order) => requests.ask((id) => send({ type: 'askOrder', id, order })),
-  askAll: (question) => requests.ask((id) => send({ type: 'ask', id, question })),
-  changeSettings: (changes) => requests.ask((id) => send({ type: 'configure', id, changes })),
+  ...mainQuestions(requests, send),
   schedule: loop.schedule,
 });
 

@@ -24,6 +24,8 @@ import { consistencyCode } from './options.ts';
 import type { Decode } from './replies.ts';
 import { decodeBytes, decodeBytesArray, decodeOk, decodePositive, decodeText, decodeValue } from './replies.ts';
 
+export type { ClusterNode, ClusterStatus } from '../codec/native/messages.ts';
+
 const GET = requireCommand('GET');
 const MGET = requireCommand('MGET');
 const SET = requireCommand('SET');
