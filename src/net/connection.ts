@@ -54,6 +54,8 @@ export interface ConnectionOptions {
 const IN_FLIGHT_MAX = 10_000;
 /** Bytes of commands that may be unanswered. */
 const IN_FLIGHT_BYTES_MAX = 32 * 1024 * 1024;
+/** Replies that are due, as a share of what may be unread: they may turn out larger than expected, and all come at once. */
+const DUE_SHARE = 1 / 8;
 /** How large replies are taken to be before the first ones are there. */
 const REPLY_BYTES_ASSUMED = 1024 * 1024;
 /** The clock is read for one command in so many: twice for each is more than a read costs. */
@@ -171,7 +173,7 @@ export class Connection implements ReplyTarget, Flushable, Holdable {
     const { inFlight } = this;
     if (
       inFlight >= IN_FLIGHT_MAX ||
-      inFlight * this.#replyBytesExpected >= this.#options.outputBytesMax ||
+      inFlight * this.#replyBytesExpected >= this.#options.outputBytesMax * DUE_SHARE ||
       this.#inFlightBytes >= IN_FLIGHT_BYTES_MAX
     ) {
       this.#pause();
@@ -388,7 +390,7 @@ export class Connection implements ReplyTarget, Flushable, Holdable {
     if (!this.#isPaused || this.unsentBytes > limits.connectionOutputPauseBytes / 2) return;
     const { inFlight } = this;
     if (this.#inFlightBytes >= IN_FLIGHT_BYTES_MAX || inFlight > IN_FLIGHT_MAX / 2) return;
-    if (inFlight > 0 && inFlight * this.#replyBytesExpected >= this.#options.outputBytesMax / 2) return;
+    if (inFlight > 0 && inFlight * this.#replyBytesExpected >= (this.#options.outputBytesMax * DUE_SHARE) / 2) return;
     this.#isPaused = false;
     this.socket.resume();
     this.#options.onResume();

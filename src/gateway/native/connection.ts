@@ -45,8 +45,10 @@ export interface NativeConnectionOptions {
 const IN_FLIGHT_MAX = 16_384;
 /** Bytes of requests that may be unanswered. */
 const IN_FLIGHT_BYTES_MAX = 32 * 1024 * 1024;
+/** Replies that are due, as a share of what may be unread: they may turn out larger than expected, and all come at once. */
+const DUE_SHARE = 1 / 8;
 /** How large replies are taken to be before the first ones are there. */
-const REPLY_BYTES_ASSUMED = 64 * 1024;
+const REPLY_BYTES_ASSUMED = 1024 * 1024;
 /** The clock is read for one request in so many. */
 const TIMED_ONE_IN = 8;
 /** A buffer above this is not kept for the next replies. */
@@ -260,7 +262,7 @@ export class NativeConnection implements ReplyTarget, Flushable {
   #isBusy(share: number): boolean {
     return (
       this.#inFlight >= IN_FLIGHT_MAX * share ||
-      this.#inFlight * this.#replyBytesExpected >= this.#options.outputBytesMax * share ||
+      this.#inFlight * this.#replyBytesExpected >= this.#options.outputBytesMax * DUE_SHARE * share ||
       this.#inFlightBytes >= IN_FLIGHT_BYTES_MAX
     );
   }
