@@ -43,6 +43,8 @@ function seeded(t: ExecutionContext): Prng {
   return createPrng(seed);
 }
 
+const opOf = (wanted: string): number => allCommands.find(({ name }) => name === wanted)?.op ?? 0;
+
 /** What is done to the node; `rounds` waits until its neighbours have been served so many times more. */
 type Nuisance = (rounds: (count: number) => Promise<void>) => Promise<void>;
 
@@ -53,10 +55,7 @@ type Nuisance = (rounds: (count: number) => Promise<void>) => Promise<void>;
 async function undisturbed(t: ExecutionContext, victim: NodeProcess, nuisance: Nuisance): Promise<void> {
   const redis = await RawClient.connect(victim.respPort);
   const native = await RawNativeClient.connect(victim.port);
-  const [set, get] = ['SET', 'GET'].map((name) => allCommands.find((spec) => spec.name === name)?.op ?? 0) as [
-    number,
-    number,
-  ];
+  const [set, get] = [opOf('SET'), opOf('GET')];
   let isOver = false;
   let rounds = 0;
   const go = async (): Promise<void> => {
@@ -236,6 +235,24 @@ test.serial('what all these commands left behind is the same after kill -9', asy
   t.deepEqual(await lasting(node), before);
 });
 
+test.serial(
+  'two commands over several ranges with one identity: the second one is refused, the node goes on',
+  async (t) => {
+    await undisturbed(t, node, async () => {
+      const client = await RawNativeClient.connect(node.port);
+      const identity = { clientId: 77, sequence: 1, floor: 0 };
+      const first = ['a:twice', 'z:twice'].map((key, i) => request(i + 2, opOf('SET'), [key, 'v'], identity));
+      client.socket.write(Buffer.concat(first));
+      await client.response(2);
+      await client.response(3);
+      client.socket.write(request(4, opOf('DEL'), ['a:twice', 'z:twice'], identity));
+      const { value } = await client.response(4);
+      t.like(value, { text: 'ERR the identity of this request is that of another command' });
+      client.socket.destroy();
+    });
+  },
+);
+
 const OVERSIZED_REDIS: readonly (readonly [string, string])[] = [
   ['*1048577\r\n', '-ERR Protocol error: invalid multibulk length\r\n'],
   ['*99999999999999999999\r\n', '-ERR Protocol error: invalid multibulk length\r\n'],
@@ -317,7 +334,7 @@ test.serial('half commands and announced giants cost what was sent, run nothing 
   const prng = seeded(t);
   const whole = resp('SET', 'half', 'x'.repeat(300));
   const giant = Buffer.from(`*3\r\n$3\r\nSET\r\n$4\r\nhalf\r\n$${64 * MiB}\r\n${'x'.repeat(300)}`);
-  const frame = request(2, allCommands.find(({ name }) => name === 'SET')?.op ?? 0, ['half', 'x'.repeat(300)]);
+  const frame = request(2, opOf('SET'), ['half', 'x'.repeat(300)]);
   const giantFrame = Buffer.from(frame);
   giantFrame.writeUInt32LE(64 * MiB, 0);
   await undisturbed(t, node, () =>
@@ -343,7 +360,12 @@ test.serial('half commands and announced giants cost what was sent, run nothing 
 
 const GREEDY: readonly (readonly [string, 'respPort' | 'port', (count: number) => Buffer, number])[] = [
   ['Redis', 'respPort', (count) => Buffer.concat(Array(count).fill(resp('GET', 'z:big'))), '$1048576\r\n\r\n'.length],
-  ['native', 'port', (n) => Buffer.concat(Array.from({ length: n }, (_, i) => request(i + 2, 1, ['z:big']))), 16 + 5],
+  [
+    'native',
+    'port',
+    (n) => Buffer.concat(Array.from({ length: n }, (_, i) => request(i + 2, opOf('GET'), ['z:big']))),
+    16 + 5,
+  ],
 ];
 
 async function askWithoutReading(port: 'respPort' | 'port', bytes: Buffer): Promise<RawClient> {

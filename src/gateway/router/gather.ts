@@ -147,18 +147,25 @@ function byRange(table: RouteTable, spec: CommandSpec, args: Args): Part[] {
   return [...parts.values()];
 }
 
+/** A client that gives two commands the same identity is answered what the range remembers of the first. */
+const OTHER_COMMAND = new CommandErrorValue('ERR the identity of this request is that of another command');
+
+const isCount = (value: ReplyValue): value is number => typeof value === 'number';
+const isArray = (value: ReplyValue): value is readonly ReplyValue[] => Array.isArray(value);
+
 function combine(spec: CommandSpec, parts: readonly Part[], values: readonly ReplyValue[]): ReplyValue {
   const error = firstError(values);
   if (error !== undefined) return error;
   switch (spec.gather) {
     case 'sum':
-      return values.reduce<number>((sum, value) => sum + Number(value), 0);
+      return values.every(isCount) ? values.reduce((sum, count) => sum + count, 0) : OTHER_COMMAND;
     case 'concat':
-      return values.flatMap((value) => value as readonly ReplyValue[]);
+      return values.every(isArray) ? values.flat() : OTHER_COMMAND;
     case 'perKey': {
+      if (!values.every(isArray)) return OTHER_COMMAND;
       const whole: ReplyValue[] = [];
       parts.forEach(({ positions }, i) => {
-        const elements = values[i] as readonly ReplyValue[];
+        const elements = values[i] ?? [];
         positions.forEach((position, element) => (whole[position] = elements[element] ?? null));
       });
       return whole;
