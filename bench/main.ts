@@ -1,8 +1,10 @@
 /** The measurements: `npm run bench -- …`. See README.md beside this file. */
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import type { Row } from './harness/row.ts';
 import { runRows } from './harness/row.ts';
 import { runMicro } from './micro/run.ts';
+import { curveRows } from './node/curve.ts';
 import { embeddedRow } from './node/embedded.ts';
 import { generatorRow } from './node/generator.ts';
 import { idleRow } from './node/idle.ts';
@@ -12,10 +14,12 @@ import { restartRow } from './node/restart.ts';
 import { stallRow } from './node/stall.ts';
 import { etcdRows } from './peers/etcd.ts';
 import { redisRows } from './peers/redis.ts';
+import { writePage } from './report/page.ts';
 
 const USAGE = `npm run bench -- micro [words]      the micro benchmarks, all or those whose name contains a word
 npm run bench -- peers [rows]       beside Redis and etcd, in turns, each with its own settings for durability
 npm run bench -- node [rows]        every row of the table of results
+npm run bench -- report             the page of results, from the JSON files in bench/results (or --out)
 
   rows           all, or those whose name begins with words given: redis, redis-set, redis-get-16 …
   --pairs <n>    alternating runs of each row (7)
@@ -23,7 +27,16 @@ npm run bench -- node [rows]        every row of the table of results
   --out <dir>    write the results there, one JSON file a row (none)`;
 
 const peerRows: readonly Row[] = [...redisRows, ...etcdRows];
-const ownRows: readonly Row[] = [oneClientRow, embeddedRow, memoryRow, restartRow, idleRow, stallRow, generatorRow];
+const ownRows: readonly Row[] = [
+  oneClientRow,
+  embeddedRow,
+  memoryRow,
+  restartRow,
+  idleRow,
+  stallRow,
+  ...curveRows,
+  generatorRow,
+];
 const suites: Readonly<Record<string, readonly Row[]>> = { peers: peerRows, node: [...peerRows, ...ownRows] };
 
 const { values, positionals } = parseArgs({
@@ -38,6 +51,11 @@ const [what = '', ...words] = positionals;
 
 async function main(): Promise<boolean> {
   if (what === 'micro') return await runMicro(words);
+  if (what === 'report') {
+    const folder = values.out ?? fileURLToPath(new URL('./results', import.meta.url));
+    for (const file of writePage(folder, suites['node']?.map(({ id }) => id) ?? [])) console.log(file);
+    return true;
+  }
   const suite = Object.hasOwn(suites, what) ? suites[what] : undefined;
   if (suite === undefined) {
     console.error(USAGE);
