@@ -53,6 +53,8 @@ export class Dispatcher implements TransportEvents {
   readonly #identity = { clientId: 0, sequence: 0, floor: 0 };
   #linksUp = 0;
   #connectFailures = 0;
+  /** Why the last round of connecting failed; null while a link is up. */
+  #unreachable: SkerryError | null = null;
   #wakeMs = Infinity;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
@@ -142,6 +144,7 @@ export class Dispatcher implements TransportEvents {
 
   up(_link: Link, hello: HelloReply): void {
     this.#connectFailures = 0;
+    this.#unreachable = null;
     if (this.#linksUp++ === 0) this.routing.replace(hello.topology);
     else this.routing.learn(hello.topology);
     this.#sendWaiting();
@@ -163,6 +166,7 @@ export class Dispatcher implements TransportEvents {
 
   unreachable(error: SkerryError): void {
     this.#connectFailures++;
+    this.#unreachable = error;
     if (!error.retryable) {
       this.#ended = error;
       for (const call of this.#all()) this.#fail(call, error);
@@ -335,7 +339,7 @@ export class Dispatcher implements TransportEvents {
         continue;
       }
       const { link } = call;
-      const error = timeoutError(call);
+      const error = timeoutError(call, call.lastError ?? this.#unreachable);
       if (link !== null && nowMs - Math.max(link.lastReceivedMs, call.sentMs) >= SILENCE_MS) silent.set(link, error);
       this.#fail(call, error);
     }
@@ -358,10 +362,10 @@ export class Dispatcher implements TransportEvents {
   }
 }
 
-function timeoutError(call: Call): SkerryError {
-  const details = { retryable: true, ...(call.lastError === null ? {} : { cause: call.lastError }) };
+function timeoutError(call: Call, cause: SkerryError | null): SkerryError {
+  const details = { retryable: true, ...(cause !== null && { cause }) };
   if (call.link !== null) return new SkerryError('KV_TIMEOUT', 'the store did not answer in time', details);
-  const because = call.lastError === null ? 'no connection had room for it' : call.lastError.message;
+  const because = cause === null ? 'no connection had room for it' : cause.message;
   return new SkerryError('KV_TIMEOUT', `the request could not be sent in time: ${because}`, details);
 }
 
