@@ -105,6 +105,20 @@ test('FAILURES 8: members whose logs are behind do not keep the only one that ca
   }
 });
 
+test('FAILURES 10: a group of one voter reports nothing as committed before its own disk has it (etcd#14370)', (t) => {
+  const raft = createMember({ conf: confOf(members(1), members(2)) });
+  raft.campaign();
+  const elected = raft.ready();
+  raft.propose(Buffer.from('x'));
+  const written = raft.ready();
+  t.deepEqual([...elected.committed, ...written.committed], []);
+  t.is(seen(raft).commitIndex, 0);
+  raft.persisted(elected.number);
+  t.is(seen(raft).commitIndex, 1, 'as far as that write went');
+  raft.persisted(written.number);
+  t.is(seen(raft).commitIndex, 2);
+});
+
 test('FAILURES 13: a snapshot whose last entry is not the one in the log replaces the log, with no gap and no stop', (t) => {
   for (const [at, ofTerm] of [
     [3, 3],
