@@ -105,6 +105,24 @@ test('FAILURES 8: members whose logs are behind do not keep the only one that ca
   }
 });
 
+test('FAILURES 8: a member that is terms behind helps to elect as soon as it is back', (t) => {
+  for (const preVote of [true, false]) {
+    const group = new RaftNetwork([1, 2, 3, 4], { preVote });
+    group.elect(1);
+    group.crash(2);
+    group.elect(3);
+    group.elect(4);
+    group.elect(1);
+    group.crash(1);
+    group.run(10 * ELECTION_TICKS);
+    t.is(group.leader, 0, 'two of four');
+    group.restart(2);
+    group.run(10 * ELECTION_TICKS);
+    t.true([3, 4].includes(group.leader));
+    t.is(Number(group.raft(2).leader), group.leader);
+  }
+});
+
 test('FAILURES 10: a group of one voter reports nothing as committed before its own disk has it (etcd#14370)', (t) => {
   const raft = createMember({ conf: confOf(members(1), members(2)) });
   raft.campaign();
@@ -141,6 +159,9 @@ test('FAILURES 13: a start with a log that does not fit its checkpoint drops the
   // The snapshot was installed, the old log not yet removed.
   const other = createMember({ snapshotIndex: 3, snapshotTerm: 4, entries: entriesOf([1, 1, 1, 2, 2]) });
   t.like(seen(other), { lastIndex: 3, commitIndex: 3 });
+  // The entry at the checkpoint's index is another one, although what follows it is of a later term.
+  const later = createMember({ snapshotIndex: 3, snapshotTerm: 3, entries: entriesOf([1, 1, 2, 4, 4]), term: 5 });
+  t.like(seen(later), { lastIndex: 3 });
   // The checkpoint covers the beginning of the log.
   const same = createMember({ snapshotIndex: 3, snapshotTerm: 1, entries: entriesOf([1, 1, 1, 2, 2]) });
   t.like(seen(same), { lastIndex: 5, commitIndex: 3 });
@@ -154,6 +175,12 @@ test('FAILURES 13: a start with a log that does not fit its checkpoint drops the
     instanceOf: AssertionFailed,
   });
   t.regex(error?.message ?? '', /missing/);
+});
+
+test('a log that is ahead of the hard state, as a checkpoint of a later leader can be, brings its term without a vote', (t) => {
+  t.like(seen(createMember({ log: [1, 3], term: 1, vote: 2 })), { term: 3, vote: 0 });
+  t.like(seen(createMember({ snapshotIndex: 9, snapshotTerm: 6, term: 1, vote: 2 })), { term: 6, vote: 0 });
+  t.like(seen(createMember({ log: [1, 3], term: 3, vote: 2 })), { term: 3, vote: 2 });
 });
 
 test('FAILURES 17: a replacement with the id of a member whose disk is lost, and an empty log, grants no vote', (t) => {

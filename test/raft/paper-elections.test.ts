@@ -192,6 +192,14 @@ test('§5.2: a voter counts once, however often its vote arrives', (t) => {
   t.is(raft.role, ROLE_CANDIDATE);
 });
 
+test('§5.2: of two answers of one voter in one election the first one counts', (t) => {
+  const raft = createMember(plain);
+  tickUntilCampaign(raft);
+  raft.step(message(MSG_VOTE_RESPONSE, 2, { term: 1, reject: true }));
+  raft.step(message(MSG_VOTE_RESPONSE, 2, { term: 1 }));
+  t.is(raft.role, ROLE_CANDIDATE);
+});
+
 test('§5.2: votes of an earlier term do not count', (t) => {
   const raft = createMember(plain);
   tickUntilCampaign(raft);

@@ -118,6 +118,27 @@ test('an answer that was long on its way renews the lease only from when its que
   t.false(raft.leaseValid());
 });
 
+test('an answer that comes after a later one takes nothing of the lease away', (t) => {
+  const raft = leader();
+  raft.tick();
+  const early = sent(raft, MSG_HEARTBEAT).find(({ to }) => to === 2);
+  raft.tick(6);
+  answerHeartbeat(raft);
+  raft.step(message(MSG_HEARTBEAT_RESPONSE, 2, { term: raft.term, context: early?.context ?? 0 }));
+  raft.tick(7);
+  t.true(raft.leaseValid());
+});
+
+test('a member that is elected again has a lease again, whatever it gave up as leader before', (t) => {
+  const raft = leader();
+  raft.transferLeadership(member(2));
+  raft.step(message(MSG_APPEND_RESPONSE, 3, { term: raft.term + 1 }));
+  elect(raft);
+  for (const append of sent(raft, MSG_APPEND)) if (append.to === 2) raft.step(acknowledge(append));
+  drain(raft);
+  t.true(raft.leaseValid());
+});
+
 test('answers of learners renew no lease', (t) => {
   const raft = leader({ conf: confOf(members(1, 2, 3), members(4)) });
   raft.tick(8);

@@ -292,6 +292,17 @@ test('thesis §4.2.2: a leader that leaves under load names a successor that has
   t.deepEqual(group.values(2), ['x']);
 });
 
+test('thesis §4.2.2: the successor that a leaving leader names is a voter, whatever a learner has', (t) => {
+  const group = ledBy1([1, 2, 3], [4]);
+  group.loses = ({ type, to, index }) => type === MSG_APPEND && to !== 4 && index >= 2;
+  group.raft(1).proposeConfChange(change(step('remove', 1)));
+  group.drain(1);
+  group.propose(1, 'x');
+  group.settle();
+  t.is(group.raft(1).role, ROLE_FOLLOWER);
+  t.true([2, 3].includes(group.leader));
+});
+
 test('thesis §4.2.2: a member that its own log leaves out still campaigns while that is not committed: it may be needed', (t) => {
   const group = ledBy1([1, 2]);
   group.isolate(1);

@@ -92,6 +92,15 @@ test('answers to heartbeats from before the read arrived do not confirm it', (t)
   t.deepEqual(confirmed(raft), [1]);
 });
 
+test('answers that arrive before the round of a read has begun do not confirm it', (t) => {
+  const raft = leader();
+  raft.tick();
+  const early = sent(raft);
+  raft.readIndex(1);
+  raft.step(reply(heartbeatTo(2, early)));
+  t.deepEqual(confirmed(raft), []);
+});
+
 test('the round of one read does not confirm a later one, whatever order the answers come in', (t) => {
   const raft = leader();
   raft.readIndex(1);
@@ -147,6 +156,10 @@ test('thesis §6.4: a leader that steps down answers none of the reads that wait
   const round = sent(raft);
   raft.step(message(MSG_APPEND_RESPONSE, 3, { term: raft.term + 1 }));
   raft.step(reply(heartbeatTo(2, round)));
+  t.deepEqual(confirmed(raft), []);
+  // Nor does it when it leads again.
+  elect(raft, [2]);
+  for (const append of sent(raft, MSG_APPEND)) raft.step(acknowledge(append));
   t.deepEqual(confirmed(raft), []);
 });
 

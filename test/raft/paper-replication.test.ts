@@ -252,6 +252,7 @@ test('a refusal that is late moves nothing back', (t) => {
   const before = raft.status().progress;
   raft.step(refuse(first, 2, 1));
   t.deepEqual(raft.status().progress, before, 'while it probes');
+  t.deepEqual(sent(raft), []);
   raft.step(acknowledge(second));
   const after = raft.status().progress;
   raft.step(refuse(first, 2, 1));

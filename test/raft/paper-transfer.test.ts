@@ -4,6 +4,7 @@ import { confOf } from '../../src/core/raft/configuration.ts';
 import type { Message } from '../../src/core/raft/types.ts';
 import {
   MSG_APPEND,
+  MSG_APPEND_RESPONSE,
   MSG_HEARTBEAT,
   MSG_TIMEOUT_NOW,
   MSG_VOTE,
@@ -129,6 +130,26 @@ test('a transfer to the same successor again does not prolong it', (t) => {
     group.run(1);
   }
   t.true(group.propose(1, 'x') > 0);
+});
+
+test('a transfer has a whole election timeout, whenever it begins', (t) => {
+  const group = ledBy1();
+  group.run(ELECTION_TICKS - 1);
+  group.isolate(2);
+  group.raft(1).transferLeadership(member(2));
+  group.run(ELECTION_TICKS - 1);
+  t.is(group.propose(1, 'x'), REFUSED_TRANSFERRING);
+});
+
+test('a member that is elected again remembers nothing of a transfer, nor of what was not committed', (t) => {
+  const raft = createMember({ preVote: false, maxUncommittedBytes: 10 });
+  elect(raft);
+  raft.propose(Buffer.alloc(10));
+  raft.transferLeadership(member(2));
+  t.is(raft.propose(Buffer.alloc(1)), REFUSED_TRANSFERRING);
+  raft.step(message(MSG_APPEND_RESPONSE, 3, { term: raft.term + 1 }));
+  elect(raft);
+  t.true(raft.propose(Buffer.alloc(1)) > 0);
 });
 
 test('a successor that is refused leaves the group with a leader in the end', (t) => {

@@ -116,6 +116,12 @@ test('a change takes effect over configurations whose majorities overlap, one af
   t.pass();
 });
 
+test('a joint configuration takes no other change than to be left', (t) => {
+  const joint = { ...confOf(members(1, 2)), votersOutgoing: members(1, 3) };
+  t.is(changedConf(joint, { changes: [{ type: 'addLearner', id: members(9)[0] as MemberId }] }), null);
+  t.deepEqual(changedConf(joint, { changes: [] }), confOf(members(1, 2)));
+});
+
 test('a change leads to the members that it names', (t) => {
   const steps = array(
     record({ type: constantFrom('addVoter', 'addLearner', 'remove'), id: integer({ min: 1, max: 6 }) }),

@@ -33,7 +33,7 @@ export function continueTransfer(r: RaftState, progress: Progress): void {
 export function handOver(r: RaftState): void {
   let successor: Progress | undefined;
   for (const peer of r.peers) {
-    const isCandidate = !peer.learner && peer.recentActive && peer.match >= r.log.committed;
+    const isCandidate = !peer.learner && peer.recentActive;
     if (isCandidate && (successor === undefined || peer.match > successor.match)) successor = peer;
   }
   if (successor !== undefined) timeoutNow(r, successor);
