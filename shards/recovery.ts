@@ -14,7 +14,7 @@
  * the new range has a checkpoint of its own (checkpointer.ts).
  */
 import { assert } from '../src/core/assert.ts';
-import type { LogIndex, MemberId, NodeId, Term } from '../src/core/brands.ts';
+import type { LogIndex, MemberId, NodeId, RangeId, Term } from '../src/core/brands.ts';
 import { BATCH_KIND, batchCount, batchRangeVersion } from '../src/core/kv/batch.ts';
 import { discardReply } from '../src/core/kv/reply.ts';
 import type { ApplyListener, StateMachine } from '../src/core/kv/state-machine.ts';
@@ -69,6 +69,8 @@ export interface RecoveredRange {
   readonly machine: StateMachine;
   /** Of range 1; null for others. */
   readonly catalog: RangeCatalog | null;
+  /** The range that it was cut from, when it has no checkpoint of its own yet and lives by that one's log. */
+  readonly cutFrom: RangeId | null;
   /** As of appliedIndex. */
   conf: ConfState;
   /** Applied to the store; the log seed's snapshot. */
@@ -181,7 +183,8 @@ export function recoverRanges(options: RecoverOptions): RecoveredRange[] {
       sessions: left.machine.encodeSessions(),
       latestVersion: left.machine.latestVersion,
     });
-    ranges.set(split.newRangeId, newRange(left.memberId, halves.right, right, machine, left.conf, null));
+    const range = newRange(left.memberId, halves.right, right, machine, left.conf, null);
+    ranges.set(split.newRangeId, { ...range, cutFrom: left.descriptor.rangeId });
   }
 
   /** A record of a range that does not exist yet proves that the split it came from was committed. */
@@ -220,6 +223,7 @@ function newRange(
     memberId,
     descriptor,
     catalog,
+    cutFrom: null,
     store,
     machine,
     conf,

@@ -182,6 +182,7 @@ export class Shard {
   /** Takes a range that was recovered. */
   adopt(range: RecoveredRange): void {
     const { memberId, descriptor, store, machine, conf, appliedIndex, appliedTerm, hardState, tail, catalog } = range;
+    if (range.cutFrom !== null) this.#checkpointer.split(range.cutFrom, descriptor.rangeId);
     const raft = this.#raft(memberId, {
       snapshotIndex: appliedIndex,
       snapshotTerm: appliedTerm,

@@ -144,6 +144,7 @@ export class ShardNode {
       store,
       machine: createStateMachine({ store, valueBytesMax: VALUE_BYTES_MAX, latestVersion: 0 as Hlc }),
       catalog: new RangeCatalog(encodeCatalog(EMPTY_CATALOG)),
+      cutFrom: null,
       conf: confOf(descriptor.replicas.map(({ memberId: id }) => id)),
       appliedIndex: FIRST_INDEX,
       appliedTerm: FIRST_TERM,
