@@ -98,8 +98,18 @@ export class DataDir {
     return path.join(this.#dir, 'LOCK');
   }
 
+  /** Makes the folder and what is missing in it. Throws KV_STATE when the system does not let us. */
   make(): void {
-    this.checkpoints.make();
+    try {
+      this.checkpoints.make();
+    } catch (cause) {
+      const why = cause instanceof Error ? cause.message : String(cause);
+      throw new SkerryError(
+        'KV_STATE',
+        `The data folder ${this.#dir} cannot be used (${why}). Mend that, or choose another --data-dir.`,
+        { cause },
+      );
+    }
   }
 
   /** Who this folder belongs to; null when no store was made in it yet. Throws KV_CORRUPT, KV_STATE. */
@@ -110,7 +120,7 @@ export class DataDir {
     if (identity.format !== FORMAT) {
       throw new SkerryError(
         'KV_STATE',
-        `${file} has format ${identity.format}; this version of Skerry reads ${FORMAT}.`,
+        `${file} has format ${identity.format}, and this version of Skerry reads format ${FORMAT} only. Start the version that wrote it, or choose another --data-dir.`,
       );
     }
     return identity;
