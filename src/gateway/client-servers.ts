@@ -186,10 +186,10 @@ export function createClientServers(options: ClientServersOptions): ClientServer
   return {
     async listen(nativePort, respPortWanted) {
       const isShared = workerCount > 1;
-      const at = { host, isShared };
+      const at = { host, isShared, sharesReads: true };
       const everyone = await listen({ ...at, port: nativePort, onConnection: native.onConnection });
       listeners.push(everyone);
-      const own = await listen({ host, port: 0, isShared: false, onConnection: native.onConnection });
+      const own = await listen({ ...at, port: 0, isShared: false, onConnection: native.onConnection });
       listeners.push(own);
       const redis = await listen({ ...at, port: respPortWanted, onConnection: resp.onConnection });
       listeners.push(redis);

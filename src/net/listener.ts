@@ -2,6 +2,7 @@
 import { createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
 import { SkerryError } from '../core/errors.ts';
+import { withSharedReads } from './shared-reads.ts';
 
 export interface ListenOptions {
   readonly host: string;
@@ -9,6 +10,8 @@ export interface ListenOptions {
   readonly port: number;
   /** Several threads listen on the same port; the kernel spreads connections over them. */
   readonly isShared: boolean;
+  /** What a 'data' listener of a socket is given is valid only until it returns. Less work, where that is enough. */
+  readonly sharesReads?: boolean;
   readonly onConnection: (socket: Socket) => void;
 }
 
@@ -21,8 +24,9 @@ export interface Listener {
 const BACKLOG = 1024;
 
 /** Listens. Rejects with SkerryError KV_STATE when the address cannot be had. */
-export function listen({ host, port, isShared, onConnection }: ListenOptions): Promise<Listener> {
-  const server = createServer({ noDelay: true, keepAlive: true }, onConnection);
+export function listen({ host, port, isShared, sharesReads = false, onConnection }: ListenOptions): Promise<Listener> {
+  const onAccepted = sharesReads ? (accepted: Socket) => onConnection(withSharedReads(accepted)) : onConnection;
+  const server = createServer({ noDelay: true, keepAlive: true, pauseOnConnect: sharesReads }, onAccepted);
   return new Promise((resolve, reject) => {
     server.once('error', (cause: NodeJS.ErrnoException) => {
       const why =

@@ -199,6 +199,7 @@ export async function startNativeHarness(options: NativeHarnessOptions = {}): Pr
     host: '127.0.0.1',
     port: 0,
     isShared: false,
+    sharesReads: true,
     onConnection: server.onConnection,
   });
   places = [{ nodeId: 1, host: '', workerPorts: [port] }];

@@ -259,6 +259,7 @@ export async function startRespHarness(options: HarnessOptions = {}): Promise<Re
     host: '127.0.0.1',
     port: 0,
     isShared: false,
+    sharesReads: true,
     onConnection: server.onConnection,
   });
   return {
