@@ -42,7 +42,7 @@ async function connected(count: number): Promise<{ peers: Peer[]; close: () => v
 test('what clients send at the same time reaches each socket whole, through one buffer', async (t) => {
   const { peers, close } = await connected(5);
   const sent = peers.map((_, i) => Buffer.alloc(MiB + i, `client ${i} `));
-  peers.forEach(({ client }, i) => client.end(sent[i]));
+  peers.forEach(({ client }, i) => client.end(sent[i] as Buffer));
   await Promise.all(peers.map(({ server }) => once(server, 'end')));
   peers.forEach(({ chunks }, i) => t.true(Buffer.concat(chunks).equals(sent[i] as Buffer)));
   t.is(new Set(peers.flatMap(({ given }) => [...given])).size, 1);
