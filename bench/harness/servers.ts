@@ -1,6 +1,8 @@
 /** The servers that are measured, with the settings they are measured with. */
 import { spawnSync } from 'node:child_process';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { probeOverHttp } from '../../src/bench/node-probe.ts';
 import type { Subject } from './processes.ts';
 import { freePort, makeBenchDir, startSubject } from './processes.ts';
 
@@ -9,11 +11,16 @@ const LAUNCHER = fileURLToPath(new URL('../../src/cli/skerry.js', import.meta.ur
 /** Cuts the keys of redis-benchmark in half, so that half of what a plain client asks one worker for lives in the other. */
 export const PRE_SPLIT_KEY = 'key:000000500000';
 
+const CLUSTER_MS = 60_000;
+const POLL_MS = 200;
+const SETTLE_MS = 5000;
+
 export interface SkerryNode extends Subject {
   readonly host: string;
   readonly port: number;
   readonly respPort: number;
   readonly httpPort: number;
+  readonly peerPort: number;
   readonly dir: string;
 }
 
@@ -22,12 +29,33 @@ export async function startSkerry(
   flags: readonly string[] = ['--pre-split', PRE_SPLIT_KEY],
   dir = makeBenchDir(),
 ): Promise<SkerryNode> {
-  const ports = ['--port', '0', '--resp-port', '0', '--http-port', '0'];
+  const ports = ['--port', '0', '--resp-port', '0', '--http-port', '0', '--peer-port', '0'];
   const command = [process.execPath, LAUNCHER, 'serve', '--json', '--data-dir', 'data', ...ports, ...flags] as const;
   const subject = await startSubject('Skerry', [...command], dir, (printed) => /^\{.*"respPort".*\}$/m.test(printed));
   const line = /^\{.*"respPort".*\}$/m.exec(subject.printed)?.[0] as string;
-  const { host, port, respPort, httpPort } = JSON.parse(line) as SkerryNode;
-  return { ...subject, host, port, respPort, httpPort, dir };
+  const { host, port, respPort, httpPort, peerPort } = JSON.parse(line) as SkerryNode;
+  return { ...subject, host, port, respPort, httpPort, peerPort, dir };
+}
+
+/** A cluster of `count` nodes on this machine with two ranges. Resolves when every node has a replica of each. */
+export async function startCluster(count: number): Promise<readonly SkerryNode[]> {
+  const first = await startSkerry(['--pre-split', PRE_SPLIT_KEY, '--node-name', 'node1']);
+  const join = ['--join', `${first.host}:${first.peerPort}`];
+  const others = Array.from({ length: count - 1 }, (_, i) => startSkerry([...join, '--node-name', `node${i + 2}`]));
+  const nodes = [first, ...(await Promise.all(others))];
+  const endMs = performance.now() + CLUSTER_MS;
+  for (const node of nodes) {
+    const probe = probeOverHttp(`${node.host}:${node.httpPort}`);
+    // oxlint-disable-next-line no-await-in-loop
+    while ((await probe()).ranges < 2) {
+      if (performance.now() > endMs) throw new Error('the nodes do not get their replicas');
+      // oxlint-disable-next-line no-await-in-loop
+      await sleep(POLL_MS);
+    }
+  }
+  // Replicas begin as learners, and leaders move to where there are fewer.
+  await sleep(SETTLE_MS);
+  return nodes;
 }
 
 export interface RedisServer extends Subject {

@@ -7,15 +7,15 @@ import { fill, load, planOf } from '../harness/loads.ts';
 import { cpuSecondsOf } from '../harness/processes.ts';
 import type { Row, RowOptions, RowResult } from '../harness/row.ts';
 import { figure } from '../harness/row.ts';
-import { startEtcd, startSkerry, versions } from '../harness/servers.ts';
+import { startCluster, startEtcd, startSkerry, versions } from '../harness/servers.ts';
 import type { Pair } from '../harness/statistics.ts';
 import { alternate, ratioOf, spreadOf } from '../harness/statistics.ts';
 import type { LoadTarget } from '../../src/bench/load.ts';
 import { createEtcdTarget } from './etcd-target.ts';
 
 const IN_FLIGHT = 256;
-/** Of etcd; more make it slower, fewer too. Skerry gets a connection for each request under way. */
-const ETCD_CONNECTIONS = 16;
+/** Sixteen connections that share them, as client libraries do; more make etcd slower, fewer too. */
+const SHARED = { clients: 16, pipeline: IN_FLIGHT / 16 };
 const KEYS = 1_000_000;
 /** Keys that etcd is given before reads; it would take minutes for all. */
 const ETCD_FILL_SECONDS = 5;
@@ -52,27 +52,52 @@ async function measureSide(
   };
 }
 
-async function measure(kind: 'set' | 'get', options: RowOptions): Promise<RowResult> {
+/** What a row compares. */
+interface Contest {
+  readonly kind: 'set' | 'get';
+  /** Of each of the two, all on this machine. */
+  readonly nodes: 1 | 3;
+  /** Of throughput, ours to theirs. */
+  readonly limits: { readonly must: number | null; readonly aim: number | null };
+}
+
+interface Ours {
+  readonly target: LoadTarget;
+  readonly shape: { readonly clients: number; readonly pipeline: number };
+  readonly pids: readonly number[];
+}
+
+/** One node is asked as plain clients of Redis would; several by the client that knows who leads what. */
+async function startOurs(nodes: number, stack: AsyncDisposableStack): Promise<Ours> {
+  if (nodes === 1) {
+    const skerry = await startSkerry();
+    stack.defer(() => skerry.stop());
+    await fill(skerry.respPort, KEYS);
+    const target: LoadTarget = { kind: 'resp', host: skerry.host, port: skerry.respPort };
+    return { target, shape: { clients: IN_FLIGHT, pipeline: 1 }, pids: [skerry.pid] };
+  }
+  const cluster = await startCluster(nodes);
+  for (const node of cluster) stack.defer(() => node.stop());
+  const server = cluster.map(({ host, port }) => `${host}:${port}`).join(',');
+  return { target: { kind: 'native', server }, shape: SHARED, pids: cluster.map(({ pid }) => pid) };
+}
+
+async function measure({ kind, nodes, limits }: Contest, options: RowOptions): Promise<RowResult> {
   await using stack = new AsyncDisposableStack();
-  const skerry = await startSkerry();
-  stack.defer(() => skerry.stop());
-  const members = await startEtcd(1);
+  const { target, shape, pids } = await startOurs(nodes, stack);
+  const members = await startEtcd(nodes);
   for (const member of members) stack.defer(() => member.stop());
   const ports = members.map(({ port }) => port);
   const etcd: LoadTarget = { kind: 'here', createTarget: (plan) => createEtcdTarget('127.0.0.1', ports, plan) };
-  const etcdShape = { clients: ETCD_CONNECTIONS, pipeline: IN_FLIGHT / ETCD_CONNECTIONS };
-  await fill(skerry.respPort, KEYS);
   const etcdPids = members.map(({ pid }) => pid);
-  if (kind === 'get') await measureSide(etcd, 'set', etcdShape, ETCD_FILL_SECONDS, etcdPids);
-  const resp: LoadTarget = { kind: 'resp', host: skerry.host, port: skerry.respPort };
-  const ourShape = { clients: IN_FLIGHT, pipeline: 1 };
+  if (kind === 'get') await measureSide(etcd, 'set', SHARED, ETCD_FILL_SECONDS, etcdPids);
   const pairs = await alternate(
     options.pairs,
-    () => measureSide(resp, kind, ourShape, options.seconds, [skerry.pid]),
-    () => measureSide(etcd, kind, etcdShape, options.seconds, etcdPids),
+    () => measureSide(target, kind, shape, options.seconds, pids),
+    () => measureSide(etcd, kind, SHARED, options.seconds, etcdPids),
     ({ ours, theirs }, number) => options.say(`${number}: Skerry ${brief(ours)}, etcd ${brief(theirs)}`),
   );
-  return { figures: figuresOf(kind, pairs), details: { inFlight: IN_FLIGHT, etcdShape, ourShape, pairs } };
+  return { figures: figuresOf(pairs, limits), details: { inFlight: IN_FLIGHT, nodes, pairs } };
 }
 
 function brief({ perSecond, p99Ms, generatorShare, serverCores }: Side): string {
@@ -80,8 +105,7 @@ function brief({ perSecond, p99Ms, generatorShare, serverCores }: Side): string 
   return `${perSecond.toFixed(0)}/s p99 ${p99Ms.toFixed(1)} ms (${serverCores.toFixed(2)} cores, generator ${generator} %)`;
 }
 
-function figuresOf(kind: 'set' | 'get', pairs: readonly Pair<Side>[]): RowResult['figures'] {
-  const limits = kind === 'set' ? { must: 2, aim: 5 } : { must: null, aim: null };
+function figuresOf(pairs: readonly Pair<Side>[], limits: Contest['limits']): RowResult['figures'] {
   const sides = (number: (side: Side) => number) => {
     return {
       ours: spreadOf(pairs.map(({ ours }) => number(ours))),
@@ -111,16 +135,35 @@ function figuresOf(kind: 'set' | 'get', pairs: readonly Pair<Side>[]): RowResult
   ];
 }
 
-function row(kind: 'set' | 'get', title: string): Row {
+function row(id: string, title: string, contest: Contest): Row {
   return {
-    id: kind === 'set' ? 'etcd-put' : 'etcd-get',
+    id,
     title,
     lacks: () => (versions.etcd() === null ? 'etcd is not installed' : null),
-    run: (options) => measure(kind, options),
+    run: (options) => measure(contest, options),
   };
 }
 
+const UNPROMISED = { must: null, aim: null };
+
 export const etcdRows: readonly Row[] = [
-  row('set', 'Puts, 256 under way, one key a request, against etcd on one node'),
-  row('get', 'Reads, 256 under way, one key a request, against etcd on one node (linearizable there, by lease here)'),
+  row('etcd-put', 'Puts, 256 under way, one key a request, against etcd on one node', {
+    kind: 'set',
+    nodes: 1,
+    limits: { must: 2, aim: 5 },
+  }),
+  row(
+    'etcd-get',
+    'Reads, 256 under way, one key a request, against etcd on one node (linearizable there, by lease here)',
+    {
+      kind: 'get',
+      nodes: 1,
+      limits: UNPROMISED,
+    },
+  ),
+  row('etcd-three', 'Puts, 256 under way, three nodes of each on this machine', {
+    kind: 'set',
+    nodes: 3,
+    limits: UNPROMISED,
+  }),
 ];

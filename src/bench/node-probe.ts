@@ -17,6 +17,8 @@ export interface NodeReading {
   readonly cpuSeconds: number;
   readonly residentBytes: number;
   readonly keys: number;
+  /** Replicas that live here, once for each range. */
+  readonly ranges: number;
   /** By worker: the longest stall of its event loop in the last half minute. Of an embedded store: one number, of all workers. */
   readonly stallMs: readonly number[];
 }
@@ -76,6 +78,7 @@ export function parseMetricsPage(page: string, atMs: number): NodeReading {
     cpuSeconds: sum('process_cpu_seconds_total'),
     residentBytes: sum('process_resident_memory_bytes'),
     keys: sum('skerry_keys'),
+    ranges: sum('skerry_ranges'),
     stallMs: (values.get('skerry_event_loop_stall_max_seconds') ?? []).map((seconds) => seconds * 1000),
   };
 }
@@ -103,6 +106,7 @@ export function probeEmbedded(store: Store): NodeProbe {
       cpuSeconds: (user + system) / 1e6,
       residentBytes: process.memoryUsage.rss(),
       keys: total('keys'),
+      ranges: total('ranges'),
       stallMs: [total('eventLoopStallMaxSeconds') * 1000],
     };
   };

@@ -38,6 +38,7 @@ const before: NodeReading = {
   cpuSeconds: 5,
   residentBytes: 1,
   keys: 10,
+  ranges: 2,
   stallMs: [1],
 };
 
