@@ -25,11 +25,23 @@ export interface NodeProcess {
   end(signal: NodeJS.Signals): Promise<number | null>;
 }
 
+export interface Launch {
+  /** What the process is started by, such as `ip netns exec name`. */
+  readonly wrapper?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}
+
 /** Starts a node and resolves when it serves. Rejects with what it said when it ends instead. */
-export async function startNode(dataDir: string, flags: readonly string[] = []): Promise<NodeProcess> {
+export async function startNode(
+  dataDir: string,
+  flags: readonly string[] = [],
+  { wrapper = [], env = {} }: Launch = {},
+): Promise<NodeProcess> {
+  const [command = process.execPath, ...before] = [...wrapper, process.execPath];
   const child = spawn(
-    process.execPath,
+    command,
     [
+      ...before,
       LAUNCHER,
       'serve',
       '--json',
@@ -45,7 +57,7 @@ export async function startNode(dataDir: string, flags: readonly string[] = []):
       '0',
       ...flags,
     ],
-    { stdio: ['ignore', 'pipe', 'pipe'] },
+    { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } },
   );
   let stderr = '';
   child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
