@@ -11,14 +11,14 @@ import { namespacesMissing } from '../support/namespaces.ts';
 
 const missing = namespacesMissing();
 const seed = Number(process.env['FAULT_SEED'] ?? Date.now() % 2 ** 31);
+/** The next of the three nodes. */
+const other = (i: number): number => (i % 3) + 1;
 const withNodes = missing === null ? test : test.skip;
 
 withNodes('three nodes under load survive kills, pauses and partitions (FAILURES 1, 2, 12, 23)', async (t) => {
   t.timeout(600_000);
   t.log(`seed ${seed}`);
   const lab = await ClusterLab.start(t, { nodes: 3, prng: createPrng(seed) });
-  const other = (i: number): number => (i % 3) + 1;
-
   await t.notThrowsAsync(async () => {
     // The leader is killed, and comes back.
     await lab.endure(async (workload) => {
