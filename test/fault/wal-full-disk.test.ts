@@ -1,8 +1,6 @@
 /** The log on a small real file system that fills up. Needs the right to mount a tmpfs; is skipped, and says so, without. */
-import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
@@ -11,30 +9,12 @@ import { createIoPool, startWal } from '../../src/storage/wal/pool.ts';
 import type { WalHandle } from '../../src/storage/wal/pool.ts';
 import { scanWal } from '../../src/storage/wal/recovery.ts';
 import { WAL_FULL, WAL_RUNNING } from '../../src/storage/wal/status.ts';
+import { canMount, mountSmallDisk, unmount, WITHOUT_MOUNT } from '../support/small-disk.ts';
 import { WalClient } from '../support/wal-client.ts';
 
 const MiB = 1024 * 1024;
 
-function mountSmallDisk(mebibytes: number): string | null {
-  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'skerry-small-'));
-  try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${mebibytes}m`, 'skerry-test', dir], { stdio: 'ignore' });
-    return dir;
-  } catch {
-    fs.rmdirSync(dir);
-    return null;
-  }
-}
-
-const probe = mountSmallDisk(1);
-if (probe !== null) unmount(probe);
-const onSmallDisk = probe === null ? test.skip : test.serial;
-const WITHOUT = probe === null ? ' (SKIPPED: mounting a tmpfs is not permitted here; run as root)' : '';
-
-function unmount(dir: string): void {
-  execFileSync('umount', ['-l', dir]);
-  fs.rmdirSync(dir);
-}
+const onSmallDisk = canMount ? test.serial : test.skip;
 
 async function open(t: ExecutionContext, dir: string): Promise<{ wal: WalHandle; client: WalClient }> {
   const pool = createIoPool(2);
@@ -50,7 +30,7 @@ async function open(t: ExecutionContext, dir: string): Promise<{ wal: WalHandle;
 }
 
 onSmallDisk(
-  `a full disk refuses writes in time, loses nothing, and takes them again when there is room${WITHOUT}`,
+  `a full disk refuses writes in time, loses nothing, and takes them again when there is room${WITHOUT_MOUNT}`,
   async (t) => {
     const disk = mountSmallDisk(24) as string;
     const dir = path.join(disk, 'wal');
@@ -85,7 +65,7 @@ onSmallDisk(
   },
 );
 
-onSmallDisk(`a checkpoint makes room on a full disk, without a byte to spare${WITHOUT}`, async (t) => {
+onSmallDisk(`a checkpoint makes room on a full disk, without a byte to spare${WITHOUT_MOUNT}`, async (t) => {
   const disk = mountSmallDisk(16) as string;
   const dir = path.join(disk, 'wal');
   t.teardown(() => unmount(disk));
@@ -115,7 +95,7 @@ onSmallDisk(`a checkpoint makes room on a full disk, without a byte to spare${WI
 });
 
 onSmallDisk(
-  `a start on a full disk reads everything, refuses writes, and goes on when there is room${WITHOUT}`,
+  `a start on a full disk reads everything, refuses writes, and goes on when there is room${WITHOUT_MOUNT}`,
   async (t) => {
     const disk = mountSmallDisk(16) as string;
     const dir = path.join(disk, 'wal');
