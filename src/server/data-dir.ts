@@ -36,8 +36,10 @@ export interface NodeIdentity {
   readonly storeId: string;
   /** 0 while the node waits to be let into a cluster. */
   readonly nodeId: NodeId;
-  /** How often the node has been started to serve. */
+  /** Starts of the node that the cluster has taken notice of. */
   readonly incarnation: number;
+  /** Of a start that the cluster may or may not have taken notice of; the next one goes on with it. Empty: none. */
+  readonly bootId: string;
   readonly createdAtMs: number;
 }
 
@@ -134,6 +136,7 @@ export class DataDir {
       storeId: randomUUID(),
       nodeId: 0 as NodeId,
       incarnation: 0,
+      bootId: '',
       createdAtMs: Date.now(),
     });
   }
@@ -206,7 +209,8 @@ export class DataDir {
       };
       writeCheckpoint(this.#disk, this.checkpoints.checkpointFile(rangeId, FIRST_INDEX), empty.cursor(), info);
     });
-    return this.saveIdentity({ format: FORMAT, clusterId, storeId, nodeId, incarnation: 0, createdAtMs: Date.now() });
+    const createdAtMs = Date.now();
+    return this.saveIdentity({ format: FORMAT, clusterId, storeId, nodeId, incarnation: 0, bootId: '', createdAtMs });
   }
 
   /**
@@ -246,6 +250,7 @@ export class DataDir {
 const NEW_NODE: NodeProfile = {
   storeId: '',
   incarnation: 0,
+  bootId: '',
   name: '',
   addresses: NO_ADDRESSES,
   workers: 1,

@@ -10,7 +10,7 @@ export interface SplitPorts {
   readonly table: RouteTable;
   readonly threads: ShardThreads;
   readonly nextRangeId: () => Promise<RangeId>;
-  readonly splitThere: (nodeId: NodeId, rangeId: RangeId, key: Buffer) => Promise<void>;
+  readonly splitThere: (nodeId: NodeId, rangeId: RangeId, key: Buffer) => Promise<RangeId>;
 }
 
 export class Splits {
@@ -24,17 +24,24 @@ export class Splits {
     this.#ports = ports;
   }
 
-  /** Cuts the range that holds the key there, wherever it is led. Rejects with SkerryError. */
+  /**
+   * Cuts the range that holds the key there, wherever it is led; resolves when this node knows of it. Rejects with
+   * SkerryError.
+   */
   async split(key: Buffer): Promise<void> {
     if (key.length === 0) throw new SkerryError('KV_INVALID', 'A range cannot be split at the empty key.');
     const { nodeId, table, splitThere } = this.#ports;
     const { leader, range } = table.find(key, 0, key.length);
-    if (leader !== 0 && nodeOf(leader) !== nodeId) await splitThere(nodeOf(leader), range.rangeId, key);
-    else await this.splitHere(key);
+    const isElsewhere = leader !== 0 && nodeOf(leader) !== nodeId;
+    const newRangeId = isElsewhere ? await splitThere(nodeOf(leader), range.rangeId, key) : await this.splitHere(key);
+    if (this.#knows(newRangeId)) return;
+    await new Promise<void>((resolve) => {
+      this.#appearing.set(newRangeId, resolve);
+    });
   }
 
-  /** Cuts a range that this node leads. Rejects with SkerryError. */
-  async splitHere(key: Buffer): Promise<void> {
+  /** Cuts a range that this node leads; resolves with the right half's id. Rejects with SkerryError. */
+  async splitHere(key: Buffer): Promise<RangeId> {
     const { nodeId, table, threads, nextRangeId } = this.#ports;
     const newRangeId = await nextRangeId();
     const { leader, range } = table.find(key, 0, key.length);
@@ -49,10 +56,7 @@ export class Splits {
       threads.tell(workerOf(leader) % threads.count, { type: 'split', id, key, newRangeId });
     });
     if (error !== null) throw new SkerryError('KV_STATE', error.replace(/^[A-Z]+ /, ''));
-    if (this.#knows(newRangeId)) return;
-    await new Promise<void>((resolve) => {
-      this.#appearing.set(newRangeId, resolve);
-    });
+    return newRangeId;
   }
 
   /** The table has changed. */

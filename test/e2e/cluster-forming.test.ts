@@ -49,46 +49,49 @@ async function until(node: NodeProcess, condition: (cluster: ClusterStatus) => b
 
 const states = ({ nodes }: ClusterStatus): string[] => nodes.map(({ name, state }) => `${name} ${state}`);
 
-test('nodes join through any node, are seen from each of them, and come back after they were killed', async (t) => {
-  const start = lab(t);
-  const first = await start(['--node-name', 'n1']);
-  t.deepEqual(states(await clusterOf(first)), ['n1 ACTIVE']);
-  const second = await start([
-    '--node-name',
-    'n2',
-    '--join',
-    `127.0.0.1:1,127.0.0.1:${first.peerPort}`,
-    '--locality',
-    'dc=a,rack=2',
-  ]);
-  const third = await start(['--node-name', 'n3', '--join', `127.0.0.1:${second.peerPort}`]);
-  const wanted = ['n1 ACTIVE', 'n2 ACTIVE', 'n3 ACTIVE'];
-  for (const node of [first, second, third])
-    t.deepEqual(
-      states(await until(node, (c) => c.nodes.length === 3 && c.nodes.every(({ state }) => state === 'ACTIVE'))),
-      wanted,
+test.serial(
+  'nodes join through any node, are seen from each of them, and come back after they were killed',
+  async (t) => {
+    const start = lab(t);
+    const first = await start(['--node-name', 'n1']);
+    t.deepEqual(states(await clusterOf(first)), ['n1 ACTIVE']);
+    const second = await start([
+      '--node-name',
+      'n2',
+      '--join',
+      `127.0.0.1:1,127.0.0.1:${first.peerPort}`,
+      '--locality',
+      'dc=a,rack=2',
+    ]);
+    const third = await start(['--node-name', 'n3', '--join', `127.0.0.1:${second.peerPort}`]);
+    const wanted = ['n1 ACTIVE', 'n2 ACTIVE', 'n3 ACTIVE'];
+    for (const node of [first, second, third])
+      t.deepEqual(
+        states(await until(node, (c) => c.nodes.length === 3 && c.nodes.every(({ state }) => state === 'ACTIVE'))),
+        wanted,
+      );
+
+    const listed = JSON.parse(
+      await skerry('node', 'list', '--json', '--server', `127.0.0.1:${third.port}`),
+    ) as ClusterStatus;
+    t.deepEqual(states(listed), wanted);
+    t.is(listed.nodes[1]?.locality, 'dc=a,rack=2');
+    const table = await skerry('status', '--server', `127.0.0.1:${second.port}`);
+    t.regex(table, /^NODE +NAME +STATE +HEALTH/m);
+    t.regex(table, /^2 +n2 +ACTIVE/m);
+
+    await third.end('SIGKILL');
+    await until(first, ({ nodes }) => nodes[2]?.isSilent === true);
+    const again = await start(['--node-name', 'n3'], third.dir);
+    const found = await until(
+      first,
+      ({ nodes }) => nodes[2]?.isSilent === false && nodes[2].addresses.nativePort === again.port,
     );
+    t.is(found.nodes.length, 3);
+  },
+);
 
-  const listed = JSON.parse(
-    await skerry('node', 'list', '--json', '--server', `127.0.0.1:${third.port}`),
-  ) as ClusterStatus;
-  t.deepEqual(states(listed), wanted);
-  t.is(listed.nodes[1]?.locality, 'dc=a,rack=2');
-  const table = await skerry('status', '--server', `127.0.0.1:${second.port}`);
-  t.regex(table, /^NODE +NAME +STATE +HEALTH/m);
-  t.regex(table, /^2 +n2 +ACTIVE/m);
-
-  await third.end('SIGKILL');
-  await until(first, ({ nodes }) => nodes[2]?.isSilent === true);
-  const again = await start(['--node-name', 'n3'], third.dir);
-  const found = await until(
-    first,
-    ({ nodes }) => nodes[2]?.isSilent === false && nodes[2].addresses.nativePort === again.port,
-  );
-  t.is(found.nodes.length, 3);
-});
-
-test('every node answers for all keys, wherever their ranges are led', async (t) => {
+test.serial('every node answers for all keys, wherever their ranges are led', async (t) => {
   const start = lab(t);
   const first = await start(['--pre-split', 'm']);
   const second = await start(['--join', `127.0.0.1:${first.peerPort}`]);
@@ -103,20 +106,23 @@ test('every node answers for all keys, wherever their ranges are led', async (t)
   t.is(await other.get('z'), '2');
 });
 
-test('a node that is expected has its number before it comes; one that has not come can be taken out again', async (t) => {
-  const start = lab(t);
-  const first = await start(['--node-name', 'n1']);
-  const server = ['--server', `127.0.0.1:${first.port}`];
-  t.regex(await skerry('node', 'add', 'n2', ...server), /^node 2, n2, is expected/);
-  t.regex(await skerry('node', 'add', 'n3', ...server), /^node 3, n3, is expected/);
-  await start(['--node-name', 'n3', '--join', `127.0.0.1:${first.peerPort}`]);
-  t.is(await skerry('node', 'remove', 'n2', ...server), 'node n2 is out of the cluster\n');
-  t.deepEqual(states(await clusterOf(first)), ['n1 ACTIVE', 'n2 INACTIVE', 'n3 ACTIVE']);
-  await t.throwsAsync(skerry('node', 'remove', 'n3', ...server), { message: /is alive: drain it/ });
-  await t.throwsAsync(skerry('node', 'drain', '7', ...server), { message: /There is no node 7/ });
-});
+test.serial(
+  'a node that is expected has its number before it comes; one that has not come can be taken out again',
+  async (t) => {
+    const start = lab(t);
+    const first = await start(['--node-name', 'n1']);
+    const server = ['--server', `127.0.0.1:${first.port}`];
+    t.regex(await skerry('node', 'add', 'n2', ...server), /^node 2, n2, is expected/);
+    t.regex(await skerry('node', 'add', 'n3', ...server), /^node 3, n3, is expected/);
+    await start(['--node-name', 'n3', '--join', `127.0.0.1:${first.peerPort}`]);
+    t.is(await skerry('node', 'remove', 'n2', ...server), 'node n2 is out of the cluster\n');
+    t.deepEqual(states(await clusterOf(first)), ['n1 ACTIVE', 'n2 INACTIVE', 'n3 ACTIVE']);
+    await t.throwsAsync(skerry('node', 'remove', 'n3', ...server), { message: /is alive: drain it/ });
+    await t.throwsAsync(skerry('node', 'drain', '7', ...server), { message: /There is no node 7/ });
+  },
+);
 
-test('who does not belong to the cluster does not start, and says why (FAILURES 17)', async (t) => {
+test.serial('who does not belong to the cluster does not start, and says why (FAILURES 17)', async (t) => {
   const start = lab(t);
   const first = await start(['--node-name', 'n1']);
   const join = ['--join', `127.0.0.1:${first.peerPort}`];

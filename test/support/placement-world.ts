@@ -61,6 +61,7 @@ export class PlacementWorld {
         locality,
         storeId: `store-${nodeId}`,
         incarnation: 1,
+        bootId: 'boot',
         name: `n${nodeId}`,
         addresses: NO_ADDRESSES,
         workers: 2,

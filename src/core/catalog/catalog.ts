@@ -11,6 +11,7 @@ import type {
   CatalogResult,
   CatalogState,
   NodeAddresses,
+  NodeLife,
   NodeProfile,
   NodeRecord,
   NodeState,
@@ -119,6 +120,7 @@ function expectNode(state: CatalogState, name: string): CatalogOutcome {
   const profile: NodeProfile = {
     storeId: '',
     incarnation: 0,
+    bootId: '',
     name,
     addresses: NO_ADDRESSES,
     workers: 0,
@@ -148,7 +150,7 @@ function joinNode(state: CatalogState, node: NodeProfile): CatalogOutcome {
 function announceNode(state: CatalogState, nodeId: NodeId, node: NodeProfile): CatalogOutcome {
   const wrong = wrongProfile(node);
   if (wrong !== null) return refused(state, 'KV_INVALID', wrong);
-  const refusal = refusalOfNode(state, nodeId, node.storeId, node.incarnation);
+  const refusal = refusalOfNode(state, nodeId, node);
   if (refusal !== null) return refused(state, 'KV_CONFLICT', refusal);
   const namesake = nodeNamed(state, node.name);
   if (namesake !== undefined && namesake.nodeId !== nodeId) return nameTaken(state, namesake);
@@ -164,8 +166,7 @@ function announceNode(state: CatalogState, nodeId: NodeId, node: NodeProfile): C
 export function refusalOfNode(
   state: CatalogState,
   nodeId: number,
-  storeId: string,
-  incarnation: number,
+  { storeId, incarnation, bootId }: NodeLife,
 ): string | null {
   const record = nodeRecord(state, nodeId);
   if (record === undefined) return `there is no node ${nodeId} in the cluster ${state.clusterId}`;
@@ -175,8 +176,8 @@ export function refusalOfNode(
   if (record.storeId !== storeId) {
     return `node ${nodeId} has its data in the store ${record.storeId}, and this is the store ${storeId}: a node that has lost its disk is removed (skerry node remove ${nodeId}) and joins as a new one`;
   }
-  if (incarnation < record.incarnation) {
-    return `node ${nodeId} has been started ${record.incarnation} times, and this data folder only ${incarnation} times: it is an old copy`;
+  if (incarnation < record.incarnation || (incarnation === record.incarnation && bootId !== record.bootId)) {
+    return `node ${nodeId} has been started since this data folder was copied from it: it is an old copy`;
   }
   return null;
 }

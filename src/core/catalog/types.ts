@@ -38,12 +38,18 @@ export interface LocalityTier {
   readonly value: string;
 }
 
-/** What a node says of itself each time it starts. */
-export interface NodeProfile {
+/** Tells a node's present life from its former ones, and from copies of its data folder. */
+export interface NodeLife {
   /** A random name made with the data folder: another folder under the same node id is another store. */
   readonly storeId: string;
-  /** How often the folder has been started: an old copy of it is behind. */
+  /** Starts of the node that the catalog has taken notice of, this one included: an old copy of the folder is behind. */
   readonly incarnation: number;
+  /** Random, of this start: a copy that is not behind is another start all the same. Empty: not started yet. */
+  readonly bootId: string;
+}
+
+/** What a node says of itself each time it starts. */
+export interface NodeProfile extends NodeLife {
   /** Unique among the nodes that are not INACTIVE. */
   readonly name: string;
   readonly addresses: NodeAddresses;

@@ -17,6 +17,7 @@ import type { Route } from '../../core/range.ts';
 import type { Logger } from '../../observe/log.ts';
 import type { FromWorker, ToWorkerInCluster } from '../../../shards/messages.ts';
 import { asBuffer } from '../../../shards/messages.ts';
+import type { ControlAddress } from './control-client.ts';
 import { startControlServer } from './control-server.ts';
 import type { ControlServer, RequestHandlers } from './control-server.ts';
 import { Coordinator, WATCH_MS } from './coordinator.ts';
@@ -29,6 +30,7 @@ import { WorkerAsks } from './worker-asks.ts';
 
 const CATALOG_RANGE = 1 as RangeId;
 const PROPOSE_TIMEOUT_MS = 5000;
+const CHECK_IN_TIMEOUT_MS = 1500;
 const PROPOSE_DEADLINE_MS = 15_000;
 const CHANGE_TIMEOUT_MS = 14_000;
 /** Range ids taken from the catalog at a time, so that splits need not wait for it. */
@@ -41,8 +43,8 @@ export interface ClusterPorts {
   readonly learnRoutes: (routes: readonly Route[]) => void;
   /** The node that leads a range, as far as is known. */
   readonly leaderOf: (rangeId: RangeId) => NodeId | null;
-  /** Cuts a range that this node leads. Rejects with SkerryError. */
-  readonly splitHere: (key: Buffer) => Promise<void>;
+  /** Cuts a range that this node leads; resolves with the right half's id. Rejects with SkerryError. */
+  readonly splitHere: (key: Buffer) => Promise<RangeId>;
   readonly saveCatalog: (catalog: CatalogState) => void;
   /** This node may not go on, and why: it was removed, or is not who it says it is. */
   readonly expelled: (error: SkerryError) => void;
@@ -97,9 +99,9 @@ export class Cluster {
     this.#ports.saveCatalog(catalog);
     this.announcePeers();
     this.#coordinator?.catalogChanged();
-    const { nodeId, storeId, incarnation } = this.self;
+    const { nodeId } = this.self;
     if (nodeRecord(catalog, nodeId) === undefined) return;
-    const refusal = refusalOfNode(catalog, nodeId, storeId, incarnation);
+    const refusal = refusalOfNode(catalog, nodeId, this.self);
     if (refusal !== null) this.#ports.expelled(new SkerryError('KV_CONFLICT', `This node must stop: ${refusal}.`));
   }
 
@@ -129,13 +131,30 @@ export class Cluster {
   }
 
   /**
+   * Asks the other nodes, as far as they answer soon, whether they would let this one in. Rejects with their refusal: who
+   * is refused must not even start, since it could vote as if it were whole.
+   */
+  async checkIn(seeds: readonly ControlAddress[]): Promise<void> {
+    const others = [...this.#directory.others, ...seeds.map((address) => ({ nodeId: 0, address }))];
+    const answers = await Promise.allSettled(
+      others.map(({ nodeId, address }) => this.#directory.requestAt(address, nodeId, 'ping', {}, CHECK_IN_TIMEOUT_MS)),
+    );
+    for (const answer of answers) {
+      if (answer.status === 'fulfilled') continue;
+      const error = answer.reason as SkerryError;
+      if (error.code === 'KV_CONFLICT' || error.code === 'KV_INVALID') throw error;
+      this.#ports.log.debug({ err: error }, 'another node does not answer yet');
+    }
+  }
+
+  /**
    * Tells the cluster where this node is now. Resolves when the catalog says so too; goes on trying until then.
    * `seeds`: addresses to ask when nobody of the catalog answers.
    */
-  async announce(node: NodeProfile, seeds: readonly { readonly host: string; readonly port: number }[]): Promise<void> {
+  async announce(node: NodeProfile, seeds: readonly ControlAddress[]): Promise<void> {
     const { nodeId } = this.self;
     const body = { nodeId, node, isForwarded: false };
-    const others = (): { nodeId: number; address: { host: string; port: number } }[] => [
+    const others = (): { nodeId: number; address: ControlAddress }[] => [
       ...this.#directory.others,
       ...seeds.map((address) => ({ nodeId: 0, address })),
     ];
@@ -185,9 +204,10 @@ export class Cluster {
     return this.#rangeIds.next++ as RangeId;
   }
 
-  /** Asks the node that leads the range to cut it. Rejects with SkerryError. */
-  async splitThere(nodeId: NodeId, rangeId: RangeId, key: Buffer): Promise<void> {
-    await this.#directory.request(nodeId, 'split', { rangeId, key }, CHANGE_TIMEOUT_MS);
+  /** Asks the node that leads the range to cut it; resolves with the right half's id. Rejects with SkerryError. */
+  async splitThere(nodeId: NodeId, rangeId: RangeId, key: Buffer): Promise<RangeId> {
+    const { newRangeId } = await this.#directory.request(nodeId, 'split', { rangeId, key }, CHANGE_TIMEOUT_MS);
+    return newRangeId;
   }
 
   async close(): Promise<void> {
@@ -261,12 +281,13 @@ export class Cluster {
 
   #admit(hello: RequestBody<'hello'>): AnswerBody<'hello'> {
     const refusal = this.#directory.refusal(hello);
-    if (refusal !== null) throw new SkerryError('KV_CONFLICT', refusal);
+    if (refusal !== null) throw refusal;
     return { nodeId: this.self.nodeId, clusterId: this.self.clusterId };
   }
 
   #handlers(): RequestHandlers {
     return {
+      ping: () => null,
       join: async ({ node, isForwarded }) => {
         const answer = await this.#forwarded('join', { node, isForwarded: true }, isForwarded, async () => {
           const result = await this.#proposeHere({ type: 'joinNode', node });
@@ -288,8 +309,7 @@ export class Cluster {
       },
       split: async ({ key, rangeId }) => {
         if (this.#ports.leaderOf(rangeId) !== this.self.nodeId) throw notLeader(this.self.nodeId, rangeId);
-        await this.#ports.splitHere(key);
-        return null;
+        return { newRangeId: await this.#ports.splitHere(key) };
       },
       update: (body) => this.#update(body),
       watch: async ({ coordinator, term, seen }) => {

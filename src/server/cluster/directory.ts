@@ -4,7 +4,7 @@
  */
 import type { NodeId } from '../../core/brands.ts';
 import { EMPTY_CATALOG, nodeRecord, refusalOfNode } from '../../core/catalog/catalog.ts';
-import type { CatalogState, NodeProfile } from '../../core/catalog/types.ts';
+import type { CatalogState, NodeLife, NodeProfile } from '../../core/catalog/types.ts';
 import { SkerryError } from '../../core/errors.ts';
 import type { PeerNode } from '../../../shards/messages.ts';
 import { ControlClient } from './control-client.ts';
@@ -13,11 +13,9 @@ import type { AnswerBody, RequestBody, RequestType } from './protocol.ts';
 import { CONTROL_PROTOCOL } from './protocol.ts';
 
 /** Who this node is. */
-export interface OwnIdentity {
+export interface OwnIdentity extends NodeLife {
   readonly clusterId: string;
   readonly nodeId: NodeId;
-  readonly storeId: string;
-  readonly incarnation: number;
 }
 
 export class Directory {
@@ -43,7 +41,7 @@ export class Directory {
 
   /** A node says where it is now, before the catalog does. Says whether that is new. */
   heardFrom(nodeId: NodeId, profile: NodeProfile): boolean {
-    if (refusalOfNode(this.#catalog, nodeId, profile.storeId, profile.incarnation) !== null) return false;
+    if (refusalOfNode(this.#catalog, nodeId, profile) !== null) return false;
     const before = this.#profile(nodeId);
     this.#said.set(nodeId, profile);
     return JSON.stringify(before?.addresses) !== JSON.stringify(profile.addresses);
@@ -112,21 +110,26 @@ export class Directory {
     return client.request(type, body, timeoutMs);
   }
 
-  /** Why a connection is not let in, in words; null when it is. */
-  refusal(hello: RequestBody<'hello'>): string | null {
+  /** Why a connection is not let in; null when it is. */
+  refusal(hello: RequestBody<'hello'>): SkerryError | null {
     const { clusterId, nodeId } = this.#self;
     if (hello.protocol !== CONTROL_PROTOCOL) {
-      return `node ${nodeId} speaks version ${CONTROL_PROTOCOL} of the control protocol, and not ${hello.protocol}`;
+      const message = `node ${nodeId} speaks version ${CONTROL_PROTOCOL} of the control protocol, and not ${hello.protocol}`;
+      return new SkerryError('KV_INVALID', message);
     }
     if (hello.clusterId !== '' && hello.clusterId !== clusterId) {
-      return `node ${nodeId} belongs to the cluster ${clusterId}, and not to ${hello.clusterId}`;
+      const message = `node ${nodeId} belongs to the cluster ${clusterId}, and not to ${hello.clusterId}`;
+      return new SkerryError('KV_CONFLICT', message);
     }
     if (hello.to !== 0 && hello.to !== nodeId) {
-      return `this is node ${nodeId}, and not node ${hello.to}: it has taken over an address of that one`;
+      // The asker is not to blame, and will find that node elsewhere.
+      const message = `this is node ${nodeId}, and not node ${hello.to}: it has taken over an address of that one`;
+      return new SkerryError('KV_NETWORK', message);
     }
     // A copy of the catalog may be behind: a node that it does not know is judged by the catalog itself.
     if (hello.from === 0 || nodeRecord(this.#catalog, hello.from) === undefined) return null;
-    return refusalOfNode(this.#catalog, hello.from, hello.storeId, hello.incarnation);
+    const refusal = refusalOfNode(this.#catalog, hello.from, hello);
+    return refusal === null ? null : new SkerryError('KV_CONFLICT', refusal);
   }
 
   close(): void {
@@ -135,8 +138,8 @@ export class Directory {
   }
 
   #hello(to: number): RequestBody<'hello'> {
-    const { clusterId, nodeId, storeId, incarnation } = this.#self;
-    return { protocol: CONTROL_PROTOCOL, clusterId, from: nodeId, storeId, incarnation, to };
+    const { clusterId, nodeId, storeId, incarnation, bootId } = this.#self;
+    return { protocol: CONTROL_PROTOCOL, clusterId, from: nodeId, storeId, incarnation, bootId, to };
   }
 
   #profile(nodeId: NodeId): NodeProfile | undefined {

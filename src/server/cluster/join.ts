@@ -54,6 +54,7 @@ async function ask(seed: ControlAddress, node: NodeProfile): Promise<Joined> {
     from: 0,
     storeId: node.storeId,
     incarnation: node.incarnation,
+    bootId: node.bootId,
     to: 0,
   }));
   try {

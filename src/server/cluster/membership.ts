@@ -66,12 +66,12 @@ export async function becomeMember(
 
 /** What a node says of itself. */
 export function profileOf(
-  { storeId, incarnation }: NodeIdentity,
+  { storeId, incarnation, bootId }: NodeIdentity,
   { cluster, threads }: Settings,
   addresses: NodeAddresses,
 ): NodeProfile {
   const name = cluster.nodeName === '' ? nameOf(storeId) : cluster.nodeName;
-  return { storeId, incarnation, name, addresses, workers: threads.workers, locality: cluster.locality };
+  return { storeId, incarnation, bootId, name, addresses, workers: threads.workers, locality: cluster.locality };
 }
 
 /** Where others reach a node that listens on `host`. */

@@ -1,5 +1,7 @@
 /** A node's cluster membership from start to end: who it is, its servers for other nodes, and what it tells them of itself. */
+import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:net';
+import type { RangeId } from '../../core/brands.ts';
 import type { NodeAddresses } from '../../core/catalog/types.ts';
 import { NO_ADDRESSES } from '../../core/catalog/catalog.ts';
 import { FatalError, SkerryError } from '../../core/errors.ts';
@@ -20,8 +22,8 @@ export interface NodeClusterPorts {
   readonly threads: ShardThreads;
   readonly table: RouteTable;
   readonly learnRoutes: (routes: readonly Route[]) => void;
-  /** Cuts a range that this node leads. Rejects with SkerryError. */
-  readonly splitHere: (key: Buffer) => Promise<void>;
+  /** Cuts a range that this node leads; resolves with the right half's id. Rejects with SkerryError. */
+  readonly splitHere: (key: Buffer) => Promise<RangeId>;
   readonly onFatal: (error: FatalError) => void;
   readonly isStopped: () => boolean;
   readonly log: Logger;
@@ -42,10 +44,16 @@ export async function formCluster(ports: NodeClusterPorts, listens: boolean): Pr
     const message = `${settings.node.dataDir} belongs to node ${identity.nodeId} of a cluster: run it with skerry serve, and connect to it.`;
     throw new SkerryError('KV_STATE', message);
   }
-  const started = listens ? dir.saveIdentity({ ...identity, incarnation: identity.incarnation + 1 }) : identity;
+  const started = listens ? begin(dir, identity) : identity;
   const isAlone = others.length === 0 && settings.cluster.join.length === 0;
   const nodeCluster = new NodeCluster(started, isAlone, ports);
   if (catalog !== null) nodeCluster.cluster.adopt(catalog);
+  try {
+    if (listens) await nodeCluster.cluster.checkIn(settings.cluster.join);
+  } catch (error) {
+    await nodeCluster.cluster.close();
+    throw new SkerryError('KV_CONFLICT', `This node may not start: ${(error as Error).message}.`, { cause: error });
+  }
   return nodeCluster;
 }
 
@@ -110,6 +118,7 @@ export class NodeCluster {
     const seeds = settings.cluster.join;
     try {
       await this.cluster.announce(profileOf(this.identity, settings, addresses), seeds);
+      this.#ports.dir.saveIdentity({ ...this.identity, bootId: '' });
       this.#ports.log.info({ nodeId, clusterId: this.identity.clusterId }, 'the cluster knows where this node is');
     } catch (error) {
       this.#fail(error as SkerryError);
@@ -119,6 +128,16 @@ export class NodeCluster {
   #fail(error: SkerryError): void {
     this.#ports.onFatal(new FatalError(error.code, error.message, { cause: error, hint: error.hint }));
   }
+}
+
+/**
+ * This start of the node, which counts when the cluster has taken notice of it. Until then the next one is the same, so that a
+ * folder gets ahead of the catalog neither by a crash nor by being refused.
+ */
+function begin(dir: DataDir, identity: NodeIdentity): NodeIdentity {
+  const bootId = identity.bootId === '' ? randomUUID() : identity.bootId;
+  dir.saveIdentity({ ...identity, bootId });
+  return { ...identity, bootId, incarnation: identity.incarnation + 1 };
 }
 
 async function arePortsFree(host: string, first: number, count: number): Promise<boolean> {

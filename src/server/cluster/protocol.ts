@@ -2,6 +2,7 @@
  * What nodes ask of each other over control connections, and what they answer: checked here, where it comes in.
  *
  *     anybody ── hello ─▶ a node          first on every connection: who is asking whom, in which cluster
+ *     a node ── ping ─▶ any node           only to be let in, or not
  *     a new node ── join ─▶ any node      ─▶ (the coordinator: where range 1 leads)
  *     a node ── announce, propose ─▶ any node ─▶ (the coordinator)
  *     a node ── split ─▶ the node that leads the range
@@ -47,6 +48,7 @@ const key = z
 const profileSchema: z.ZodType<NodeProfile> = z.object({
   storeId: word,
   incarnation: number,
+  bootId: word,
   name: word.min(1),
   addresses: z.object({
     host: word,
@@ -120,9 +122,11 @@ const requestSchemas = {
     from: number,
     storeId: word,
     incarnation: number,
+    bootId: word,
     /** Whom it believes to talk to; 0: whoever it is. */
     to: number,
   }),
+  ping: z.object({}),
   join: z.object({ node: profileSchema, isForwarded: z.boolean() }),
   announce: z.object({ nodeId, node: profileSchema, isForwarded: z.boolean() }),
   propose: z.object({ op: opSchema, isForwarded: z.boolean() }),
@@ -150,10 +154,12 @@ export type RequestBody<T extends RequestType> = z.output<(typeof requestSchemas
 
 const answerSchemas = {
   hello: z.object({ nodeId: number, clusterId: word }),
+  ping: z.null(),
   join: z.object({ nodeId, catalog: catalogSchema }),
   announce: z.object({ catalog: catalogSchema }),
   propose: z.custom<CatalogResult>((value) => typeof (value as CatalogResult | null)?.ok === 'boolean'),
-  split: z.null(),
+  /** Id of the right half. */
+  split: z.object({ newRangeId: rangeId }),
   update: z.null(),
   watch: z.object({
     /** Number of this report; the same as `seen`: nothing new, and `ranges` is null. */

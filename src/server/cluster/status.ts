@@ -12,12 +12,14 @@ export function describeCluster(cluster: Cluster): ClusterStatus {
     replicationFactor: catalog.settings.replicationFactor,
     /** Where range 1 leads; 0: not known. */
     coordinator,
-    nodes: catalog.nodes.map(({ storeId, incarnation, locality, ...node }) => ({
-      ...node,
+    nodes: catalog.nodes.map(({ nodeId, name, state, addresses, workers, locality }) => ({
+      nodeId,
+      name,
+      state,
+      addresses,
+      workers,
       locality: locality.map(({ tier, value }) => `${tier}=${value}`).join(','),
-      storeId,
-      incarnation,
-      isSilent: silent.includes(node.nodeId),
+      isSilent: silent.includes(nodeId),
     })),
   };
 }

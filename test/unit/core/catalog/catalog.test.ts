@@ -9,6 +9,7 @@ import { nodeStates } from '../../../../src/core/catalog/types.ts';
 const profile = (name: string, fields: Partial<NodeProfile> = {}): NodeProfile => ({
   storeId: `store-${name}`,
   incarnation: 1,
+  bootId: 'boot',
   name,
   addresses: {
     host: '127.0.0.1',
@@ -44,8 +45,9 @@ const anyProfile = record({
   name: constantFrom(...names, '', 'bad name'),
   store: constantFrom('a', 'b', 'c', 'd', ''),
   incarnation: integer({ min: -1, max: 3 }),
+  bootId: constantFrom('x', 'y'),
   workers: integer({ min: 0, max: 4 }),
-}).map(({ name, store, incarnation, workers }) => profile(name, { storeId: store, incarnation, workers }));
+}).map(({ name, store, ...fields }) => profile(name, { storeId: store, ...fields }));
 const anyNodeId = integer({ min: 0, max: 6 }).map((id) => id as NodeId);
 const anyOp = oneof(
   anyProfile.map((node): CatalogOp => ({ type: 'joinNode', node })),
@@ -107,12 +109,15 @@ test('a lost disk under an old id, an old copy of a folder and a removed node ar
     { type: 'joinNode', node: profile('n3') },
     { type: 'setNodeState', nodeId: 3 as NodeId, state: 'INACTIVE' },
   ]);
-  t.is(refusalOfNode(state, 2, 'store-n2', 3), null);
-  t.is(refusalOfNode(state, 2, 'store-n2', 4), null);
-  t.regex(String(refusalOfNode(state, 2, 'another', 4)), /lost its disk/);
-  t.regex(String(refusalOfNode(state, 2, 'store-n2', 2)), /old copy/);
-  t.regex(String(refusalOfNode(state, 3, 'store-n3', 1)), /removed from the cluster/);
-  t.regex(String(refusalOfNode(state, 9, 'store-n9', 1)), /no node 9/);
+  const refusal = (nodeId: number, storeId: string, incarnation: number, bootId = 'boot'): string | null =>
+    refusalOfNode(state, nodeId, { storeId, incarnation, bootId });
+  t.is(refusal(2, 'store-n2', 3), null);
+  t.is(refusal(2, 'store-n2', 4, 'next'), null);
+  t.regex(String(refusal(2, 'another', 4)), /lost its disk/);
+  t.regex(String(refusal(2, 'store-n2', 2)), /old copy/);
+  t.regex(String(refusal(2, 'store-n2', 3, 'the copy')), /old copy/);
+  t.regex(String(refusal(3, 'store-n3', 1)), /removed from the cluster/);
+  t.regex(String(refusal(9, 'store-n9', 1)), /no node 9/);
   const announced = applyCatalogOp(state, { type: 'announceNode', nodeId: 3 as NodeId, node: profile('n3') });
   t.like(announced.result, { ok: false, code: 'KV_CONFLICT' });
 });

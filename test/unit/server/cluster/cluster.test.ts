@@ -17,6 +17,7 @@ const HOST = '127.0.0.1';
 const profile = (name: string, controlPort: number, fields: Partial<NodeProfile> = {}): NodeProfile => ({
   storeId: `store-${name}`,
   incarnation: 1,
+  bootId: 'boot',
   name,
   addresses: {
     host: HOST,
@@ -83,9 +84,9 @@ class Lab {
     const routes = new Map<RangeId, Route>();
     const id = nodeId as NodeId;
     const name = `n${nodeId}`;
-    const incarnation = fields.incarnation ?? 1;
+    const { incarnation = 1, bootId = 'boot' } = fields;
     const cluster = new Cluster(
-      { clusterId: catalog.clusterId, nodeId: id, storeId: fields.storeId ?? `store-${name}`, incarnation },
+      { clusterId: catalog.clusterId, nodeId: id, storeId: fields.storeId ?? `store-${name}`, incarnation, bootId },
       { ...PLACEMENT_DEFAULTS, replaceAfterMs: 3000 },
       {
         tell: (_, message) => this.shards.tell(id, message),
@@ -95,7 +96,7 @@ class Lab {
           this.changed();
         },
         leaderOf: (rangeId) => this.shards.leader(rangeId) as NodeId,
-        splitHere: () => Promise.resolve(),
+        splitHere: () => Promise.resolve(9 as RangeId),
         saveCatalog: (state) => {
           saved.push(state);
           this.changed();
@@ -204,6 +205,7 @@ test('who does not belong here is told why: another cluster, a lost disk, an old
   };
   await refused({ storeId: 'an empty disk' }, /lost its disk/);
   await refused({ incarnation: 0 }, /old copy/);
+  await refused({ bootId: 'a copy' }, /old copy/);
   await refused({ incarnation: 2 }, /belongs to the cluster lab, and not to other/, 'other');
   await t.throwsAsync(
     askToJoin([{ host: HOST, port: third.port }], profile('n1', 0, { storeId: 'x' }), log, () => false),
