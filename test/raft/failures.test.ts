@@ -3,11 +3,12 @@ import test from 'ava';
 import { memberId } from '../../src/core/member.ts';
 import type { NodeId } from '../../src/core/brands.ts';
 import { confOf } from '../../src/core/raft/configuration.ts';
-import type { ConfChangeStep } from '../../src/core/raft/types.ts';
+import type { ConfChangeStep, Message } from '../../src/core/raft/types.ts';
 import {
   MSG_APPEND,
   MSG_APPEND_RESPONSE,
   MSG_HEARTBEAT,
+  MSG_HEARTBEAT_RESPONSE,
   MSG_VOTE,
   MSG_VOTE_RESPONSE,
   REFUSED_CONF_PENDING,
@@ -16,12 +17,16 @@ import {
   ROLE_LEADER,
 } from '../../src/core/raft/types.ts';
 import {
+  acknowledge,
+  answers,
   createMember,
   drain,
+  elect,
   ELECTION_TICKS,
   member,
   members,
   message,
+  sent,
   tickUntilCampaign,
 } from '../support/raft-member.ts';
 import { RaftNetwork } from '../support/raft-network.ts';
@@ -109,6 +114,30 @@ test('FAILURES 2: a ReadIndex round that races a leader change is not confirmed 
   for (const heartbeat of round) group.deliver(heartbeat);
   group.settle();
   t.is(group.node(1).reads.size, 0);
+});
+
+test('FAILURES 2: a voter that waits to be told renews no lease and confirms no read: it could be made anew and elect another', (t) => {
+  // The right half of a split on a member that has not got to the split: it answers, and knows nothing of it afterwards.
+  const raft = createMember({ preVote: false, snapshotIndex: 1, snapshotTerm: 1 });
+  elect(raft);
+  for (const append of sent(raft, MSG_APPEND)) if (append.to === 2) raft.step(acknowledge(append));
+  drain(raft);
+  raft.tick(ELECTION_TICKS - 1);
+  t.false(raft.leaseValid());
+  t.is(raft.readIndex(7), 0);
+  const round = sent(raft, MSG_HEARTBEAT).findLast(({ to }) => to === 3) as Message;
+  const waiting = createMember({ id: 3, conf: confOf([]) });
+  const [reply] = answers(waiting, round);
+  t.is(reply?.type, MSG_HEARTBEAT_RESPONSE);
+  raft.step(reply as Message);
+  t.deepEqual(
+    drain(raft).flatMap(({ readStates }) => readStates),
+    [],
+  );
+  t.false(raft.leaseValid());
+  raft.step({ ...(reply as Message), reject: false });
+  t.is(drain(raft).flatMap(({ readStates }) => readStates).length, 1);
+  t.true(raft.leaseValid());
 });
 
 test('FAILURES 3: only ticks count for a lease, and their drift is bounded by an option', (t) => {

@@ -1,10 +1,12 @@
 /** Changing members, one at a time and jointly. Raft paper §6, thesis §4; Ongaro, raft-dev 2015. One test per sentence. */
 import test from 'ava';
 import { confOf, decodeConfEntry } from '../../src/core/raft/configuration.ts';
-import type { ConfChange, ConfChangeStep, ConfState } from '../../src/core/raft/types.ts';
+import type { ConfChange, ConfChangeStep, ConfState, Message } from '../../src/core/raft/types.ts';
 import {
   ENTRY_CONFIG,
   MSG_APPEND,
+  MSG_HEARTBEAT,
+  MSG_HEARTBEAT_RESPONSE,
   MSG_PRE_VOTE,
   MSG_VOTE,
   REFUSED_CONF_INVALID,
@@ -16,6 +18,7 @@ import {
 } from '../../src/core/raft/types.ts';
 import {
   answer,
+  brief,
   createMember,
   drain,
   ELECTION_TICKS,
@@ -293,11 +296,20 @@ test('thesis §4.2.2: a leader that leaves under load names a successor that has
 });
 
 test('thesis §4.2.2: the successor that a leaving leader names is a voter, whatever a learner has', (t) => {
-  const group = ledBy1([1, 2, 3], [4]);
-  group.loses = ({ type, to, index }) => type === MSG_APPEND && to !== 4 && index >= 2;
+  const group = new RaftNetwork([1, 2, 3], { learners: [4], maxBytesPerAppend: 1 });
+  group.elect(1);
+  // The learner gets what follows C_new, the voters do not; member 3 is the last to get C_new.
+  const behind = ({ type, to, index, entries }: Message): boolean =>
+    type === MSG_APPEND && to !== 4 && index >= 2 && entries.length > 0;
+  group.loses = behind;
+  group.isolate(3);
   group.raft(1).proposeConfChange(change(step('remove', 1)));
-  group.drain(1);
   group.propose(1, 'x');
+  group.settle();
+  t.is(Number(group.raft(4).lastIndex), 3);
+  group.heal();
+  group.loses = behind;
+  group.tick(1, 1);
   group.settle();
   t.is(group.raft(1).role, ROLE_FOLLOWER);
   t.true([2, 3].includes(group.leader));
@@ -349,6 +361,8 @@ test('a member that waits to be told has no say: it grants no vote and never cam
   raft.tick(100);
   t.is(raft.role, ROLE_FOLLOWER);
   t.false(raft.campaign());
+  // It answers heartbeats, so that it is not left alone, and says that its answer promises nothing.
+  t.like(brief(answer(raft, message(MSG_HEARTBEAT, 2, { term: 1 }))), { type: MSG_HEARTBEAT_RESPONSE, reject: true });
   // And it is told by the log.
   raft.step(message(MSG_APPEND, 2, { term: 1, entries: entriesOf([1]) }));
   drain(raft);

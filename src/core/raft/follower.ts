@@ -41,7 +41,8 @@ function appendEntries(r: RaftState, entries: readonly Entry[]): void {
 
 export function handleHeartbeat(r: RaftState, { from, commit, context }: Message): void {
   r.log.commitTo(commit);
-  r.send(MSG_HEARTBEAT_RESPONSE, from, { context });
+  // A member that waits to be told promises nothing: it may be made anew, of a split or a snapshot, and know nothing of it.
+  r.send(MSG_HEARTBEAT_RESPONSE, from, { context, reject: !r.hasSay });
 }
 
 export function handleSnapshot(r: RaftState, { from, snapshot, context }: Message): void {

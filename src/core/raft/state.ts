@@ -191,6 +191,11 @@ export class RaftState {
     return isVoter(this.conf, this.id);
   }
 
+  /** Not while it waits to be told of a configuration: it may be a voter that lost its disk, and with it its vote. */
+  get hasSay(): boolean {
+    return this.conf.voters.length > 0;
+  }
+
   /**
    * A member that its latest configuration leaves out may still be needed to commit it: nobody else may have it (Raft
    * thesis §4.2.2). Its own vote does not count then.

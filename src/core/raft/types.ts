@@ -112,7 +112,7 @@ export type MessageType =
  *                      or the rejected                                               hint: last
  *                      prev log index                                                index to try
  *   HEARTBEAT          -                -               commit    stamp (**)         -
- *   HEARTBEAT_RESPONSE -                -               -         stamp, echoed      -
+ *   HEARTBEAT_RESPONSE -                -               -         stamp, echoed      -            reject: has no say
  *   SNAPSHOT           -                -               -         stamp (**)         -            snapshot
  *   TIMEOUT_NOW        -                -               -         -                  -
  *
