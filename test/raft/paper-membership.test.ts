@@ -295,20 +295,22 @@ test('thesis §4.2.2: a leader that leaves under load names a successor that has
   t.deepEqual(group.values(2), ['x']);
 });
 
+function followsCnewForVoters({ type, to, index, entries }: Message): boolean {
+  return type === MSG_APPEND && to !== 4 && index >= 2 && entries.length > 0;
+}
+
 test('thesis §4.2.2: the successor that a leaving leader names is a voter, whatever a learner has', (t) => {
   const group = new RaftNetwork([1, 2, 3], { learners: [4], maxBytesPerAppend: 1 });
   group.elect(1);
   // The learner gets what follows C_new, the voters do not; member 3 is the last to get C_new.
-  const behind = ({ type, to, index, entries }: Message): boolean =>
-    type === MSG_APPEND && to !== 4 && index >= 2 && entries.length > 0;
-  group.loses = behind;
+  group.loses = followsCnewForVoters;
   group.isolate(3);
   group.raft(1).proposeConfChange(change(step('remove', 1)));
   group.propose(1, 'x');
   group.settle();
   t.is(Number(group.raft(4).lastIndex), 3);
   group.heal();
-  group.loses = behind;
+  group.loses = followsCnewForVoters;
   group.tick(1, 1);
   group.settle();
   t.is(group.raft(1).role, ROLE_FOLLOWER);
