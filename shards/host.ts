@@ -96,6 +96,8 @@ export interface HostTimes {
   readonly tickMs: number;
   /** How long a write that is in the log may stay without an end. */
   readonly requestTimeoutMs: number;
+  /** A disk that takes longer than this for one sync is not fit to lead. */
+  readonly diskStallMs: number;
 }
 
 /** More time than this never counts: any election timeout is over by then. */
@@ -109,6 +111,8 @@ interface LogWrite {
   readonly onDurable: (() => void) | null;
   /** Ring position behind it; -1 while it waits for room. */
   end: number;
+  /** Monotonic milliseconds. */
+  readonly sinceMs: number;
 }
 
 export class ShardHost implements ReplicaHost {
@@ -177,7 +181,13 @@ export class ShardHost implements ReplicaHost {
     // A member that only waited has stored nothing yet: its term counts from here on.
     const hardState = ready.hardState ?? { term, vote, commit };
     this.#send(replica, ready.messages);
-    this.#writes.push({ replica, ready: { ...ready, hardState }, onDurable, end: -1 });
+    this.#writes.push({
+      replica,
+      ready: { ...ready, hardState },
+      onDurable,
+      end: -1,
+      sinceMs: this.#ports.monotonicMs(),
+    });
     raft.applied(raft.commitIndex);
     this.#pumpWrites();
   }
@@ -228,6 +238,7 @@ export class ShardHost implements ReplicaHost {
     if (nowMs > this.nowMs) this.nowMs = nowMs;
     this.payTicks();
     this.#takeDurable();
+    this.#handOverIfStalled();
     this.#pumpWrites();
     while (this.#touched.length > 0) {
       const touched = this.#touched;
@@ -351,7 +362,7 @@ export class ShardHost implements ReplicaHost {
       return;
     }
     this.#send(replica, ready.messages);
-    this.#writes.push({ replica, ready, onDurable: null, end: -1 });
+    this.#writes.push({ replica, ready, onDurable: null, end: -1, sinceMs: this.#ports.monotonicMs() });
     this.#pumpWrites();
     for (const entry of ready.committed) replica.apply(entry);
     const last = ready.committed.at(-1);
@@ -382,6 +393,14 @@ export class ShardHost implements ReplicaHost {
       write.end = log.position;
       this.#submitted++;
     }
+  }
+
+  /** One slow disk must not make all ranges that are led here slow (TigerBeetle, tikv#13357): others lead them better. */
+  #handOverIfStalled(): void {
+    const oldest = this.#writes[0];
+    if (oldest === undefined || this.#withPeers.size === 0) return;
+    if (this.#ports.monotonicMs() - oldest.sinceMs <= this.#times.diskStallMs) return;
+    for (const replica of this.#withPeers) if (replica.isLeader) this.touched(replica.handOver());
   }
 
   #takeDurable(): void {

@@ -29,7 +29,7 @@ import { CONSISTENCY_LINEARIZABLE, CONSISTENCY_STALE, holdsKeys } from '../src/c
 import type { ApplyListener, StateMachine } from '../src/core/kv/state-machine.ts';
 import type { RangeDescriptor, RangeScope } from '../src/core/range.ts';
 import { decodeConfEntry } from '../src/core/raft/configuration.ts';
-import type { ConfChange, ConfState, Entry, RaftGroup } from '../src/core/raft/types.ts';
+import type { ConfChange, ConfState, Entry, ProgressStatus, RaftGroup } from '../src/core/raft/types.ts';
 import { ENTRY_CONFIG, ENTRY_DATA, REFUSED_CONF_PENDING, ROLE_LEADER } from '../src/core/raft/types.ts';
 import type { Engine } from '../src/engine/engine.ts';
 import { AskedEntries } from './asked-entries.ts';
@@ -152,6 +152,17 @@ export class Replica {
     const proposed = this.#isSplitting ? REFUSED_CONF_PENDING : this.raft.proposeConfChange(change);
     this.#asked.add(proposed, this.raft.term, this.#host.nowMs, done);
     this.#host.touched(this);
+  }
+
+  /** Gives leadership to the voter that has most of the log, if one can take it; whether or not, it leads until then. */
+  handOver(): this {
+    const { progress, transferee } = this.raft.status();
+    const heirs = progress.filter(({ id, state, learner, recentActive }) => {
+      return id !== this.raft.id && state === 'replicate' && !learner && recentActive;
+    });
+    const best = heirs.reduce((a, b) => (b.match > a.match ? b : a), heirs[0] as ProgressStatus);
+    if (transferee === 0 && best !== undefined) this.raft.transferLeadership(best.id);
+    return this;
   }
 
   /** Puts a change of the catalog into the log of range 1. `op`: codec/catalog.ts encodeCatalogOp(). */

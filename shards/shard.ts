@@ -3,7 +3,7 @@
  * replicas come and go. The thread's main connects it to sockets, rings, other nodes and the main thread.
  */
 import { assert } from '../src/core/assert.ts';
-import type { Hlc, LogIndex, MemberId, NodeId, RangeId, Term } from '../src/core/brands.ts';
+import type { Hlc, LogIndex, MemberId, RangeId, Term } from '../src/core/brands.ts';
 import type { Args } from '../src/core/kv/args.ts';
 import type { RequestId } from '../src/core/kv/batch.ts';
 import type { ReplyTarget } from '../src/core/kv/reply.ts';
@@ -37,6 +37,7 @@ import { RangeCatalog } from './range-catalog.ts';
 import type { RecoveredRange } from './recovery.ts';
 import { Replica } from './replica.ts';
 import type { SplitCallback } from './replica-host.ts';
+import type { ShardOptions } from './shard-options.ts';
 import { sweepVersions } from './version-sweep.ts';
 
 export interface ShardPorts {
@@ -75,19 +76,6 @@ export interface ShardPorts {
   readonly schedule: () => void;
   /** Monotonic clock, milliseconds. */
   readonly monotonicMs: () => number;
-}
-
-export interface ShardOptions {
-  readonly nodeId: NodeId;
-  readonly seed: number;
-  readonly valueBytesMax: number;
-  readonly maxRecoverySeconds: number;
-  readonly tickMs: number;
-  /** A follower waits one to two times so many ticks before it stands for election. */
-  readonly electionTicks: number;
-  readonly requestTimeoutMs: number;
-  /** The last of this node's members of each range that is gone from here. */
-  readonly tombstones: ReadonlyMap<RangeId, MemberId>;
 }
 
 export class Shard {

@@ -23,6 +23,7 @@ import type { FromWorker, WorkerBoot } from '../shards/messages.ts';
 import { Requests } from '../shards/requests.ts';
 import { recoverRanges } from '../shards/recovery.ts';
 import { Shard } from '../shards/shard.ts';
+import { REQUEST_TIMEOUT_MS, shardOptions } from '../shards/shard-options.ts';
 import { TurnLoop } from '../shards/turn-loop.ts';
 import { mainQuestions } from './main-questions.ts';
 import { createRangeReports } from './range-reports.ts';
@@ -43,8 +44,6 @@ const requests = new Requests();
 const folder = new CheckpointFolder(nodeDisk, boot.checkpointsDir);
 /** Pages of deleted data given back in one turn: about half a millisecond. */
 const RECLAIM_STEPS = 1000;
-/** How long a command may wait for a leader, and a write in the log for its end. */
-const REQUEST_TIMEOUT_MS = 5000;
 const send = (message: FromWorker): void => main.postMessage(message);
 
 const reports = createRangeReports(
@@ -64,37 +63,25 @@ const loop = new TurnLoop({
   },
 });
 
-const shard = new Shard(
-  {
-    nodeId: options.nodeId as NodeId,
-    seed: Date.now() + workerIndex,
-    valueBytesMax: options.maxValueBytes,
-    maxRecoverySeconds: options.maxRecoverySeconds,
-    tickMs: options.heartbeatIntervalMs,
-    electionTicks: Math.ceil(options.electionTimeoutMs / options.heartbeatIntervalMs),
-    requestTimeoutMs: REQUEST_TIMEOUT_MS,
-    tombstones: boot.tombstones,
-  },
-  {
-    log: new RangeLog(new WalAppender(ring, { status: wal })),
-    disk: nodeDisk,
-    folder,
-    createStore: () => arena.createStore(),
-    refuseWrites: () => refusalOf(wal.status),
-    hasMemory: (bytes) => memory.hasRoom(bytes),
-    resubmit: (...command) => gateway.router.submitAgain(...command),
-    awaitLeader: (...command) => gateway.router.awaitLeader(...command),
-    sendMessage: (rangeId, message) => gateway.peers?.mesh.send(rangeId, message),
-    sendSnapshot: (rangeId, message, file, done) => gateway.sendSnapshot(rangeId, message, file, done),
-    rangesChanged: () => reports.changed(),
-    catalogChanged: (catalog) => send({ type: 'catalog', revision: catalog.revision, bytes: catalog.encode() }),
-    ...createCheckpointPort(metrics, log, (frozen, info) =>
-      requests.ask((id) => send({ type: 'checkpoint', id, frozen, info })),
-    ),
-    schedule: () => loop.schedule(),
-    monotonicMs: () => performance.now(),
-  },
-);
+const shard = new Shard(shardOptions(boot), {
+  log: new RangeLog(new WalAppender(ring, { status: wal })),
+  disk: nodeDisk,
+  folder,
+  createStore: () => arena.createStore(),
+  refuseWrites: () => refusalOf(wal.status),
+  hasMemory: (bytes) => memory.hasRoom(bytes),
+  resubmit: (...command) => gateway.router.submitAgain(...command),
+  awaitLeader: (...command) => gateway.router.awaitLeader(...command),
+  sendMessage: (rangeId, message) => gateway.peers?.mesh.send(rangeId, message),
+  sendSnapshot: (rangeId, message, file, done) => gateway.sendSnapshot(rangeId, message, file, done),
+  rangesChanged: () => reports.changed(),
+  catalogChanged: (catalog) => send({ type: 'catalog', revision: catalog.revision, bytes: catalog.encode() }),
+  ...createCheckpointPort(metrics, log, (frozen, info) =>
+    requests.ask((id) => send({ type: 'checkpoint', id, frozen, info })),
+  ),
+  schedule: () => loop.schedule(),
+  monotonicMs: () => performance.now(),
+});
 
 const gateway = new Gateway({
   nodeId: options.nodeId as NodeId,

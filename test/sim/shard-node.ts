@@ -241,6 +241,7 @@ export class ShardNode implements SimulatedNode<ShardPacket> {
         tickMs: TICK_MS,
         electionTicks: 10,
         requestTimeoutMs: 1000,
+        diskStallMs: 1000,
         tombstones,
       },
       {

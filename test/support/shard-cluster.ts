@@ -100,6 +100,7 @@ export class ShardNode {
         tickMs: TICK_MS,
         electionTicks: 10,
         requestTimeoutMs: 5000,
+        diskStallMs: 1000,
         tombstones: new Map(),
       },
       {

@@ -196,3 +196,16 @@ test('writes that a leader alone and a leader with a new member take in turns re
     }
   }
 });
+
+test('FAILURES 32: a leader whose disk does not come back from a sync hands its leadership over', async (t) => {
+  const cluster = new ShardCluster(3, 3);
+  await cluster.run('SET', 'a', '1');
+  const slow = await cluster.leader();
+  slow.log.isStuck = true;
+  // The others' disks are enough for an answer, and it is given; but it is the last one that this node leads.
+  const write = slow.start('SET', 'a', '2');
+  await cluster.until(() => slow.replica?.isLeader === false);
+  t.is(write.value, '+OK');
+  t.not((await cluster.leader()).nodeId, slow.nodeId);
+  t.is(await cluster.run('GET', 'a'), '2');
+});
