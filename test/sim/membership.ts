@@ -55,6 +55,8 @@ export function changeMembers(node: CoreNode, nodes: number, prng: Prng): boolea
  */
 export function removeTheDead(leader: CoreNode, nodes: readonly CoreNode[]): void {
   const members = membersOf(leader.appliedConf);
+  // A member that began without a configuration may lead before it has applied one.
+  if (members.size === 0) return;
   for (const node of nodes) {
     const { raft } = node;
     if (raft !== null && !members.has(raft.id) && incarnationOf(raft.id) <= leader.confVersion) node.destroy();

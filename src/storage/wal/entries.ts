@@ -125,6 +125,8 @@ export interface RangeLog {
 /** Follows what the records say of each range. */
 export class RangeLogs {
   readonly ranges = new Map<number, RangeLog>();
+  /** By range, while no entry has followed: the index of the snapshot that the log begins behind; 0 = it is not known. */
+  readonly #behindCut = new Map<number, number>();
 
   /** Shape of OnRecord. Throws KV_CORRUPT when an index is missing: each record is valid, but one was never written. */
   record(
@@ -147,26 +149,40 @@ export class RangeLogs {
       return;
     }
     if (type === TYPE_CHECKPOINT) {
-      log.checkpoint = { index, term };
-      if ((flags & FLAG_CUT) !== 0 || index > log.lastIndex) {
-        // A snapshot took the place of the log: it goes on behind it.
+      const isCut = (flags & FLAG_CUT) !== 0;
+      if (isCut || index > (log.checkpoint?.index ?? 0)) log.checkpoint = { index, term };
+      if (isCut || index > log.lastIndex) {
+        // A snapshot took the place of the log, or what the checkpoint covers was in a segment that is used again.
         log.firstIndex = 0;
         log.lastIndex = 0;
         log.lastTerm = 0;
+        this.#behindCut.set(rangeId, isCut ? index : 0);
       }
       return;
     }
-    const previous = log.lastIndex === 0 ? (log.checkpoint?.index ?? 0) : log.lastIndex;
-    if (previous > 0 && index > previous + 1) {
-      throw new SkerryError(
-        'KV_CORRUPT',
-        `The write-ahead log of range ${rangeId} jumps from index ${previous} to ${index} (record ${sequence}): ` +
-          'entries between them are missing. Run "skerry wal verify" and restore the range from a peer or a backup.',
-        { hint: { rangeId, index, sequence } },
-      );
-    }
+    // The log goes on right behind a snapshot; a checkpoint of the member's own may be written down when it is long past.
+    const previous = log.lastIndex === 0 ? (this.#behindCut.get(rangeId) ?? 0) : log.lastIndex;
+    if (previous > 0 && index > previous + 1) throw gap(rangeId, previous, index, `record ${sequence}`);
     if (log.firstIndex === 0 || index < log.firstIndex) log.firstIndex = index;
     log.lastIndex = index;
     log.lastTerm = term;
   }
+
+  /** At the end of the log. Throws KV_CORRUPT when entries are missing between a range's newest checkpoint and its first. */
+  checkBeginnings(): void {
+    for (const [rangeId, { checkpoint, firstIndex }] of this.ranges) {
+      if (checkpoint !== null && firstIndex > checkpoint.index + 1) {
+        throw gap(rangeId, checkpoint.index, firstIndex, 'the first in the log');
+      }
+    }
+  }
+}
+
+function gap(rangeId: number, previous: number, index: number, where: string): SkerryError {
+  return new SkerryError(
+    'KV_CORRUPT',
+    `The write-ahead log of range ${rangeId} jumps from index ${previous} to ${index} (${where}): ` +
+      'entries between them are missing. Run "skerry wal verify" and restore the range from a peer or a backup.',
+    { hint: { rangeId, index } },
+  );
 }

@@ -171,6 +171,7 @@ export function scanWal(disk: Disk, dir: string, onRecord?: OnRecord): WalScan {
     current?.file.close();
     next?.file.close();
   }
+  logs.checkBeginnings();
   return {
     logId: manifest?.logId ?? 0,
     manifest,
