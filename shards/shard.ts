@@ -321,7 +321,10 @@ export class Shard {
     const catalog = meta.catalog === undefined ? null : new RangeCatalog(meta.catalog);
     const { descriptor, conf } = meta;
     const replica = new Replica(this.host, { descriptor, raft, store, machine, appliedTerm: term, conf, catalog });
-    this.host.install(replica, ready, () => folder.install(rangeId, index));
+    this.host.install(replica, ready, () => {
+      // It may have left this node, or a later snapshot have come, while the log made room for this one.
+      if (this.host.replicas.get(rangeId) === replica) folder.install(rangeId, index);
+    });
     if (catalog !== null) this.#ports.catalogChanged(catalog);
   }
 
