@@ -1,7 +1,7 @@
 /** Changing members, one at a time and jointly. Raft paper §6, thesis §4; Ongaro, raft-dev 2015. One test per sentence. */
 import test from 'ava';
-import { confOf, decodeConfEntry } from '../../src/core/raft/configuration.ts';
-import type { ConfChange, ConfChangeStep, ConfState, Message } from '../../src/core/raft/types.ts';
+import { confOf, decodeConfEntry, encodeConfEntry } from '../../src/core/raft/configuration.ts';
+import type { ConfChange, ConfChangeStep, ConfState, Entry, Message } from '../../src/core/raft/types.ts';
 import {
   ENTRY_CONFIG,
   MSG_APPEND,
@@ -15,6 +15,7 @@ import {
   REFUSED_NOT_LEADER,
   ROLE_FOLLOWER,
   ROLE_LEADER,
+  ROLE_PRE_CANDIDATE,
 } from '../../src/core/raft/types.ts';
 import {
   answer,
@@ -23,10 +24,13 @@ import {
   drain,
   ELECTION_TICKS,
   entriesOf,
+  index,
+  LONGEST_TIMEOUT_TICKS,
   member,
   members,
   message,
   seen,
+  term,
 } from '../support/raft-member.ts';
 import { RaftNetwork } from '../support/raft-network.ts';
 
@@ -331,6 +335,21 @@ test('thesis §4.2.2: a member that its own log leaves out still campaigns while
   t.is(group.leader, 2);
   t.deepEqual(confAt(group, 2), { voters: [2] });
   t.true(group.propose(2, 'x') > 0);
+});
+
+test('thesis §4.2.2: so does one that came and went in configurations of which none is known to be committed', (t) => {
+  // It knows the commit index of before it became a voter; it led since, began its own demotion, and restarted.
+  const confs = [
+    confOf(members(2, 5)),
+    { ...confOf(members(2)), votersOutgoing: members(2, 5), learnersNext: members(5), autoLeave: true },
+    confOf(members(2), members(5)),
+  ];
+  const entries = confs.map((conf, i): Entry => {
+    return { index: index(i + 1), term: term(1), type: ENTRY_CONFIG, data: encodeConfEntry(conf) };
+  });
+  const raft = createMember({ id: 5, conf: confOf(members(2), members(5)), entries });
+  raft.tick(LONGEST_TIMEOUT_TICKS);
+  t.is(raft.role, ROLE_PRE_CANDIDATE);
 });
 
 test('a member whose removal is committed does not campaign', (t) => {

@@ -24,11 +24,10 @@ export class ConfHistory {
     return this.history.at(-1) as ConfAt;
   }
 
-  /** The configuration as of `index`, which must not be before the last compact(). */
-  asOf(index: LogIndex): ConfState {
-    let found = this.history[0] as ConfAt;
-    for (const candidate of this.history) if (candidate.index <= index) found = candidate;
-    return found.conf;
+  /** The configuration as of `index`, which must not be before the last compact(), and all later ones. */
+  since(index: LogIndex): readonly ConfAt[] {
+    const inForce = this.history.findLastIndex((candidate) => candidate.index <= index);
+    return this.history.slice(Math.max(inForce, 0));
   }
 
   /** Takes note of an appended entry; whether it changed the configuration. */

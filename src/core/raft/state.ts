@@ -201,7 +201,7 @@ export class RaftState {
    * thesis §4.2.2). Its own vote does not count then.
    */
   get mayCampaign(): boolean {
-    return this.isVoter || isVoter(this.confs.asOf(this.log.committed), this.id);
+    return this.isVoter || this.confs.since(this.log.committed).some(({ conf }) => isVoter(conf, this.id));
   }
 
   /** Raft paper §5.2: timeouts are drawn anew for each election, so that split votes end. */
