@@ -31,11 +31,14 @@ export const limits = {
   forwardBacklogBytesMax: 64 * MiB,
   /** Commands of one worker that wait for a range to have a leader; beyond, they are refused. One always waits. */
   waitingBytesMax: 64 * MiB,
-  /** Raft entry in the making: when a range's pending batch reaches this, it is proposed at once. */
-  batchBytesMax: 1 * MiB,
+  /**
+   * Raft entry in the making: when a range's pending batch reaches this, it is proposed at once. One entry is applied without
+   * a pause, at one to two microseconds a command: these two bound how long reads wait for it, to some ten milliseconds.
+   */
+  batchBytesMax: 512 * KiB,
+  batchCommandsMax: 4 * KiB,
   /** Commands of one worker that are taken and not yet applied; beyond, writes are refused. One always goes. */
   pendingBytesMax: 256 * MiB,
-  batchCommandsMax: 16 * KiB,
   /** Bytes of replies that one connection may leave unread before its socket is no longer read from. */
   connectionOutputPauseBytes: 1 * MiB,
   /** Bytes of replies that one connection may leave unread before it is closed. */

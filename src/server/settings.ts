@@ -144,7 +144,7 @@ export const settingGroups = {
       default: limits.batchBytesMax,
       help: 'Commands waiting for the log are put into entries of up to this size. A larger command is an entry of its own.',
     }),
-    maxEntryCommands: integer(1, limits.batchCommandsMax, {
+    maxEntryCommands: integer(1, 16 * KiB, {
       default: limits.batchCommandsMax,
       help: 'Commands in one entry.',
     }),
