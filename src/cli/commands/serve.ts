@@ -27,17 +27,19 @@ export function registerServe(program: Command): void {
     command.addOption(new Option(`${flag} ${placeholder}`.trim(), `${help} Default: ${defaultText}.`));
   }
   command.action(async ({ json, ...flags }: Record<string, unknown>) => {
+    const ended = Promise.withResolvers<void>();
     const server = await startServer(parseSettings({ flags, env: process.env }), {
       listens: true,
-      onFatal: () => {
-        process.exitCode = EXIT_FAILED;
+      onFatal: ({ hint }) => {
+        // A node that has drained has done what it should.
+        process.exitCode = hint['left'] === true ? 0 : EXIT_FAILED;
+        ended.resolve();
       },
     });
     announce(server, json === true);
-    await new Promise<void>((resolve) => {
-      process.once('SIGINT', resolve);
-      process.once('SIGTERM', resolve);
-    });
+    process.once('SIGINT', ended.resolve);
+    process.once('SIGTERM', ended.resolve);
+    await ended.promise;
     await server.close();
   });
 }

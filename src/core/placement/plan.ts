@@ -36,8 +36,8 @@ export function planNext(input: PlacementInput, options: PlacementOptions = PLAC
 
   const steps: PlacementStep[] = [];
   const planned = new Set<RangeId>();
-  const take = (next: (plan: RangePlan) => PlacementStep | null): void => {
-    for (const plan of plans) {
+  const take = (next: (plan: RangePlan) => PlacementStep | null, order = plans): void => {
+    for (const plan of order) {
       if (steps.length >= options.stepsMax) return;
       if (planned.has(plan.rangeId)) continue;
       const mayBegin = moving < options.movesMax || plan.hasLearners;
@@ -54,7 +54,8 @@ export function planNext(input: PlacementInput, options: PlacementOptions = PLAC
   take((plan) => plan.repair());
   take((plan) => plan.shrink());
   take((plan) => plan.improve());
-  take((plan) => plan.spreadLeaders());
+  // The coordinator goes where range 1 leads, and begins anew there: that one moves last.
+  take((plan) => plan.spreadLeaders(), plans.toReversed());
   return [...steps, ...strayReplicas(input.views), ...leftNodes(input)];
 }
 

@@ -46,7 +46,10 @@ export interface ClusterPorts {
   /** Cuts a range that this node leads; resolves with the right half's id. Rejects with SkerryError. */
   readonly splitHere: (key: Buffer) => Promise<RangeId>;
   readonly saveCatalog: (catalog: CatalogState) => void;
-  /** This node may not go on, and why: it was removed, or is not who it says it is. */
+  /**
+   * This node may not go on, and why: it was removed, or is not who it says it is. `hint.left`: it has drained, and all is
+   * well.
+   */
   readonly expelled: (error: SkerryError) => void;
   /** Monotonic. */
   readonly nowMs: () => number;
@@ -95,6 +98,7 @@ export class Cluster {
 
   /** Takes a copy of the catalog: from disk, a worker, or the coordinator. */
   adopt(catalog: CatalogState): void {
+    const before = nodeRecord(this.catalog, this.self.nodeId);
     if (!this.#directory.adopt(catalog)) return;
     this.#ports.saveCatalog(catalog);
     this.announcePeers();
@@ -102,7 +106,9 @@ export class Cluster {
     const { nodeId } = this.self;
     if (nodeRecord(catalog, nodeId) === undefined) return;
     const refusal = refusalOfNode(catalog, nodeId, this.self);
-    if (refusal !== null) this.#ports.expelled(new SkerryError('KV_CONFLICT', `This node must stop: ${refusal}.`));
+    if (refusal === null) return;
+    const left = before?.state === 'LEAVING';
+    this.#ports.expelled(new SkerryError('KV_CONFLICT', `This node must stop: ${refusal}.`, { hint: { left } }));
   }
 
   /** A worker's word. Says whether it was meant for the cluster. */

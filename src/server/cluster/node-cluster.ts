@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:net';
 import type { RangeId } from '../../core/brands.ts';
 import type { NodeAddresses } from '../../core/catalog/types.ts';
-import { NO_ADDRESSES } from '../../core/catalog/catalog.ts';
+import { NO_ADDRESSES, nodeRecord, refusalOfNode } from '../../core/catalog/catalog.ts';
 import { FatalError, SkerryError } from '../../core/errors.ts';
 import { nodeOf } from '../../core/member.ts';
 import { PLACEMENT_DEFAULTS } from '../../core/placement/options.ts';
@@ -45,6 +45,12 @@ export async function formCluster(ports: NodeClusterPorts, listens: boolean): Pr
     throw new SkerryError('KV_STATE', message);
   }
   const started = listens ? begin(dir, identity) : identity;
+  if (catalog !== null && nodeRecord(catalog, identity.nodeId)?.state === 'INACTIVE') {
+    throw new SkerryError(
+      'KV_CONFLICT',
+      `This node may not start: ${refusalOfNode(catalog, identity.nodeId, started)}.`,
+    );
+  }
   const isAlone = others.length === 0 && settings.cluster.join.length === 0;
   const nodeCluster = new NodeCluster(started, isAlone, ports);
   if (catalog !== null) nodeCluster.cluster.adopt(catalog);
