@@ -7,6 +7,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { thisMachine, type Machine } from '../../src/bench/measured-run.ts';
 import { version } from '../../src/server/version.ts';
+import { watchForeignWork } from './foreign-work.ts';
 import { versions } from './servers.ts';
 import type { Spread } from './statistics.ts';
 
@@ -64,6 +65,8 @@ export interface SavedRow extends RowResult {
   readonly at: string;
   readonly command: string;
   readonly pairs: number;
+  /** Share of the machine's CPU that went to others meanwhile; null where that is not known. */
+  readonly foreignWork?: number | null;
   readonly versions: Readonly<Record<string, string | null>>;
   readonly machine: Machine;
 }
@@ -82,13 +85,17 @@ export async function runRows(rows: readonly Row[], options: RunRowsOptions): Pr
     const lacking = row.lacks();
     say(`\n# ${id}: ${title}${lacking === null ? '' : ` — left out: ${lacking}`}`);
     if (lacking !== null) continue;
+    const watch = watchForeignWork();
     try {
       // One after another: two at once would measure each other.
       // oxlint-disable-next-line no-await-in-loop
       const result = await row.run(options);
+      const foreignWork = watch();
       for (const each of result.figures) console.log(`${id.padEnd(14)} ${describeFigure(each)}`);
+      if (foreignWork !== null) say(`${id}: others took ${(foreignWork * 100).toFixed(0)} % of the machine meanwhile`);
       if (out !== null) {
-        save(out, { id, title, at: new Date().toISOString(), command: command(), pairs, ...about(), ...result });
+        const at = new Date().toISOString();
+        save(out, { id, title, at, command: command(), pairs, foreignWork, ...about(), ...result });
       }
     } catch (error) {
       isWell = false;

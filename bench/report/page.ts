@@ -95,7 +95,7 @@ export function renderPage(rows: readonly SavedRow[], plots: readonly NamedPlot[
     ...rows.flatMap((row) => [
       `### ${row.id}`,
       '',
-      `${row.title}. ${row.at.slice(0, 16).replace('T', ' ')} UTC, \`${row.command}\`, ${versionsOf(row)}.`,
+      `${row.title}. ${row.at.slice(0, 16).replace('T', ' ')} UTC, \`${row.command}\`, ${versionsOf(row)}.${othersOf(row)}`,
       '',
       ...table(
         ['figure', 'measured'],
@@ -111,6 +111,14 @@ export function renderPage(rows: readonly SavedRow[], plots: readonly NamedPlot[
 function valueOf({ value, unit, spread }: Figure): string {
   const around = spread === null ? '' : ` (${format(spread.lowerQuartile)} … ${format(spread.upperQuartile)})`;
   return `${format(value)} ${unit}${around}`;
+}
+
+/** Above this the reader has to know that the machine was not ours alone. */
+const FOREIGN_WORK_SAID = 0.05;
+
+function othersOf({ foreignWork }: SavedRow): string {
+  if (foreignWork === undefined || foreignWork === null || foreignWork < FOREIGN_WORK_SAID) return '';
+  return ` Other work took ${(foreignWork * 100).toFixed(0)} % of the machine meanwhile.`;
 }
 
 function versionsOf({ versions }: SavedRow): string {

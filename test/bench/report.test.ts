@@ -50,7 +50,9 @@ function savedRow(id: string, changes: Partial<SavedRow>): SavedRow {
 test('the page has a line for each promise, missed ones too, and plots of the curves', (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'skerry-report-'));
   const save = (row: SavedRow): void => writeFileSync(join(folder, `${row.id}.json`), JSON.stringify(row));
-  save(savedRow('second', { figures: [figure('slow | thing', 'ms', 9, 'lower', { must: 5, aim: 1 })] }));
+  save(
+    savedRow('second', { foreignWork: 0.42, figures: [figure('slow | thing', 'ms', 9, 'lower', { must: 5, aim: 1 })] }),
+  );
   save(
     savedRow('first', {
       figures: [figure('rate', '/s', 1234, 'higher'), figure('ratio', '×', 2, 'higher', { must: 1, aim: 2 })],
@@ -78,6 +80,8 @@ test('the page has a line for each promise, missed ones too, and plots of the cu
   t.true(page.indexOf('### first') < page.indexOf('### second'), 'in the order of the suite');
   t.regex(page, /\| rate +\| 1,234 \/s +\|/);
   t.regex(page, /2026-11-21 09:30 UTC, `npm run bench -- node first`, Skerry 1\.2\.3 at abc, redis 7\.0\./);
+  t.is(page.match(/Other work took/g)?.length, 1);
+  t.regex(page, /The row second\..* Other work took 42 % of the machine meanwhile\./);
   t.regex(page, /2 cores of a CPU, 8 GiB, Linux, Node v26\.0\.0/);
   t.regex(page, /!\[SET: throughput over clients\]\(throughput-set\.svg\)/);
   rmSync(folder, { recursive: true });
