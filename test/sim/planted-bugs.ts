@@ -82,7 +82,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'promiseForgotten',
     title: 'a member that forgets the promise of its former life',
-    changes: [inCore('state.ts', 'this.term > 0 ? 0 : this.limits.electionTicks', 'this.limits.electionTicks')],
+    changes: [inCore('state.ts', 'isNewborn ? this.limits.electionTicks : 0', 'this.limits.electionTicks')],
     faults: { ...CUTS, crashEveryMs: 50, downMs: 5 },
   },
   {
