@@ -253,6 +253,13 @@ test('§5.2: no message of a term leaves before the term is durable', (t) => {
   t.is(raft.ready().messages.length, 1);
 });
 
+test('thesis §9.6: a pre-vote about the term that a member is in is granted as a vote in it would be', (t) => {
+  const raft = createMember({ ...plain, term: 4, vote: 2 });
+  t.true(answer(raft, message(MSG_PRE_VOTE, 3, { term: 4 })).reject, 'it voted for another');
+  t.false(answer(raft, message(MSG_PRE_VOTE, 2, { term: 4 })).reject);
+  t.false(answer(raft, message(MSG_PRE_VOTE, 3, { term: 5 })).reject);
+});
+
 test('§5.4.1: of two logs the one whose last entry has the later term is more up-to-date', (t) => {
   const raft = createMember({ ...plain, log: [1, 1, 2], term: 3 });
   t.true(answer(raft, voteFrom2(4, 100, 1)).reject);

@@ -77,6 +77,17 @@ test('without check-quorum a leader stays, and never has a lease', (t) => {
   t.is(raft.role, ROLE_LEADER);
 });
 
+test('the only voter needs nobody for its lease: from its first entry on it is valid for ever', (t) => {
+  for (const checkQuorum of [true, false]) {
+    const raft = createMember({ conf: confOf(members(1), members(2)), checkQuorum });
+    t.true(raft.campaign());
+    t.false(raft.leaseValid());
+    drain(raft);
+    raft.tick(5 * ELECTION_TICKS);
+    t.true(raft.leaseValid());
+  }
+});
+
 test('a lease begins when a majority has answered, and the first entry of the term is applied', (t) => {
   const raft = createMember({ preVote: false });
   elect(raft);

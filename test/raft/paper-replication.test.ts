@@ -154,6 +154,16 @@ test('an append that brings nothing new is acknowledged only when what it confir
   t.is(again.messagesAfterPersist.length, 1, 'it waits for the Ready before');
 });
 
+test('a late append is answered with what is committed, when that is durable here', (t) => {
+  const raft = createMember({ log: [1], term: 4 });
+  raft.step(append(1, 1, [4, 4], 3));
+  raft.ready();
+  raft.step(append(1, 1, [4], 3));
+  const ready = raft.ready();
+  t.deepEqual(ready.messages, []);
+  t.like(brief(ready.messagesAfterPersist[0] as Message), { type: MSG_APPEND_RESPONSE, index: 3 });
+});
+
 test('a Ready that overwrites says so', (t) => {
   const raft = createMember({ log: [1, 2, 2] });
   raft.step(append(3, 2, [4]));
@@ -281,6 +291,42 @@ test('a streamed append that was lost is noticed at the next heartbeat', (t) => 
   t.like(brief(probe), { index: 2 });
   raft.step(refuse(probe, 1, 1));
   t.like(brief(appendTo(2, sent(raft))), { index: 1, entries: [1] });
+});
+
+test('a follower that was out of reach is probed, and streamed to again when it acknowledges what it had already', (t) => {
+  const raft = streamingLeader();
+  const stateOf2 = (): unknown => raft.status().progress.find(({ id }) => id === member(2))?.state;
+  raft.reportUnreachable(member(2));
+  t.is(stateOf2(), 'probe');
+  raft.propose(Buffer.from('x'));
+  const probe = appendTo(2, sent(raft));
+  raft.propose(Buffer.from('y'));
+  t.deepEqual(
+    sent(raft, MSG_APPEND).filter(({ to }) => to === 2),
+    [],
+    'one append at a time',
+  );
+  raft.step(acknowledge({ ...probe, entries: [] }));
+  t.is(stateOf2(), 'replicate');
+  t.like(brief(appendTo(2, sent(raft))), { index: 1, entries: [1, 1] });
+});
+
+test('a full window does not keep a loss from being noticed', (t) => {
+  const raft = streamingLeader({ maxInflightMessages: 1 });
+  raft.propose(Buffer.from('lost'));
+  drain(raft);
+  raft.propose(Buffer.from('waits'));
+  t.deepEqual(
+    sent(raft, MSG_APPEND).filter(({ to }) => to === 2),
+    [],
+  );
+  raft.tick();
+  const beat = sent(raft, MSG_HEARTBEAT).find(({ to }) => to === member(2));
+  raft.step(message(MSG_HEARTBEAT_RESPONSE, 2, { term: 1, context: beat?.context ?? 0 }));
+  const probe = appendTo(2, sent(raft));
+  t.like(brief(probe), { index: 2 });
+  raft.step(refuse(probe, 1, 1));
+  t.deepEqual(brief(appendTo(2, sent(raft))).entries, [1, 1]);
 });
 
 test('a stream of appends is acknowledged without an empty append for each', (t) => {

@@ -80,6 +80,9 @@ test('figure 13: a snapshot brings the configuration', (t) => {
   const raft = createMember({ conf: confOf([]) });
   answer(raft, snapshot(5, 3, { conf: confOf(members(1, 2), members(3)) }));
   t.deepEqual(raft.status().conf, confOf(members(1, 2), members(3)));
+  raft.step(message(MSG_APPEND, 2, { term: 4, index: 5, logTerm: 3, entries: entriesOf([4], 6) }));
+  t.deepEqual(raft.status().conf, confOf(members(1, 2), members(3)));
+  t.is(Number(raft.status().confIndex), 5);
 });
 
 test('a snapshot is acknowledged when it is installed, and nothing is applied before that', (t) => {
@@ -145,6 +148,26 @@ test('§7: after the snapshot the leader goes on with the entry behind it', (t) 
   t.deepEqual(sent(raft), [], 'delivered is not installed: its answer is awaited');
   raft.step(message(MSG_APPEND_RESPONSE, 2, { term: 2, index: 10, context: meta?.context ?? 0 }));
   t.like(brief(sent(raft, MSG_APPEND)[0] as Message), { index: 10, logTerm: 1, entries: [2] });
+});
+
+test('the stream goes on when the follower says that it has the snapshot, whatever the transport reports', (t) => {
+  const raft = createMember({ preVote: false, snapshotIndex: 10, snapshotTerm: 1, term: 1 });
+  const stateOf2 = (): unknown => raft.status().progress.find(({ id }) => id === member(2))?.state;
+  elect(raft);
+  const [append] = sent(raft, MSG_APPEND);
+  raft.step(refuse(append as Message, 0, 0));
+  drain(raft);
+  const has = (at: number): void =>
+    raft.step(message(MSG_APPEND_RESPONSE, 2, { term: 2, index: at, context: append?.context ?? 0 }));
+  has(3);
+  t.is(stateOf2(), 'snapshot', 'it is still to be made');
+  raft.sendSnapshot(member(2), { index: index(10), term: term(1), conf });
+  drain(raft);
+  has(9);
+  t.is(stateOf2(), 'snapshot', 'an older one');
+  has(10);
+  t.is(stateOf2(), 'replicate');
+  t.like(brief(sent(raft, MSG_APPEND)[0] as Message), { index: 10, entries: [2] });
 });
 
 test('a snapshot that was lost is asked for again', (t) => {

@@ -28,10 +28,7 @@ export function handleAnswer(r: RaftState, message: Message): void {
 function handleAppendResponse(r: RaftState, progress: Progress, { index, reject, hint, logTerm }: Message): void {
   if (reject) {
     const meet = logTerm > 0 ? r.log.lastIndexWithTermAtMost(hint, logTerm) : hint;
-    if (progress.rejected(index, meet)) {
-      progress.wantsAppend = true;
-      r.pumpWanted = true;
-    }
+    if (progress.rejected(index, meet)) r.pumpWanted = true;
     return;
   }
   const isNews = progress.matched(index);
@@ -51,9 +48,8 @@ function handleAppendResponse(r: RaftState, progress: Progress, { index, reject,
 }
 
 function handleHeartbeatResponse(r: RaftState, progress: Progress): void {
-  // Appends under way may have been lost: let one more go, its rejection says where to begin again.
-  if (progress.state === PROGRESS_REPLICATE && progress.inflights.full) progress.inflights.freeOldest();
   if (progress.state === PROGRESS_SNAPSHOT) return;
+  // Appends under way may have been lost: one more goes, if only an empty one; its rejection says where to begin again.
   progress.probeSent = false;
   if (progress.state === PROGRESS_PROBE || progress.match < r.log.lastIndex) progress.wantsAppend = true;
   r.pumpWanted = true;

@@ -54,12 +54,6 @@ export class Inflights {
     this.sizes.splice(0, freed);
   }
 
-  /** Forgets one append: it may have been lost. */
-  freeOldest(): void {
-    const oldest = this.lastIndexes[0];
-    if (oldest !== undefined) this.freeTo(oldest);
-  }
-
   clear(): void {
     this.lastIndexes.length = 0;
     this.sizes.length = 0;
