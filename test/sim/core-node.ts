@@ -9,16 +9,18 @@
  * applies its own removal is destroyed and leaves a tombstone (docs/adr/0008-cluster.md).
  */
 import { assert } from '../../src/core/assert.ts';
-import type { LogIndex, MemberId, Term } from '../../src/core/brands.ts';
+import type { LogIndex, MemberId } from '../../src/core/brands.ts';
 import { incarnationOf, nodeOf } from '../../src/core/member.ts';
 import { decodeConfEntry, isJoint, membersOf } from '../../src/core/raft/configuration.ts';
-import { Raft } from '../../src/core/raft/raft.ts';
 import type { ConfState, Entry, Message, RaftOptions, Ready } from '../../src/core/raft/types.ts';
 import { ENTRY_CONFIG, ENTRY_DATA, MSG_APPEND, MSG_SNAPSHOT, ROLE_LEADER } from '../../src/core/raft/types.ts';
 import type { Checkpoint, DiskWrite } from './core-disk.ts';
 import type { CoreDisk } from './core-disk.ts';
-import type { Invariants, Observed } from './invariants.ts';
+import type { Invariants } from './invariants.ts';
 import type { Answer, ClientRequest, NodeSurroundings, SimulatedNode } from './node.ts';
+import { TracedRaft } from './state-trace.ts';
+import type { StateTrace } from './state-trace.ts';
+import { WatchedRaft } from './watched-raft.ts';
 
 export type CorePacket =
   | { readonly kind: 'raft'; readonly message: Message; readonly contents: Checkpoint | null }
@@ -31,20 +33,7 @@ export interface CoreNodeOptions {
   /** Up to so many applied entries stay in memory. */
   readonly keptEntries: number;
   readonly snapshotTimeoutMs: number;
-}
-
-class WatchedRaft extends Raft implements Observed {
-  get firstIndex(): LogIndex {
-    return this.state.log.firstIndex;
-  }
-
-  termAt(index: LogIndex): Term {
-    return this.state.log.termAt(index);
-  }
-
-  entryAt(index: LogIndex): Entry {
-    return this.state.log.at(index);
-  }
+  readonly trace: StateTrace | null;
 }
 
 interface WaitingWrite {
@@ -115,7 +104,9 @@ export class CoreNode implements SimulatedNode<CorePacket> {
     this.#staged = [];
     this.#isSaving = false;
     const { raft: options } = this.#options;
-    const raft = new WatchedRaft({ ...options, id: this.#member, prng: this.#surroundings.prng.fork(), log });
+    const { trace } = this.#options;
+    const seeded = { ...options, id: this.#member, prng: this.#surroundings.prng.fork(), log };
+    const raft = trace === null ? new WatchedRaft(seeded) : new TracedRaft(seeded, trace);
     this.raft = raft;
     const recovered = log.entries.filter(({ index }) => index >= raft.firstIndex && index <= raft.lastIndex);
     this.#invariants.started(raft, recovered);

@@ -1,7 +1,9 @@
-/** `npm run sim -- [--seed N] [--seeds COUNT | --minutes M] [--members K | --shards] [--ms T]`: runs until one breaks a rule. docs/simulator.md */
+/** `npm run sim -- [--seed N] [--seeds COUNT | --minutes M] [--members K | --shards] [--ms T] [--trace FILE]`: runs until one breaks a rule. docs/simulator.md */
+import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { ShardSimulation } from './shard-simulation.ts';
 import { Simulation } from './simulation.ts';
+import { StateTrace, UNTRACEABLE } from './state-trace.ts';
 
 const { values } = parseArgs({
   options: {
@@ -13,6 +15,8 @@ const { values } = parseArgs({
     ms: { type: 'string', default: '5000' },
     /** Whole clusters of shards instead of bare groups. */
     shards: { type: 'boolean', default: false },
+    /** Writes what the members of one group do to this file; of a run without crashes and membership changes. */
+    trace: { type: 'string' },
     minutes: { type: 'string', default: '0' },
   },
 });
@@ -23,11 +27,14 @@ for (let seed = first; done < Number(values.seeds) || performance.now() < untilM
   const members = values.members === undefined ? ([3, 5, 3, 5, 1][seed % 5] as number) : Number(values.members);
   const faultyMs = Number(values.ms);
   const kind = values.shards ? '--shards' : `--members ${members}`;
+  const trace = new StateTrace(members);
+  const traced = values.trace === undefined ? {} : { trace, faults: UNTRACEABLE };
   try {
     const result = values.shards
       ? await new ShardSimulation({ seed, faultyMs }).run()
-      : new Simulation({ seed, members, faultyMs }).run();
+      : new Simulation({ seed, members, faultyMs, ...traced }).run();
     if (values.seeds === '1' && values.minutes === '0') process.stdout.write(`${JSON.stringify(result, null, 1)}\n`);
+    if (values.trace !== undefined) writeFileSync(values.trace, `${trace.lines.join('\n')}\n`);
   } catch (error) {
     process.stderr.write(
       `seed ${seed} breaks a rule after ${done} that hold: ${String(error)}\nAgain: npm run sim -- --seed ${seed} ${kind} --ms ${values.ms}\n`,

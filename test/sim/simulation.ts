@@ -21,6 +21,7 @@ import type { FaultProfile } from './faults.ts';
 import { CLOCK_DRIFT_MAX, drawFaults, FaultSchedule } from './faults.ts';
 import { Invariants } from './invariants.ts';
 import { changeMembers, removeTheDead } from './membership.ts';
+import type { StateTrace } from './state-trace.ts';
 import { World } from './world.ts';
 
 export interface SimulationOptions {
@@ -31,6 +32,8 @@ export interface SimulationOptions {
   readonly faultyMs?: number;
   /** Instead of what the seed draws. */
   readonly faults?: Partial<FaultProfile>;
+  /** Is told of every step. */
+  readonly trace?: StateTrace;
 }
 
 export interface SimulationResult {
@@ -82,6 +85,7 @@ export class Simulation {
       checkpointEntries: one(3, 30, 1000),
       keptEntries: one(0, 5, 100),
       snapshotTimeoutMs: one(100, 1000),
+      trace: options.trace ?? null,
     };
     const ids = Array.from({ length: members }, (_, i) => memberId((i + 1) as NodeId, 0, 1));
     this.#world = new World(prng.fork(), nodes, (surroundings, time) => {
