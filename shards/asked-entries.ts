@@ -67,7 +67,7 @@ function refusal(refused: number): string {
     case REFUSED_TERM_NOT_COMMITTED:
       return 'ERR another membership change of the range is under way; try again when it is done';
     case REFUSED_LEARNER_BEHIND:
-      return 'ERR a voter is added only when it has caught up as a learner; try again when it has';
+      return 'ERR the change needs a voter that has not caught up; try again when the members have';
     case REFUSED_CONF_INVALID:
       return 'ERR the change makes no sense for the members that the range has now; look at them and try again';
     default:

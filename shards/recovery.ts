@@ -202,11 +202,10 @@ export function recoverRanges(options: RecoverOptions): RecoveredRange[] {
   }
 }
 
-/** Whether one member decides: now, and after every membership change in the tail. */
-function isAlone({ conf, tail }: RecoveredRange): boolean {
-  return (
-    isSingle(conf) && tail.every(({ type, data }) => type !== ENTRY_CONFIG || isSingle(decodeConfEntry(data).conf))
-  );
+/** Whether this member alone decides: now, and after every membership change in the tail. A learner never does. */
+function isAlone({ memberId, conf, tail }: RecoveredRange): boolean {
+  const decides = (other: ConfState): boolean => isSingle(other) && other.voters[0] === memberId;
+  return decides(conf) && tail.every(({ type, data }) => type !== ENTRY_CONFIG || decides(decodeConfEntry(data).conf));
 }
 
 function newRange(

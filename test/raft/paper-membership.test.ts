@@ -321,6 +321,23 @@ test('thesis §4.2.2: the successor that a leaving leader names is a voter, what
   t.true([2, 3].includes(group.leader));
 });
 
+test('a change leaves a majority that knows of the group: no voter is removed while another one has yet to hear of it', (t) => {
+  const group = new RaftNetwork([1, 2, 3]);
+  group.isolate(3);
+  group.elect(1);
+  changed(group, 1, change(step('addLearner', 4)));
+  t.is(group.raft(1).proposeConfChange(change(step('remove', 2))), REFUSED_LEARNER_BEHIND, '1 and 3 would be left');
+  t.true(group.raft(1).proposeConfChange(change(step('remove', 3))) > 0);
+});
+
+test('a joint change of nothing but learners leaves a group of one a group of one, restarts or not', (t) => {
+  const conf = { ...confOf(members(1), members(2)), votersOutgoing: members(1), autoLeave: true };
+  const entry: Entry = { index: index(1), term: term(1), type: ENTRY_CONFIG, data: encodeConfEntry(conf) };
+  const raft = createMember({ id: 1, conf: confOf(members(1)), entries: [entry] });
+  t.true(raft.campaign());
+  t.is(raft.role, ROLE_LEADER);
+});
+
 test('thesis §4.2.2: a member that its own log leaves out still campaigns while that is not committed: it may be needed', (t) => {
   const group = ledBy1([1, 2]);
   group.isolate(1);

@@ -1,7 +1,10 @@
 import test from 'ava';
-import type { LogIndex, RangeId } from '../../src/core/brands.ts';
+import type { LogIndex, NodeId, RangeId } from '../../src/core/brands.ts';
+import { memberId } from '../../src/core/member.ts';
 import { createPrng } from '../../src/core/prng.ts';
+import type { ConfChangeStep } from '../../src/core/raft/types.ts';
 import { FIRST_INDEX } from '../../shards/entry.ts';
+import { CALM_DISK } from './core-disk.ts';
 import { Invariants } from './invariants.ts';
 import type { ClientReply } from './node.ts';
 import { ShardNode } from './shard-node.ts';
@@ -50,6 +53,18 @@ class Script {
     return reply;
   }
 
+  async change(number: number, rangeId: number, ...changes: ConfChangeStep[]): Promise<string | null | undefined> {
+    const id = rangeId as RangeId;
+    const confVersion = this.node(number).replicas.get(id)?.descriptor.epoch.confVersion ?? 0;
+    let outcome: string | null | undefined;
+    this.on(number, ({ shard }) => {
+      const request = { rangeId: id, confVersion, changes, isJoint: false };
+      shard?.admin.changeMembers(request, (error) => (outcome = error));
+    });
+    for (let waitedMs = 0; outcome === undefined && waitedMs < 3000; waitedMs += 10) await this.pass(10);
+    return outcome;
+  }
+
   async split(number: number, key: string, rangeId: number): Promise<string | null | undefined> {
     let outcome: string | null | undefined;
     this.on(number, (node) => node.shard?.split(Buffer.from(key), rangeId as RangeId, (error) => (outcome = error)));
@@ -79,5 +94,29 @@ test('half of a split lives by the log of the other half until it has a checkpoi
     await script.pass(500);
     script.restart(1);
     for (let i = 0; i < 10; i++) t.deepEqual(await script.ask(1, 'read', `k${i}`), read(`v${i}`), `seed ${seed}`);
+  }
+});
+
+test('a learner of a group of one takes nothing for committed that its leader may have lost (FAILURES 10)', async (t) => {
+  for (let seed = 1; seed <= 10; seed++) {
+    const script = new Script(2, seed);
+    t.deepEqual(await script.ask(1, 'write', 'k', 'old'), read(null));
+    t.is(await script.change(1, 1, { type: 'addLearner', id: memberId(2 as NodeId, 0, 2) }), null);
+    await script.pass(300);
+    t.is(script.node(2).replicas.size, 1);
+    // The leader sends the entry before its own disk has it, and dies; the learner's disk is faster.
+    script.node(1).faults = { ...CALM_DISK, syncMs: 100_000 };
+    script.on(1, (node) =>
+      node.submit({ kind: 'write', key: 'k', value: 'new', consistency: 'lease' }, () => undefined),
+    );
+    await script.pass(100);
+    script.node(1).faults = CALM_DISK;
+    script.restart(1);
+    script.restart(2);
+    t.deepEqual(await script.ask(1, 'write', 'other', 'value'), read(null));
+    await script.pass(300);
+    const [leader, learner] = [1, 2].map((number) => script.node(number).replicas.get(1 as RangeId));
+    t.is(learner?.raft.appliedIndex, leader?.raft.appliedIndex);
+    t.is(learner?.store.keyCount, leader?.store.keyCount);
   }
 });

@@ -2,6 +2,7 @@
 import type { MemberId } from '../brands.ts';
 import type { RaftState } from './state.ts';
 import { changedConf, encodeConfEntry, isJoint } from './configuration.ts';
+import { majorityVote, VOTE_WON } from './quorum/majority.ts';
 import { appendEntry } from './replication.ts';
 import type { ConfChange } from './types.ts';
 import { ENTRY_CONFIG, REFUSED_CONF_INVALID, REFUSED_CONF_PENDING, REFUSED_LEARNER_BEHIND } from './types.ts';
@@ -14,16 +15,17 @@ export function proposeConfChange(r: RaftState, change: ConfChange): number {
   if (isPending || (isJoint(r.conf) && change.changes.length > 0)) return REFUSED_CONF_PENDING;
   const conf = changedConf(r.conf, change);
   if (conf === null) return REFUSED_CONF_INVALID;
-  if (!conf.voters.every((id) => mayBecomeVoter(r, id))) return REFUSED_LEARNER_BEHIND;
+  const isNewsKnown = conf.voters.every((id) => r.conf.voters.includes(id) || knowsConf(r, id));
+  const knows = (id: MemberId): boolean => knowsConf(r, id);
+  if (!isNewsKnown || majorityVote(conf.voters, knows) !== VOTE_WON) return REFUSED_LEARNER_BEHIND;
   return appendEntry(r, ENTRY_CONFIG, encodeConfEntry(conf, change.context));
 }
 
 /**
  * A new voter knows the configuration that it is in, as a learner, before anything depends on it (Raft thesis §4.2.1): one
- * that does not grants no vote, and a group that needed it could elect nobody.
+ * that does not grants no vote, and a group that needed it could elect nobody. For the same reason a change must leave a
+ * majority that knows: a voter may have been born by a split that its node has not heard of.
  */
-function mayBecomeVoter(r: RaftState, id: MemberId): boolean {
-  if (r.conf.voters.includes(id)) return true;
-  const progress = r.progress.get(id);
-  return progress !== undefined && progress.match >= r.confs.latest.index;
+function knowsConf(r: RaftState, id: MemberId): boolean {
+  return id === r.id || (r.progress.get(id)?.match ?? -1) >= r.confs.latest.index;
 }

@@ -184,7 +184,8 @@ export class RaftState {
   /** No other voter is needed for anything. */
   get isOnlyVoter(): boolean {
     const { voters, votersOutgoing } = this.conf;
-    return voters.length === 1 && votersOutgoing.length === 0 && voters[0] === this.id;
+    // A joint change may add nothing but learners: then both halves are this member.
+    return voters.length === 1 && voters[0] === this.id && votersOutgoing.every((id) => id === this.id);
   }
 
   get isVoter(): boolean {

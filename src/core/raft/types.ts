@@ -209,7 +209,10 @@ export const REFUSED_CONF_PENDING = -4;
 export const REFUSED_CONF_INVALID = -5;
 /** No entry of this term is committed yet, so the commit index may lag: try again later. */
 export const REFUSED_TERM_NOT_COMMITTED = -6;
-/** A voter is added only when it has caught up as a learner: add it as one first, or try again later. */
+/**
+ * A voter is added only when it has caught up as a learner, and a majority of the voters that are left must have too: add it
+ * as a learner first, or try again later.
+ */
 export const REFUSED_LEARNER_BEHIND = -7;
 export type Refused =
   | typeof REFUSED_NOT_LEADER
