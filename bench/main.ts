@@ -1,6 +1,7 @@
 /** The measurements: `npm run bench -- …`. See README.md beside this file. */
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { endWithSignals } from './harness/processes.ts';
 import type { Row } from './harness/row.ts';
 import { runRows } from './harness/row.ts';
 import { runMicro } from './micro/run.ts';
@@ -72,4 +73,5 @@ async function main(): Promise<boolean> {
   return await runRows(rows, { pairs, seconds, out: values.out ?? null, say: (text) => console.error(text) });
 }
 
+endWithSignals();
 if (!(await main())) process.exitCode = 1;

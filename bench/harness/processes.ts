@@ -20,13 +20,34 @@ export interface Subject {
   stop(options?: { readonly signal?: NodeJS.Signals; readonly keepDir?: boolean }): Promise<void>;
 }
 
-/** A new folder on a real disk. `SKERRY_BENCH_DIR` says where; default: the system's folder for temporary files. */
+/** What is there still when this program is ended from outside, and must not outlive it. */
+const children = new Set<ChildProcess>();
+const dirs = new Set<string>();
+
+process.once('exit', () => {
+  for (const child of children) child.kill('SIGKILL');
+  for (const dir of dirs) rmSync(dir, { recursive: true, force: true });
+});
+
+/** Makes signals end this program with all that it has started. */
+export function endWithSignals(): void {
+  for (const [signal, code] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const) {
+    process.once(signal, () => process.exit(code));
+  }
+}
+
+/** A new folder on a real disk, deleted when this program ends. `SKERRY_BENCH_DIR` says where; default: the system's folder for temporary files. */
 export function makeBenchDir(): string {
   const parent = process.env['SKERRY_BENCH_DIR'] ?? os.tmpdir();
   if (statfsSync(parent).type === TMPFS_MAGIC) {
     throw new Error(`${parent} is in memory, where a sync costs nothing: set SKERRY_BENCH_DIR to a folder on a disk`);
   }
-  return mkdtempSync(path.join(parent, 'skerry-bench-'));
+  const dir = mkdtempSync(path.join(parent, 'skerry-bench-'));
+  dirs.add(dir);
+  return dir;
 }
 
 export async function freePort(): Promise<number> {
@@ -51,6 +72,8 @@ export async function startSubject(
 ): Promise<Subject & { readonly printed: string }> {
   const [file, ...args] = command;
   const child = spawn(file, args, { cwd: dir, stdio: ['ignore', 'pipe', 'pipe'] });
+  children.add(child);
+  child.once('exit', () => children.delete(child));
   const printed = await new Promise<string>((resolve, reject) => {
     let text = '';
     const onData = (chunk: Buffer): void => {
