@@ -75,6 +75,14 @@ test('thesis §4.2.1: a new member joins as a learner: it gets the log, does not
   t.deepEqual(group.values(1), ['x'], 'the learner has it, the other voter does not');
 });
 
+test('a new member is written to at once', (t) => {
+  const group = ledBy1([1, 2]);
+  group.add(3);
+  group.raft(1).proposeConfChange(change(step('addLearner', 3)));
+  group.drain(1);
+  t.is(group.inFlight.filter(({ type, to }) => type === MSG_APPEND && to === 3).length, 1);
+});
+
 test('a learner never campaigns', (t) => {
   const raft = createMember({ id: 4, conf: confOf(members(1, 2, 3), members(4)), term: 1 });
   raft.tick(100);
@@ -92,6 +100,12 @@ test('a learner that has caught up is promoted by one change', (t) => {
   const group = ledBy1([1, 2], [3]);
   changed(group, 1, change(step('addVoter', 3)));
   t.deepEqual(confAt(group, 3), { voters: [1, 2, 3] });
+  t.true(
+    group
+      .raft(1)
+      .status()
+      .progress.every(({ learner }) => !learner),
+  );
   group.isolate(2);
   group.propose(1, 'x');
   group.settle();

@@ -48,12 +48,10 @@ export function trackMembers(r: RaftState): void {
     r.progress.set(id, progress);
   }
   r.peers = [...r.progress.values()];
-  r.pumpWanted = true;
 }
 
 /** Sends what there is to send to all members. */
 export function pump(r: RaftState): void {
-  if (!r.pumpWanted) return;
   r.pumpWanted = false;
   for (const progress of r.peers) pumpTo(r, progress);
 }
