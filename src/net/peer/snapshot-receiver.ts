@@ -9,7 +9,7 @@
  * chunk after another: this is not the path of the WAL.
  */
 import type { FileHandle } from 'node:fs/promises';
-import { open, unlink } from 'node:fs/promises';
+import { open, rm } from 'node:fs/promises';
 import {
   PEER_PING,
   PEER_SNAPSHOT_CHUNK,
@@ -40,7 +40,7 @@ interface Incoming {
   readonly key: string;
   readonly offer: SnapshotOffer;
   readonly file: string;
-  /** Null until it is open. */
+  /** Null until it is open, and when it is whole. */
   handle: FileHandle | null;
   /** Who sends it now. */
   inbound: PeerInbound | null;
@@ -189,16 +189,19 @@ export class SnapshotReceiver {
   }
 
   /** The file is whole: makes it durable. */
-  async #finish({ file, handle }: Incoming): Promise<void> {
-    await (handle as FileHandle).sync();
+  async #finish(incoming: Incoming): Promise<void> {
+    const { file } = incoming;
+    const handle = incoming.handle as FileHandle;
+    await handle.sync();
+    incoming.handle = null;
+    await handle.close();
     const damage = (await this.#ports.verify?.(file)) ?? null;
     if (damage !== null) throw new Error(`the checkpoint that was received is damaged: ${damage}`);
   }
 
   #handOver(incoming: Incoming): void {
-    const { file, handle, offer } = incoming;
+    const { file, offer } = incoming;
     incoming.state = 'handedOver';
-    void (handle as FileHandle).close();
     this.#ports.arrived(offer.rangeId, offer.message, file, (isTaken) => {
       if (this.#isGone(incoming)) return;
       incoming.state = 'taken';
@@ -224,9 +227,8 @@ export class SnapshotReceiver {
     const { file } = incoming;
     try {
       await incoming.writes;
-      if (incoming.handle === null) return;
-      await incoming.handle.close();
-      await unlink(file);
+      await incoming.handle?.close();
+      await rm(file, { force: true });
     } catch (error) {
       this.#options.warn('a file of a snapshot could not be deleted', { err: error, file });
     }
