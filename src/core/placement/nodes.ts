@@ -17,24 +17,21 @@ export class PlacementNodes {
   readonly #replicas = new Map<number, number>();
   readonly #byWorker = new Map<number, number>();
   readonly #leaders = new Map<number, number>();
+  /** Nodes that replicas may be put on, in the order of their ids. */
+  readonly good: readonly NodeId[];
+  readonly active: readonly NodeId[];
 
   constructor(input: PlacementInput, options: PlacementOptions) {
     this.#input = input;
     this.#options = options;
-    this.#records = new Map(input.catalog.nodes.map((node) => [node.nodeId, node]));
+    const { nodes } = input.catalog;
+    this.#records = new Map(nodes.map((node) => [node.nodeId, node]));
+    this.active = nodes.filter(({ state }) => state === 'ACTIVE').map(({ nodeId }) => nodeId);
+    this.good = this.active.filter((nodeId) => this.standing(nodeId) === 'good');
     for (const { range, leader } of input.views) {
       for (const { memberId } of range.replicas) this.addReplica(memberId);
       if (leader !== 0) this.addLeader(nodeOf(leader), 1);
     }
-  }
-
-  /** Nodes that replicas may be put on, in the order of their ids. */
-  get good(): NodeId[] {
-    return [...this.#records.values()].map(({ nodeId }) => nodeId).filter((id) => this.standing(id) === 'good');
-  }
-
-  get active(): NodeId[] {
-    return [...this.#records.values()].filter(({ state }) => state === 'ACTIVE').map(({ nodeId }) => nodeId);
   }
 
   standing(nodeId: NodeId): Standing {

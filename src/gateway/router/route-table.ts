@@ -6,7 +6,7 @@
  */
 import { assert } from '../../core/assert.ts';
 import type { MemberId, RangeId } from '../../core/brands.ts';
-import type { Route } from '../../core/range.ts';
+import type { RangeDescriptor, Route } from '../../core/range.ts';
 import { compareBytes, rangesOverlap } from '../../core/range.ts';
 
 export class RouteTable {
@@ -56,15 +56,34 @@ export class RouteTable {
    * what the table has is ignored.
    */
   update(changed: readonly Route[]): void {
-    let routes = this.#routes;
+    const routes = [...this.#routes];
+    let hasChanged = false;
     for (const route of changed) {
-      const overlapping = routes.filter((known) => rangesOverlap(known.range, route.range));
-      if (overlapping.some((known) => saysAll(known, route))) continue;
-      routes = routes.filter((known) => !overlapping.includes(known));
-      routes.push(route);
+      const first = firstNotBefore(routes, route.range);
+      let end = first;
+      while (end < routes.length && rangesOverlap((routes[end] as Route).range, route.range)) end++;
+      if (routes.slice(first, end).some((known) => saysAll(known, route))) continue;
+      routes.splice(first, end - first, route);
+      hasChanged = true;
     }
-    this.reset(routes);
+    if (!hasChanged) return;
+    this.#routes = routes;
+    this.generation++;
   }
+}
+
+/** Index of the first route that does not end before `range` begins. */
+function firstNotBefore(routes: readonly Route[], { startKey }: RangeDescriptor): number {
+  let low = 0;
+  let high = routes.length;
+  // Invariant: routes before low end before the range begins, those from high on do not.
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    const { endKey } = (routes[middle] as Route).range;
+    if (endKey !== null && Buffer.compare(endKey, startKey) <= 0) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 /** Whether `known` says all that `route` says, or more, about the same keys: of boundaries first, then of who leads, then of members. */

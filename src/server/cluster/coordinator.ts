@@ -24,6 +24,8 @@ const REQUEST_TIMEOUT_MS = 5000;
 const STEP_TIMEOUT_MS = 15_000;
 const RETRY_MS = 200;
 const PLAN_MS = 200;
+/** Without news, whether nodes have become silent for too long is looked after so often. */
+const PLAN_IDLE_MS = 2000;
 /** A range rests after a step, until its leader's report tells of it; longer after one that failed. */
 const REST_MS = 300;
 const REST_FAILED_MS = 1000;
@@ -67,9 +69,11 @@ export class Coordinator {
   readonly #timer: NodeJS.Timeout;
   readonly #timers = new Set<NodeJS.Timeout>();
   #views: readonly RangeView[] = [];
-  #routes: readonly Route[] = [];
-  #routesText = '';
+  /** What is known of each range, and the version in which it came. */
+  readonly #routes = new Map<RangeId, { readonly route: Route; readonly text: string; readonly version: number }>();
   #routesVersion = 0;
+  #hasNews = true;
+  #plannedMs = 0;
   #silent: readonly NodeId[] = [];
   #isStopped = false;
 
@@ -98,6 +102,7 @@ export class Coordinator {
 
   /** The catalog has changed: new nodes are followed, and everybody is told. */
   catalogChanged(): void {
+    this.#hasNews = true;
     for (const { nodeId, state, addresses } of this.#ports.catalog().nodes) {
       const isThere = state === 'ACTIVE' || state === 'LEAVING';
       if (nodeId === this.#ports.nodeId || !isThere || addresses.controlPort === 0) continue;
@@ -121,12 +126,18 @@ export class Coordinator {
     const { nodeId, ownReports } = this.#ports;
     this.#reports.set(nodeId, ownReports());
     this.#views = viewOf(this.#reports);
-    this.#routes = this.#views.map(({ range, leader, term }) => ({ range, leader, term }));
-    const text = this.#routes.map(({ range, leader, term }) => textOf(range.rangeId, range.epoch, leader, term)).join();
-    if (text === this.#routesText) return;
-    this.#routesText = text;
+    this.#hasNews = true;
+    const changed: Route[] = [];
+    for (const { rangeId, range, leader, term } of this.#views) {
+      const text = `${range.epoch.version}.${range.epoch.confVersion} ${leader} ${term}`;
+      if (this.#routes.get(rangeId)?.text === text) continue;
+      const route = { range, leader, term };
+      this.#routes.set(rangeId, { route, text, version: this.#routesVersion + 1 });
+      changed.push(route);
+    }
+    if (changed.length === 0) return;
     this.#routesVersion++;
-    this.#ports.learned(this.#routes, this.#silent);
+    this.#ports.learned(changed, this.#silent);
     this.#tellAll();
   }
 
@@ -184,7 +195,7 @@ export class Coordinator {
       coordinator,
       term: this.term,
       catalog: hasCatalog ? null : state,
-      routes: hasRoutes ? null : [...this.#routes],
+      routes: hasRoutes ? null : this.#routesSince(follower.routesVersion),
       silent: [...this.#silent],
     };
     request(nodeId, 'update', body, REQUEST_TIMEOUT_MS).then(
@@ -203,6 +214,10 @@ export class Coordinator {
     );
   }
 
+  #routesSince(seen: number): Route[] {
+    return [...this.#routes.values()].filter(({ version }) => version > seen).map(({ route }) => route);
+  }
+
   #tick(): void {
     const nowMs = this.#ports.nowMs();
     this.#heardMs.set(this.#ports.nodeId, nowMs);
@@ -210,7 +225,7 @@ export class Coordinator {
     if (silent.join() !== this.#silent.join()) {
       this.#ports.log.warn({ silent }, silent.length === 0 ? 'all nodes are heard of' : 'nodes are silent');
       this.#silent = silent;
-      this.#ports.learned(this.#routes, silent);
+      this.#ports.learned([], silent);
       this.#tellAll();
     }
     // What a silent node has said of its replicas is worth nothing: it may have lost them.
@@ -218,6 +233,9 @@ export class Coordinator {
     const catalog = this.#ports.catalog();
     // A node that is alone has everything, and nobody to give it to.
     if (catalog.nodes.length === 1) return;
+    if (!this.#hasNews && nowMs - this.#plannedMs < PLAN_IDLE_MS) return;
+    this.#hasNews = false;
+    this.#plannedMs = nowMs;
     const steps = planNext(
       { catalog, heardMs: this.#heardMs, views: this.#views, busy: this.#busy, nowMs },
       this.#options,
@@ -243,6 +261,7 @@ export class Coordinator {
     }
     await this.#pause(restMs);
     this.#busy.delete(rangeId);
+    this.#hasNews = true;
   }
 
   async #endNode(step: Extract<PlacementStep, { type: 'setNodeState' }>): Promise<void> {
@@ -282,10 +301,3 @@ export class Coordinator {
     });
   }
 }
-
-const textOf = (
-  rangeId: RangeId,
-  epoch: { readonly confVersion: number; readonly version: number },
-  leader: number,
-  term: number,
-): string => `${rangeId}:${epoch.version}.${epoch.confVersion}@${leader}.${term}`;
