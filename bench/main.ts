@@ -11,6 +11,7 @@ import { generatorRow } from './node/generator.ts';
 import { idleRow } from './node/idle.ts';
 import { memoryRow } from './node/memory.ts';
 import { oneClientRow } from './node/one-client.ts';
+import { recoveryRow } from './node/recovery.ts';
 import { restartRow } from './node/restart.ts';
 import { stallRow } from './node/stall.ts';
 import { etcdRows } from './peers/etcd.ts';
@@ -33,6 +34,7 @@ const ownRows: readonly Row[] = [
   embeddedRow,
   memoryRow,
   restartRow,
+  recoveryRow,
   idleRow,
   stallRow,
   ...curveRows,

@@ -18,10 +18,10 @@ import type { CheckpointInfo } from '../src/storage/checkpoint/index.ts';
 import { encodeRangeMeta } from './entry.ts';
 import type { Replica } from './replica.ts';
 
-/** Careful guesses, well below what was measured (bench/README.md). */
-const REPLAY_BYTES_PER_SECOND = 150e6;
+/** Below what one worker was measured to replay (bench/README.md, "Recovery"): long values count by bytes, short ones by commands. */
+const REPLAY_BYTES_PER_SECOND = 300e6;
 const REPLAY_COMMANDS_PER_SECOND = 400_000;
-/** The rest of the promise is for loading checkpoints and for one more checkpoint's time. */
+/** The rest of the promise is for loading checkpoints, for one more checkpoint's time, and for a machine that is busy. */
 const REPLAY_SHARE = 0.4;
 
 export interface CheckpointerOptions {

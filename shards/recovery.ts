@@ -110,11 +110,14 @@ export function recoverRanges(options: RecoverOptions): RecoveredRange[] {
       range.hardState = { term: term as Term, vote, commit: Math.max(index, range.hardState.commit) as LogIndex };
     } else if (index > range.appliedIndex) {
       range.tail = range.tail.filter((entry) => entry.index < index);
+      const data = buffer.subarray(start, end);
+      // A batch that is applied at once is applied from where it lies.
+      const isInPlace = type === TYPE_DATA && data[0] === BATCH_KIND && range.tail.length === 0 && isAlone(range);
       range.tail.push({
         index: index as LogIndex,
         term: term as Term,
         type: type === TYPE_DATA ? ENTRY_DATA : type === TYPE_CONFIG ? ENTRY_CONFIG : ENTRY_NOOP,
-        data: Buffer.from(buffer.subarray(start, end)),
+        data: isInPlace ? data : Buffer.from(data),
       });
     }
     applyThrough(range, isAlone(range) ? Infinity : range.hardState.commit);
