@@ -38,6 +38,8 @@ import { workerBoots } from './worker-boots.ts';
 
 /** The same files are .ts in a checkout and .js in the published package. */
 const EXTENSION = path.extname(import.meta.url);
+/** Starting a thread costs more than most checkpoints, and takes a core from the ranges for that time. */
+const CPU_THREAD_IDLE_MS = 60_000;
 const CPU_WORKER = new URL(`../../workers/cpu.worker${EXTENSION}`, import.meta.url);
 
 /** Segments beyond which ranges that hold back the oldest one are checkpointed out of turn. */
@@ -120,7 +122,12 @@ class Node implements RunningServer {
       createRing({ capacityBytes: this.#settings.wal.ringBytes }),
     );
     this.#ioPool = createIoPool(Math.max(2, threads.ioThreads));
-    this.#cpuPool = new Piscina({ filename: CPU_WORKER.href, minThreads: 0, maxThreads: threads.cpuThreads });
+    this.#cpuPool = new Piscina({
+      filename: CPU_WORKER.href,
+      minThreads: 0,
+      maxThreads: threads.cpuThreads,
+      idleTimeout: CPU_THREAD_IDLE_MS,
+    });
     const wal = await startWal({
       dir: node.walDir === '' ? this.#dir.walDir : node.walDir,
       pool: this.#ioPool,
