@@ -122,6 +122,29 @@ test.serial(
   },
 );
 
+test.serial('all nodes killed at once come back with everything that was written (FAILURES 12)', async (t) => {
+  t.timeout(180_000);
+  const start = lab(t);
+  const first = await start(['--pre-split', 'm']);
+  const join = ['--join', `127.0.0.1:${first.peerPort}`];
+  const before = [first, ...(await Promise.all([start(join), start(join)]))];
+  for (;;) {
+    const page = await (await fetch(`http://127.0.0.1:${first.httpPort}/status`)).json();
+    const { ranges } = page as { ranges: { replicas: { role: string }[] }[] };
+    if (ranges.every(({ replicas }) => replicas.filter(({ role }) => role === 'voter').length === 3)) break;
+  }
+  {
+    await using kv = await connect(`skerry://127.0.0.1:${first.port}`, { as: 'text', timeoutMs: 30_000 });
+    for (let i = 0; i < 50; i++) await kv.set(`${i % 2 === 0 ? 'a' : 'z'}${i}`, String(i));
+  }
+  await Promise.all(before.map((node) => node.end('SIGKILL')));
+  const after = await Promise.all(before.map(({ dir, peerPort }) => start(['--peer-port', String(peerPort)], dir)));
+  for (const node of after) {
+    await using kv = await connect(`skerry://127.0.0.1:${node.port}`, { as: 'text', timeoutMs: 30_000 });
+    for (let i = 0; i < 50; i++) t.is(await kv.get(`${i % 2 === 0 ? 'a' : 'z'}${i}`), String(i));
+  }
+});
+
 test.serial('who does not belong to the cluster does not start, and says why (FAILURES 17)', async (t) => {
   const start = lab(t);
   const first = await start(['--node-name', 'n1']);
