@@ -18,10 +18,16 @@ import type { CheckpointInfo } from '../src/storage/checkpoint/index.ts';
 import { encodeRangeMeta } from './entry.ts';
 import type { Replica } from './replica.ts';
 
-/** Below what one worker was measured to replay (bench/README.md, "Recovery"): long values count by bytes, short ones by commands. */
+/**
+ * What a worker replays with a core for itself (bench/README.md, "Recovery"): long values count by bytes, short ones by
+ * commands.
+ */
 const REPLAY_BYTES_PER_SECOND = 300e6;
 const REPLAY_COMMANDS_PER_SECOND = 400_000;
-/** The rest of the promise is for loading checkpoints, for one more checkpoint's time, and for a machine that is busy. */
+/**
+ * The rest of the promise is for loading checkpoints, for one more checkpoint's time, and for a
+ * machine that is busy: there a worker was measured to replay 230,000 commands a second.
+ */
 const REPLAY_SHARE = 0.4;
 
 export interface CheckpointerOptions {
