@@ -76,6 +76,11 @@ export class PeerGateway {
     return this.#remoteOf(this.mesh.link(nodeId, workerIndex));
   }
 
+  /** Whether a connection to a worker of the node was tried and is not there. */
+  isLost(nodeId: NodeId): boolean {
+    return this.mesh.status().some((peer) => peer.nodeId === nodeId && peer.problem !== null);
+  }
+
   /** Sends what the turn has made. */
   flush(): void {
     this.mesh.flush();

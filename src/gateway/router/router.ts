@@ -56,6 +56,8 @@ export interface RemoteWorker {
 export interface PeerWays {
   /** The way to the worker that a member lives on. */
   remote(member: MemberId): RemoteWorker;
+  /** Whether a connection to the node was tried and is not there. */
+  isLost(nodeId: NodeId): boolean;
 }
 
 export interface RouterOptions {
@@ -213,8 +215,18 @@ export class Router implements CommandRouter {
   /** Tries again what waits for a leader, and refuses what has waited for too long; call it some times a second. */
   tickWaiting(): void {
     this.#waiting.retry();
-    this.#waiting.expire((rangeId) => `range ${rangeId} has no leader that can be reached`);
+    this.#waiting.expire((rangeId, waitedMs) => this.#whyNoLeader(rangeId, waitedMs));
     this.moved.expire();
+  }
+
+  /** What is known of a range that has had no leader for so long. */
+  #whyNoLeader(rangeId: RangeId, waitedMs: number): string {
+    const range = this.table.routes.find((route) => route.range.rangeId === rangeId)?.range;
+    const nodes = [...new Set(range?.replicas.map(({ memberId }) => nodeOf(memberId)))];
+    const lost = nodes.filter((nodeId) => this.peers?.isLost(nodeId) === true);
+    const whom =
+      lost.length === 0 ? '' : `; of its nodes [${nodes.join(', ')}] these cannot be reached: [${lost.join(', ')}]`;
+    return `range ${rangeId} has had no leader that can be reached for ${(waitedMs / 1000).toFixed(1)} s${whom}`;
   }
 
   /** Runs a command on one range. Without a scope, the owner looks up the first key again. */

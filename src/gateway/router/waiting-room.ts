@@ -94,15 +94,16 @@ export class WaitingRoom {
     }
   }
 
-  /** Refuses those that have waited too long. `why`: what is known of the range's leaderlessness. */
-  expire(why: (rangeId: RangeId) => string): void {
-    const latestMs = this.#options.monotonicMs() - this.#options.waitMs;
+  /** Refuses those that have waited too long. `why`: what is known of a range that has had no leader for so long. */
+  expire(why: (rangeId: RangeId, waitedMs: number) => string): void {
+    const nowMs = this.#options.monotonicMs();
+    const latestMs = nowMs - this.#options.waitMs;
     const expired = this.#waiting.filter(({ sinceMs }) => sinceMs <= latestMs);
     if (expired.length === 0) return;
     this.#waiting = this.#waiting.filter(({ sinceMs }) => sinceMs > latestMs);
-    for (const { rangeId, target, slot, bytes } of expired) {
+    for (const { rangeId, target, slot, bytes, sinceMs } of expired) {
       this.#bytes -= bytes;
-      replyError(target, slot, `NOTLEADER ${why(rangeId)}; nothing was done, try again`);
+      replyError(target, slot, `NOTLEADER ${why(rangeId, nowMs - sinceMs)}; nothing was done, try again`);
     }
   }
 
