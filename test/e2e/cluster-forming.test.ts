@@ -9,6 +9,7 @@ import test from 'ava';
 import type { ExecutionContext } from 'ava';
 import { connect } from '../../src/client/connect.ts';
 import type { ClusterStatus } from '../../src/index.ts';
+import { open } from '../../src/index.ts';
 import type { NodeProcess } from '../support/node-process.ts';
 import { startNode } from '../support/node-process.ts';
 
@@ -143,6 +144,19 @@ test.serial('all nodes killed at once come back with everything that was written
     await using kv = await connect(`skerry://127.0.0.1:${node.port}`, { as: 'text', timeoutMs: 30_000 });
     for (let i = 0; i < 50; i++) t.is(await kv.get(`${i % 2 === 0 ? 'a' : 'z'}${i}`), String(i));
   }
+});
+
+test.serial('an embedded store neither joins a cluster nor opens the folder of one of its nodes', async (t) => {
+  const start = lab(t);
+  const first = await start([]);
+  const second = await start(['--join', `127.0.0.1:${first.peerPort}`]);
+  await until(first, ({ nodes }) => nodes.length === 2);
+  await second.end('SIGKILL');
+  await t.throwsAsync(open(second.dir), { message: /belongs to node 2 of a cluster: run it with skerry serve/ });
+  const dir = await mkdtemp(path.join(tmpdir(), 'skerry-embedded-'));
+  t.teardown(() => rm(dir, { recursive: true, force: true }));
+  const settings = { cluster: { join: [`127.0.0.1:${first.peerPort}`] } };
+  await t.throwsAsync(open(dir, { settings }), { message: /joins no cluster/ });
 });
 
 test.serial('who does not belong to the cluster does not start, and says why (FAILURES 17)', async (t) => {

@@ -38,6 +38,12 @@ export type ClientPorts = Pick<NodeAddresses, 'workerPorts' | 'nativePort' | 're
  */
 export async function formCluster(ports: NodeClusterPorts, listens: boolean): Promise<NodeCluster> {
   const { settings, dir, log, isStopped } = ports;
+  if (!listens && settings.cluster.join.length > 0) {
+    throw new SkerryError(
+      'KV_INVALID',
+      'A store that is embedded in a process joins no cluster: leave cluster.join out.',
+    );
+  }
   const { identity, catalog } = await becomeMember(dir, settings, log, isStopped);
   const others = catalog?.nodes.filter(({ nodeId, state }) => nodeId !== identity.nodeId && state !== 'INACTIVE') ?? [];
   if (!listens && others.length > 0) {
