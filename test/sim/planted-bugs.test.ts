@@ -5,14 +5,15 @@ import type * as simulation from './simulation.ts';
 
 const SEEDS_MAX = 1000;
 
-for (const { name, title, changes, faults = {} } of plantedBugs) {
+for (const { name, title, changes, faults = {}, members = 3, raft = {}, firstSeed = 1 } of plantedBugs) {
   test(`the simulator notices ${title}`, async (t) => {
     const url = new URL('simulation.ts', import.meta.url);
     const { Simulation } = (await importPlanted(url, name, changes)) as typeof simulation;
     let seed = 0;
     const error = t.throws(
       () => {
-        for (seed = 1; seed <= SEEDS_MAX; seed++) new Simulation({ seed, members: 3, faults }).run();
+        for (seed = firstSeed; seed < firstSeed + SEEDS_MAX; seed++)
+          new Simulation({ seed, members, faults, raft }).run();
       },
       { code: 'KV_ASSERTION' },
       `${SEEDS_MAX} seeds hold`,

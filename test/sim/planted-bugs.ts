@@ -3,6 +3,7 @@
  * simulator (planted-bugs.test.ts). docs/simulator.md lists them.
  */
 import type { TextChange } from '../support/mutations.ts';
+import { CALM_NETWORK } from './network.ts';
 import { NO_FAULTS } from './faults.ts';
 import type { FaultProfile } from './faults.ts';
 
@@ -13,6 +14,12 @@ export interface PlantedBug {
   readonly changes: readonly TextChange[];
   /** Faults that bring it out sooner. */
   readonly faults?: Partial<FaultProfile>;
+  /** Limits of the core that do. */
+  readonly raft?: { readonly maxBytesPerAppend: number; readonly maxInflightMessages: number };
+  /** Default 3. */
+  readonly members?: number;
+  /** Where the search begins: a little before the first seed that noticed it when it was planted. Default 1. */
+  readonly firstSeed?: number;
 }
 
 const CRASHES: FaultProfile = {
@@ -26,6 +33,15 @@ const CRASHES: FaultProfile = {
 const CUTS: FaultProfile = { ...NO_FAULTS, partitionEveryMs: 100, partitionMs: 200 };
 const CHANGES: FaultProfile = { ...CUTS, membershipEveryMs: 20, crashEveryMs: 300, downMs: 50 };
 
+const DYING_LEADERS: FaultProfile = {
+  ...CUTS,
+  network: { ...CALM_NETWORK, lossChance: 0.2, meanDelayMs: 25 },
+  partitionEveryMs: 200,
+  leaderDeathEveryMs: 200,
+  downMs: 200,
+};
+const SLOW_DISKS: FaultProfile = { ...CUTS, disk: { syncMs: 30, stallChance: 0.2, stallMs: 300 }, partitionMs: 150 };
+
 function inCore(file: string, from: string, to: string): TextChange {
   return { file: `src/core/raft/${file}`, from, to };
 }
@@ -36,6 +52,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     title: 'a vote that is not persisted',
     changes: [inCore('ready.ts', 'vote: r.vote, commit', 'vote: 0 as MemberId, commit')],
     faults: CRASHES,
+    firstSeed: 365,
   },
   {
     name: 'voteBeforeSync',
@@ -45,6 +62,7 @@ export const plantedBugs: readonly PlantedBug[] = [
       inCore('state.ts', 'restsOnDisk || !this.hardStateDurable', 'restsOnDisk'),
     ],
     faults: CRASHES,
+    firstSeed: 250,
   },
   {
     name: 'answerBeforeSync',
@@ -73,6 +91,7 @@ export const plantedBugs: readonly PlantedBug[] = [
       ),
     ],
     faults: CUTS,
+    firstSeed: 55,
   },
   {
     name: 'leaseForEver',
@@ -84,6 +103,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     title: 'a member that forgets the promise of its former life',
     changes: [inCore('state.ts', 'isNewborn ? this.limits.electionTicks : 0', 'this.limits.electionTicks')],
     faults: { ...CUTS, crashEveryMs: 50, downMs: 5 },
+    firstSeed: 540,
   },
   {
     name: 'readWithoutRound',
@@ -115,6 +135,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     title: 'a membership change before the leader has committed in its term (FAILURES 5, raft-dev 2015)',
     changes: [inCore('membership.ts', 'r.log.committed < r.termStart || ', '')],
     faults: CHANGES,
+    firstSeed: 410,
   },
   {
     name: 'twoChangesAtOnce',
@@ -139,5 +160,40 @@ export const plantedBugs: readonly PlantedBug[] = [
       ),
     ],
     faults: CHANGES,
+  },
+  {
+    name: 'oldTermCounted',
+    title: 'an entry of an earlier term that is committed by counting (Raft paper, figure 8)',
+    changes: [inCore('state.ts', 'return this.log.termAt(index) === this.term', 'return index > 0')],
+    faults: DYING_LEADERS,
+    raft: { maxBytesPerAppend: 1, maxInflightMessages: 1 },
+    firstSeed: 195,
+  },
+  {
+    name: 'outgoingNotAsked',
+    title: 'a joint configuration whose old half is not asked (FAILURES 4)',
+    changes: [inCore('quorum/joint.ts', 'majorityVote(conf.votersOutgoing, voteOf)', 'majorityVote([], voteOf)')],
+    faults: {
+      ...CUTS,
+      partitionEveryMs: 300,
+      partitionMs: 300,
+      membershipEveryMs: 30,
+      leaderDeathEveryMs: 150,
+      downMs: 100,
+    },
+    members: 5,
+  },
+  {
+    name: 'overwrittenWritesCount',
+    title: 'a completed write that speaks for entries that were overwritten since',
+    changes: [
+      inCore(
+        'log.ts',
+        'if (write.lastIndex > index) write.lastIndex = index',
+        'if (index < 0) write.lastIndex = index',
+      ),
+    ],
+    faults: SLOW_DISKS,
+    firstSeed: 50,
   },
 ];

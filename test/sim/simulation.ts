@@ -15,7 +15,7 @@ import { ROLE_LEADER } from '../../src/core/raft/types.ts';
 import { checkLinearizable } from '../support/linearizability.ts';
 import { Clients } from './clients.ts';
 import { CALM_DISK, CoreDisk } from './core-disk.ts';
-import type { CorePacket } from './core-node.ts';
+import type { CoreNodeOptions, CorePacket } from './core-node.ts';
 import { CoreNode } from './core-node.ts';
 import type { FaultProfile } from './faults.ts';
 import { CLOCK_DRIFT_MAX, drawFaults, FaultSchedule } from './faults.ts';
@@ -32,6 +32,8 @@ export interface SimulationOptions {
   readonly faultyMs?: number;
   /** Instead of what the seed draws. */
   readonly faults?: Partial<FaultProfile>;
+  /** Limits of the core, instead of what the seed draws. */
+  readonly raft?: CoreNodeOptions['raft'];
   /** Is told of every step. */
   readonly trace?: StateTrace;
 }
@@ -81,6 +83,7 @@ export class Simulation {
         maxBytesPerAppend: one(1, 100, 2 ** 20),
         maxRetainedBytes: one(0, 500, 2 ** 20),
         clockDriftMax: CLOCK_DRIFT_MAX,
+        ...options.raft,
       },
       checkpointEntries: one(3, 30, 1000),
       keptEntries: one(0, 5, 100),
