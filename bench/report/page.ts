@@ -77,14 +77,22 @@ export function renderPage(rows: readonly SavedRow[], plots: readonly NamedPlot[
       'Numbers in brackets are the quartiles of the runs; ratios are medians of the ratios of pairs that ran in turns. ' +
       'How each is measured: [bench/README.md](../README.md).',
     '',
+    ...(rows.some(isDisturbed)
+      ? [
+          'The machine was not alone with this: the last column says how much of it other work took. The more that was, the less a ratio ' +
+            'says, since it meets a server of one thread harder than one of several.',
+          '',
+        ]
+      : []),
     ...table(
-      ['what', 'measured', 'must', 'aim', ''],
+      ['what', 'measured', 'must', 'aim', '', 'other work'],
       promised.map(({ row, one }) => [
         `[${row.title}](#${row.id}): ${one.what}`,
         valueOf(one),
         `${format(one.must as number)} ${one.unit}`,
         one.aim === null ? '' : `${format(one.aim)} ${one.unit}`,
         verdictOf(one),
+        isDisturbed(row) ? percent(row.foreignWork) : '',
       ]),
     ),
     '',
@@ -116,9 +124,16 @@ function valueOf({ value, unit, spread }: Figure): string {
 /** Above this the reader has to know that the machine was not ours alone. */
 const FOREIGN_WORK_SAID = 0.05;
 
-function othersOf({ foreignWork }: SavedRow): string {
-  if (foreignWork === undefined || foreignWork === null || foreignWork < FOREIGN_WORK_SAID) return '';
-  return ` Other work took ${(foreignWork * 100).toFixed(0)} % of the machine meanwhile.`;
+function isDisturbed({ foreignWork }: SavedRow): boolean {
+  return (foreignWork ?? 0) >= FOREIGN_WORK_SAID;
+}
+
+function othersOf(row: SavedRow): string {
+  return isDisturbed(row) ? ` Other work took ${percent(row.foreignWork)} of the machine meanwhile.` : '';
+}
+
+function percent(share: number | null | undefined): string {
+  return `${((share ?? 0) * 100).toFixed(0)} %`;
 }
 
 function versionsOf({ versions }: SavedRow): string {
