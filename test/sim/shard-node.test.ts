@@ -120,3 +120,65 @@ test('a learner of a group of one takes nothing for committed that its leader ma
     t.is(learner?.store.keyCount, leader?.store.keyCount);
   }
 });
+
+test('FAILURES 12: after all nodes were killed nobody answers from a state that is still being replayed', async (t) => {
+  for (let seed = 1; seed <= 5; seed++) {
+    const script = new Script(1, seed);
+    for (let i = 0; i < 20; i++) t.deepEqual(await script.ask(1, 'write', 'k', `v${i}`), read(null));
+    script.world.hosts[0]?.crash();
+    const replies: ClientReply[] = [];
+    script.world.hosts[0]?.start();
+    // The very first thing that the node hears.
+    const request = { kind: 'read', key: 'k', value: '', consistency: 'lease' } as const;
+    for (let i = 0; i < 20; i++) {
+      script.on(1, (node) => node.submit(request, (reply) => replies.push(reply)));
+      await script.pass(1);
+    }
+    await script.pass(100);
+    t.true(replies.length > 0);
+    for (const reply of replies) if (reply.outcome === 'ok') t.is(reply.value, 'v19');
+    t.deepEqual(await script.ask(1, 'read', 'k'), read('v19'));
+  }
+});
+
+test('FAILURES 14: a crash while a checkpoint is being written leaves the one before it', async (t) => {
+  for (let seed = 1; seed <= 20; seed++) {
+    const script = new Script(1, seed, { checkpointMs: 50 });
+    for (let round = 0; round < 4; round++) {
+      for (let i = 0; i < 4; i++) t.deepEqual(await script.ask(1, 'write', `k${i}`, `${round} ${i}`), read(null));
+      script.on(1, (node) => node.shard?.holdBack([1 as RangeId]));
+      await script.pass(5);
+      script.restart(1);
+    }
+    for (let i = 0; i < 4; i++) t.deepEqual(await script.ask(1, 'read', `k${i}`), read(`3 ${i}`), `seed ${seed}`);
+  }
+});
+
+test('FAILURES 26: a read that waited for its round while its range was cut is answered by the half that has its key, or not at all', async (t) => {
+  const script = new Script(3, 1);
+  for (let i = 0; i < 10; i++) await script.ask(1, 'write', `k${i}`, `v${i}`);
+  for (const number of [2, 3]) {
+    const id = memberId(
+      number as NodeId,
+      0,
+      script.node(1).replicas.get(1 as RangeId)!.descriptor.epoch.confVersion + 1,
+    );
+    t.is(await script.change(1, 1, { type: 'addLearner', id }), null);
+    await script.pass(500);
+    t.is(await script.change(1, 1, { type: 'addVoter', id }), null);
+  }
+  const replies: ClientReply[] = [];
+  script.on(1, (node) => {
+    node.shard?.split(Buffer.from('k5'), 2 as RangeId, () => undefined);
+    for (let i = 0; i < 10; i++) {
+      const request = { kind: 'read', key: `k${i}`, value: '', consistency: 'linearizable' } as const;
+      node.submit(request, (reply) =>
+        replies.push(reply.outcome === 'ok' ? { ...reply, value: `${i} ${reply.value}` } : reply),
+      );
+    }
+  });
+  await script.pass(1000);
+  t.is(script.node(1).replicas.size, 2);
+  t.is(replies.length, 10);
+  for (const reply of replies) if (reply.outcome === 'ok') t.regex(String(reply.value), /^(\d) v\1$/);
+});
