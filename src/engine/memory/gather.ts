@@ -13,6 +13,7 @@ import {
   COLUMN_KEYS,
   COLUMN_SLOT,
   COLUMN_WEIGHT,
+  HINT_BYTES,
   KEY_BYTES_MAX,
   PAGE_HEADER_BYTES,
   SUMS,
@@ -218,11 +219,16 @@ export class Gather {
     return this.#packed <= pageBytes;
   }
 
-  /** Length of the prefix for a page of entries [from, to). An inner page's first entry has no key. */
+  /**
+   * Length of the prefix for a page of entries [from, to). An inner page's first entry has no key. A new root has only one;
+   * it guesses that keys to come differ from it in the hint's bytes. A root that guessed wrong is rebuilt, one without a
+   * prefix would have the same hint everywhere, and every search would compare whole keys, until it overflows.
+   */
   #commonPrefix(from: number, to: number): number {
     const first = this.level === 0 ? from : from + 1;
-    if (to - first < 2) return 0;
+    if (to === first) return 0;
     const left = this.key(first, this.#leftKey);
+    if (to - first === 1) return this.level === 0 ? 0 : Math.max(0, left - HINT_BYTES);
     const right = this.key(to - 1, this.#rightKey);
     return commonBytes(this.#leftKey, left, this.#rightKey, right);
   }

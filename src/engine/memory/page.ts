@@ -38,7 +38,8 @@ export const SUMS = 4;
 
 export const KEY_BYTES_MAX = 1024;
 
-const HINT_BYTES = 4;
+/** Bytes of the key that its hint stands for. */
+export const HINT_BYTES = 4;
 const SIGN = 0x80000000 | 0;
 const GROWTH = 4;
 /** Cells of one size fill each other's holes exactly; for mixed sizes a longer search would not pay. */

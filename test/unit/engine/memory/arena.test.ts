@@ -7,6 +7,7 @@ import { createPrng } from '../../../../src/core/prng.ts';
 import type { Engine } from '../../../../src/engine/engine.ts';
 import { MemoryArena } from '../../../../src/engine/memory/arena.ts';
 import { openFrozen } from '../../../../src/engine/memory/frozen.ts';
+import { pagePrefix } from '../../../../src/engine/memory/page.ts';
 import { MemoryStore } from '../../../../src/engine/memory/store.ts';
 import { verifyArena, verifyStore } from '../../../support/verify-memory.ts';
 
@@ -262,4 +263,21 @@ test('a store given up in the middle of loading leaves nothing behind', (t) => {
   engine.destroy();
   freeAll(arena);
   t.is(arena.bytesUsed, 0);
+});
+
+test('a root tells its keys apart by what they do not share, whatever comes first and whatever follows', (t) => {
+  const arena = new MemoryArena({ ...SMALL, maxBytes: 64 * SMALL.slabBytes });
+  const store = arena.createStore() as MemoryStore;
+  const { tree } = store;
+  const shared = 'tenant:with:a:long:name:';
+  const value = Buffer.alloc(20);
+  let version = 1;
+  const numbered = (i: number): string => shared + String(i).padStart(8, '0');
+  for (let i = 0; i < 2000; i++) put(store, numbered((i * 7919) % 2000), value, version++);
+  t.is(tree.rootLevel, 1);
+  t.true(pagePrefix(tree.memory.slabOfPage(tree.root), tree.memory.baseOfPage(tree.root)) >= shared.length);
+  for (let i = 0; i < 3000; i++) put(store, `${i % 2 === 0 ? 'a' : 'z'}:${i}`, value, version++);
+  t.is(verifyStore(store).keys, 5000);
+  const found = createValueRef();
+  for (let i = 0; i < 2000; i++) t.true(store.get(Buffer.from(numbered(i)), 0, shared.length + 8, found));
 });
