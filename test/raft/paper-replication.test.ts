@@ -311,6 +311,28 @@ test('a follower that was out of reach is probed, and streamed to again when it 
   t.like(brief(appendTo(2, sent(raft))), { index: 1, entries: [1, 1] });
 });
 
+test('appends that overtake each other begin one new stream, not one for each refusal', (t) => {
+  const raft = streamingLeader();
+  const stream = ['a', 'b', 'c', 'd'].map((value) => {
+    raft.propose(Buffer.from(value));
+    return appendTo(2, sent(raft));
+  });
+  const [first, second, third, fourth] = stream as [Message, Message, Message, Message];
+  raft.step(refuse(third, 1, 1));
+  const probe = appendTo(2, sent(raft));
+  t.like(brief(probe), { index: 1 });
+  raft.step(acknowledge(first));
+  const again = appendTo(2, sent(raft));
+  t.like(brief(again), { index: 2, entries: [1, 1, 1] });
+  raft.step(refuse(fourth, 1, 1));
+  raft.step(refuse(second, 1, 1));
+  t.deepEqual(sent(raft), [], 'refusals of the first stream');
+  raft.propose(Buffer.from('e'));
+  const fifth = appendTo(2, sent(raft));
+  raft.step(refuse(fifth, 2, 1));
+  t.like(brief(appendTo(2, sent(raft))), { index: 2 }, 'one of this stream counts');
+});
+
 test('a full window does not keep a loss from being noticed', (t) => {
   const raft = streamingLeader({ maxInflightMessages: 1 });
   raft.propose(Buffer.from('lost'));

@@ -1,6 +1,7 @@
 /** What a leader does with the others' answers, and with the passing of time. Raft paper §5.3; check-quorum: thesis §6.2. */
 import type { MemberId } from '../brands.ts';
 import { advanceCommit } from './commit.ts';
+import { nextRound } from './lease.ts';
 import type { Progress } from './progress.ts';
 import { PROGRESS_PROBE, PROGRESS_REPLICATE, PROGRESS_SNAPSHOT } from './progress.ts';
 import { jointVote } from './quorum/joint.ts';
@@ -25,19 +26,25 @@ export function handleAnswer(r: RaftState, message: Message): void {
   if (r.isLeader) releaseReads(r);
 }
 
-function handleAppendResponse(r: RaftState, progress: Progress, { index, reject, hint, logTerm }: Message): void {
+function handleAppendResponse(r: RaftState, progress: Progress, message: Message): void {
+  const { index, reject, hint, logTerm, context } = message;
   if (reject) {
+    // A stream has many appends under way. Where they overtake each other, the refusals of an earlier stream must not
+    // begin yet another one, or each would call forth a whole window of appends.
+    if (context < progress.streamStamp) return;
     const meet = logTerm > 0 ? r.log.lastIndexWithTermAtMost(hint, logTerm) : hint;
-    if (progress.rejected(index, meet)) r.pumpWanted = true;
+    if (!progress.rejected(index, meet)) return;
+    progress.streamStamp = nextRound(r);
+    r.pumpWanted = true;
     return;
   }
   const isNews = progress.matched(index);
   if (progress.state === PROGRESS_REPLICATE) {
     progress.inflights.freeTo(index);
   } else if (progress.state === PROGRESS_PROBE) {
-    if (isNews || index === progress.match) progress.becomeReplicate();
+    if (isNews || index === progress.match) beginStream(r, progress);
   } else if (progress.pendingSnapshot > 0 && progress.match >= progress.pendingSnapshot) {
-    progress.becomeReplicate();
+    beginStream(r, progress);
   }
   if (isNews) advanceCommit(r);
   // Committing may have ended this leadership (its removal).
@@ -45,6 +52,11 @@ function handleAppendResponse(r: RaftState, progress: Progress, { index, reject,
   // Only what there is to send goes: an answer that called for an append, whatever it answers, would never end.
   r.pumpWanted = true;
   continueTransfer(r, progress);
+}
+
+function beginStream(r: RaftState, progress: Progress): void {
+  progress.becomeReplicate();
+  progress.streamStamp = nextRound(r);
 }
 
 function handleHeartbeatResponse(r: RaftState, progress: Progress): void {

@@ -80,6 +80,8 @@ export class Progress {
   sentCommit = 0 as LogIndex;
   /** The latest stamp that it answered (lease.ts). */
   ackedStamp: number;
+  /** Refusals of appends sent before the probe or stream under way began are stale. */
+  streamStamp = 0;
   /** Answers to messages sent before it became a member (again) are not its own. */
   readonly sinceStamp: number;
   readonly inflights: Inflights;
