@@ -130,13 +130,8 @@ export const plantedBugs: readonly PlantedBug[] = [
     changes: [inCore('transfer.ts', 'r.leaseVoid = true', 'r.leaseVoid = false')],
     faults: { transferEveryMs: 100 },
   },
-  {
-    name: 'changeBeforeOwnTerm',
-    title: 'a membership change before the leader has committed in its term (FAILURES 5, raft-dev 2015)',
-    changes: [inCore('membership.ts', 'r.log.committed < r.termStart || ', '')],
-    faults: CHANGES,
-    firstSeed: 410,
-  },
+  // A change before the leader has committed in its term (FAILURES 5) is not here: chance does not find the schedule that it
+  // takes in a thousand seeds. test/raft/failures.test.ts plays it.
   {
     name: 'twoChangesAtOnce',
     title: 'a second membership change while one is under way (FAILURES 7)',
