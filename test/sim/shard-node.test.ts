@@ -168,17 +168,20 @@ test('FAILURES 26: a read that waited for its round while its range was cut is a
     t.is(await script.change(1, 1, { type: 'addVoter', id }), null);
   }
   const replies: ClientReply[] = [];
-  script.on(1, (node) => {
-    node.shard?.split(Buffer.from('k5'), 2 as RangeId, () => undefined);
-    for (let i = 0; i < 10; i++) {
-      const request = { kind: 'read', key: `k${i}`, value: '', consistency: 'linearizable' } as const;
-      node.submit(request, (reply) =>
-        replies.push(reply.outcome === 'ok' ? { ...reply, value: `${i} ${reply.value}` } : reply),
-      );
-    }
-  });
+  script.on(1, (node) => node.shard?.split(Buffer.from('k5'), 2 as RangeId, () => undefined));
+  // Until the split is applied and beyond: some of the rounds begin before it and end after it.
+  for (let asked = 0; asked < 60; asked++) {
+    const i = asked % 10;
+    const request = { kind: 'read', key: `k${i}`, value: '', consistency: 'linearizable' } as const;
+    script.on(1, (node) => {
+      node.submit(request, (reply) => {
+        replies.push(reply.outcome === 'ok' ? { ...reply, value: `${i} ${reply.value}` } : reply);
+      });
+    });
+    await script.pass(0.1);
+  }
   await script.pass(1000);
   t.is(script.node(1).replicas.size, 2);
-  t.is(replies.length, 10);
+  t.is(replies.length, 60);
   for (const reply of replies) if (reply.outcome === 'ok') t.regex(String(reply.value), /^(\d) v\1$/);
 });
