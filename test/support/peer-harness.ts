@@ -12,7 +12,7 @@ import { createPeerCounters } from '../../src/net/peer/types.ts';
 export const CLUSTER = '5f0c1a52-0000-4000-8000-000000000001';
 
 /** Milliseconds of silence after which a connection of the harness's meshes is given up: 6 ticks. */
-export const TICK_MS = 25;
+export const TICK_MS = 50;
 
 export interface PeerNode {
   readonly mesh: PeerMesh;

