@@ -155,7 +155,8 @@ export class SnapshotSender {
               this.#pump(handle, frames, offer.fileBytes).catch((error: Error) => frames.close(error.message));
             } else if (kind === PEER_SNAPSHOT_OUTCOME) {
               resolve({ ...readSnapshotOutcome(source, start, end), isFinal: true });
-              frames.close('it was received');
+              // Both sides end it now: cut off while its bytes are read, the runtime never lets go of the socket (Node 26).
+              frames.finish('it was received');
             } else if (kind !== PEER_PONG) {
               throw new PeerProtocolError(`a frame of kind ${kind} does not belong here`);
             }
