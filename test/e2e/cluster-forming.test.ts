@@ -48,6 +48,9 @@ async function until(node: NodeProcess, condition: (cluster: ClusterStatus) => b
   }
 }
 
+/** Peer ports that nobody else is given meanwhile: below those that the system hands out. */
+const portOf = (i: number): string[] => ['--peer-port', String(20_000 + (process.pid % 400) * 30 + i * 10)];
+
 const states = ({ nodes }: ClusterStatus): string[] => nodes.map(({ name, state }) => `${name} ${state}`);
 
 test.serial(
@@ -126,9 +129,10 @@ test.serial(
 test.serial('all nodes killed at once come back with everything that was written (FAILURES 12)', async (t) => {
   t.timeout(180_000);
   const start = lab(t);
-  const first = await start(['--pre-split', 'm']);
+  const first = await start(['--pre-split', 'm', ...portOf(0)]);
   const join = ['--join', `127.0.0.1:${first.peerPort}`];
-  const before = [first, ...(await Promise.all([start(join), start(join)]))];
+  const others = [1, 2].map((i) => start([...join, ...portOf(i)]));
+  const before = [first, ...(await Promise.all(others))];
   for (;;) {
     const page = await (await fetch(`http://127.0.0.1:${first.httpPort}/status`)).json();
     const { ranges } = page as { ranges: { replicas: { role: string }[] }[] };
@@ -139,7 +143,7 @@ test.serial('all nodes killed at once come back with everything that was written
     for (let i = 0; i < 50; i++) await kv.set(`${i % 2 === 0 ? 'a' : 'z'}${i}`, String(i));
   }
   await Promise.all(before.map((node) => node.end('SIGKILL')));
-  const after = await Promise.all(before.map(({ dir, peerPort }) => start(['--peer-port', String(peerPort)], dir)));
+  const after = await Promise.all(before.map(({ dir }, i) => start(portOf(i), dir)));
   for (const node of after) {
     await using kv = await connect(`skerry://127.0.0.1:${node.port}`, { as: 'text', timeoutMs: 30_000 });
     for (let i = 0; i < 50; i++) t.is(await kv.get(`${i % 2 === 0 ? 'a' : 'z'}${i}`), String(i));
