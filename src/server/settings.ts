@@ -140,14 +140,6 @@ export const settingGroups = {
       default: 50,
       help: 'How often a leader is heard of when there is nothing to say. At most a third of the election timeout.',
     }),
-    maxEntryBytes: size(64 * KiB, limits.walFragmentBytesMax * 2, {
-      default: limits.batchBytesMax,
-      help: 'Commands waiting for the log are put into entries of up to this size. A larger command is an entry of its own.',
-    }),
-    maxEntryCommands: integer(1, 16 * KiB, {
-      default: limits.batchCommandsMax,
-      help: 'Commands in one entry.',
-    }),
   },
   threads: {
     workers: integer(1, WORKERS_MAX, {
