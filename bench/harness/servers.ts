@@ -11,7 +11,7 @@ const LAUNCHER = fileURLToPath(new URL('../../src/cli/skerry.js', import.meta.ur
 /** Cuts the keys of redis-benchmark in half, so that half of what a plain client asks one worker for lives in the other. */
 export const PRE_SPLIT_KEY = 'key:000000500000';
 
-const CLUSTER_MS = 60_000;
+const CLUSTER_MS = 120_000;
 const POLL_MS = 200;
 const SETTLE_MS = 5000;
 
@@ -22,6 +22,8 @@ export interface SkerryNode extends Subject {
   readonly httpPort: number;
   readonly peerPort: number;
   readonly dir: string;
+  /** Of `skerry serve`, to start it again with. */
+  readonly flags: readonly string[];
 }
 
 /** A node with its defaults and free ports. `flags`: of `skerry serve`; `dir`: of an earlier node, default a new one. */
@@ -34,28 +36,54 @@ export async function startSkerry(
   const subject = await startSubject('Skerry', [...command], dir, (printed) => /^\{.*"respPort".*\}$/m.test(printed));
   const line = /^\{.*"respPort".*\}$/m.exec(subject.printed)?.[0] as string;
   const { host, port, respPort, httpPort, peerPort } = JSON.parse(line) as SkerryNode;
-  return { ...subject, host, port, respPort, httpPort, peerPort, dir };
+  return { ...subject, host, port, respPort, httpPort, peerPort, dir, flags };
 }
 
-/** A cluster of `count` nodes on this machine with two ranges. Resolves when every node has a replica of each. */
-export async function startCluster(count: number): Promise<readonly SkerryNode[]> {
-  const first = await startSkerry(['--pre-split', PRE_SPLIT_KEY, '--node-name', 'node1']);
-  const join = ['--join', `${first.host}:${first.peerPort}`];
-  const others = Array.from({ length: count - 1 }, (_, i) => startSkerry([...join, '--node-name', `node${i + 2}`]));
-  const nodes = [first, ...(await Promise.all(others))];
-  const endMs = performance.now() + CLUSTER_MS;
-  for (const node of nodes) {
-    const probe = probeOverHttp(`${node.host}:${node.httpPort}`);
+/**
+ * A cluster of `count` nodes on this machine, cut at the keys, named node1, node2 and so on; `stack` ends them. Resolves when
+ * every node has a replica of each range, as far as there are to be (three).
+ */
+export async function startCluster(
+  count: number,
+  splitKeys: readonly string[],
+  stack: AsyncDisposableStack,
+): Promise<readonly SkerryNode[]> {
+  const first = await startSkerry(['--pre-split', splitKeys.join(','), ...(await nodeFlags(1))]);
+  stack.defer(() => first.stop());
+  const nodes = [first];
+  for (let i = 2; i <= count; i++) {
+    // One after another, so that they are numbered as they are named.
     // oxlint-disable-next-line no-await-in-loop
-    while ((await probe()).ranges < 2) {
-      if (performance.now() > endMs) throw new Error('the nodes do not get their replicas');
-      // oxlint-disable-next-line no-await-in-loop
-      await sleep(POLL_MS);
-    }
+    const node = await startSkerry([...(await nodeFlags(i)), '--join', `${first.host}:${first.peerPort}`]);
+    stack.defer(() => node.stop());
+    nodes.push(node);
+  }
+  for (const node of nodes) {
+    // oxlint-disable-next-line no-await-in-loop
+    await untilRanges(node, splitKeys.length + 1);
   }
   // Replicas begin as learners, and leaders move to where there are fewer.
-  await sleep(SETTLE_MS);
+  if (count > 1) await sleep(SETTLE_MS);
   return nodes;
+}
+
+/** Ports that are the same when the node is started again. */
+export async function nodeFlags(number: number): Promise<readonly string[]> {
+  const names = ['--port', '--resp-port', '--http-port', '--peer-port'];
+  const ports = await Promise.all(names.map(async (name) => [name, String(await freePort())]));
+  return ['--node-name', `node${number}`, ...ports.flat()];
+}
+
+/** Resolves when the node has replicas of so many ranges. */
+export async function untilRanges(node: SkerryNode, ranges: number): Promise<void> {
+  const probe = probeOverHttp(`${node.host}:${node.httpPort}`);
+  const endMs = performance.now() + CLUSTER_MS;
+  // oxlint-disable-next-line no-await-in-loop
+  while ((await probe()).ranges < ranges) {
+    if (performance.now() > endMs) throw new Error('the node does not get its replicas');
+    // oxlint-disable-next-line no-await-in-loop
+    await sleep(POLL_MS);
+  }
 }
 
 export interface RedisServer extends Subject {

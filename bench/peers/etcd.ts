@@ -7,7 +7,8 @@ import { fill, load, planOf } from '../harness/loads.ts';
 import { cpuSecondsOf } from '../harness/processes.ts';
 import type { Row, RowOptions, RowResult } from '../harness/row.ts';
 import { figure } from '../harness/row.ts';
-import { startCluster, startEtcd, startSkerry, versions } from '../harness/servers.ts';
+import type { SkerryNode } from '../harness/servers.ts';
+import { PRE_SPLIT_KEY, startCluster, startEtcd, startSkerry, versions } from '../harness/servers.ts';
 import type { Pair } from '../harness/statistics.ts';
 import { alternate, ratioOf, spreadOf } from '../harness/statistics.ts';
 import type { LoadTarget } from '../../src/bench/load.ts';
@@ -68,7 +69,7 @@ interface Ours {
 }
 
 /** One node is asked as plain clients of Redis would; several by the client that knows who leads what. */
-async function startOurs(nodes: number, stack: AsyncDisposableStack): Promise<Ours> {
+async function startOurs({ kind, nodes }: Contest, stack: AsyncDisposableStack): Promise<Ours> {
   if (nodes === 1) {
     const skerry = await startSkerry();
     stack.defer(() => skerry.stop());
@@ -76,15 +77,17 @@ async function startOurs(nodes: number, stack: AsyncDisposableStack): Promise<Ou
     const target: LoadTarget = { kind: 'resp', host: skerry.host, port: skerry.respPort };
     return { target, shape: { clients: IN_FLIGHT, pipeline: 1 }, pids: [skerry.pid] };
   }
-  const cluster = await startCluster(nodes);
-  for (const node of cluster) stack.defer(() => node.stop());
+  const cluster = await startCluster(nodes, [PRE_SPLIT_KEY], stack);
+  const [first] = cluster as readonly [SkerryNode];
+  if (kind === 'get') await fill(first.respPort, KEYS);
   const server = cluster.map(({ host, port }) => `${host}:${port}`).join(',');
   return { target: { kind: 'native', server }, shape: SHARED, pids: cluster.map(({ pid }) => pid) };
 }
 
-async function measure({ kind, nodes, limits }: Contest, options: RowOptions): Promise<RowResult> {
+async function measure(contest: Contest, options: RowOptions): Promise<RowResult> {
+  const { kind, nodes, limits } = contest;
   await using stack = new AsyncDisposableStack();
-  const { target, shape, pids } = await startOurs(nodes, stack);
+  const { target, shape, pids } = await startOurs(contest, stack);
   const members = await startEtcd(nodes);
   for (const member of members) stack.defer(() => member.stop());
   const ports = members.map(({ port }) => port);
@@ -161,9 +164,17 @@ export const etcdRows: readonly Row[] = [
       limits: UNPROMISED,
     },
   ),
-  row('etcd-three', 'Puts, 256 under way, three nodes of each on this machine', {
+];
+
+export const etcdThreeRows: readonly Row[] = [
+  row('etcd-three-put', 'Puts, 256 under way, one key a request, three nodes of each on this machine', {
     kind: 'set',
     nodes: 3,
-    limits: UNPROMISED,
+    limits: { must: 4, aim: 8 },
+  }),
+  row('etcd-three-get', 'Linearizable reads, 256 under way, one key a request, three nodes of each on this machine', {
+    kind: 'get',
+    nodes: 3,
+    limits: { must: 5, aim: 20 },
   }),
 ];

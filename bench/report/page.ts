@@ -1,10 +1,14 @@
 /** The page of results: a table of what was promised and what was measured, plots, and every figure with how it came about. */
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { replaceSection, table } from '../../ops/markdown.ts';
 import type { Figure, SavedRow } from '../harness/row.ts';
 import { format, verdictOf } from '../harness/row.ts';
 import type { CurveDetails, CurvePoint } from '../node/curve.ts';
 import { renderPlot, type Plot } from './svg.ts';
+
+const README = fileURLToPath(new URL('../../README.md', import.meta.url));
 
 /** Reads all results of a folder, and writes the page (README.md) and its plots beside them. Returns the files written. */
 export function writePage(folder: string, order: readonly string[]): string[] {
@@ -14,6 +18,34 @@ export function writePage(folder: string, order: readonly string[]): string[] {
   for (const { file, plot } of plots) writeFileSync(path.join(folder, file), renderPlot(plot));
   writeFileSync(path.join(folder, 'README.md'), renderPage(rows, plots));
   return ['README.md', ...plots.map(({ file }) => file)].map((file) => path.join(folder, file));
+}
+
+/** The project's README with the numbers of a folder of results. */
+export function renderReadme(folder: string, order: readonly string[]): string {
+  const rows = readRows(folder, order);
+  const body = promisedOf(rows).map(({ row, one }) => [
+    `${row.title}: ${one.what}`,
+    valueOf(one),
+    `${format(one.must as number)} ${one.unit}`,
+    verdictOf(one),
+  ]);
+  const lines = table(['what', 'measured', 'promised', ''], body);
+  return replaceSection(readFileSync(README, 'utf8'), 'numbers', lines);
+}
+
+/** Writes the numbers into the project's README. */
+export function writeReadme(folder: string, order: readonly string[]): string {
+  writeFileSync(README, renderReadme(folder, order));
+  return README;
+}
+
+interface Promised {
+  readonly row: SavedRow;
+  readonly one: Figure;
+}
+
+function promisedOf(rows: readonly SavedRow[]): Promised[] {
+  return rows.flatMap((row) => row.figures.filter(({ must }) => must !== null).map((one) => ({ row, one })));
 }
 
 /** In the order of the suite; those that it does not know come last. */
@@ -66,7 +98,7 @@ export function renderPage(rows: readonly SavedRow[], plots: readonly NamedPlot[
   const dates = rows.map(({ at }) => at).toSorted();
   const [first = '', last = ''] = [dates[0]?.slice(0, 10), dates.at(-1)?.slice(0, 10)];
   const { machine } = rows[0] as SavedRow;
-  const promised = rows.flatMap((row) => row.figures.filter(({ must }) => must !== null).map((one) => ({ row, one })));
+  const promised = promisedOf(rows);
   return [
     '# Results',
     '',
@@ -141,14 +173,4 @@ function versionsOf({ versions }: SavedRow): string {
   const own = `Skerry ${skerry}${commit === null ? '' : ` at ${commit}`}`;
   const peers = Object.entries(others).flatMap(([name, version]) => (version === null ? [] : [`${name} ${version}`]));
   return [own, ...peers].join(', ');
-}
-
-/** A Markdown table with cells as wide as their column, as the formatter wants it. */
-function table(head: readonly string[], body: readonly (readonly string[])[]): string[] {
-  const rows = [head, ...body].map((row) => row.map((cell) => cell.replaceAll('|', '\\|')));
-  const widths = head.map((_, i) => Math.max(3, ...rows.map((row) => (row[i] ?? '').length)));
-  const line = (cells: readonly string[]): string =>
-    `| ${cells.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join(' | ')} |`;
-  const [first = [], ...others] = rows;
-  return [line(first), line(widths.map((width) => '-'.repeat(width))), ...others.map(line)];
 }

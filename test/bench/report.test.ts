@@ -2,12 +2,14 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import test from 'ava';
 import type { SavedRow } from '../../bench/harness/row.ts';
 import { describeFigure, figure, format, verdictOf } from '../../bench/harness/row.ts';
 import { spreadOf } from '../../bench/harness/statistics.ts';
-import { writePage } from '../../bench/report/page.ts';
+import { renderReadme, writePage } from '../../bench/report/page.ts';
 import { renderPlot } from '../../bench/report/svg.ts';
+import { rowOrder } from '../../bench/suites.ts';
 
 test('a figure is judged by what was promised: more is better for rates, less for times', (t) => {
   const limits = { must: 0.7, aim: 1.2 };
@@ -89,6 +91,11 @@ test('the page has a line for each promise, missed ones too, and plots of the cu
 
 test('a folder without results has no page', (t) => {
   t.throws(() => writePage(join(tmpdir(), 'skerry-no-such-folder'), []), { message: /no results/ });
+});
+
+test('the numbers of the README are those of the results (npm run bench -- report writes them)', (t) => {
+  const at = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
+  t.is(readFileSync(at('README.md'), 'utf8'), renderReadme(at('bench/results'), rowOrder));
 });
 
 test('a plot puts larger values higher and more clients further right, and shows names as they are', (t) => {
