@@ -24,6 +24,11 @@ const SETTLE_MS = 4000;
 const SPLIT_KEYS = [PRE_SPLIT_KEY];
 const VALUE = Buffer.alloc(100, 'v');
 
+/** Of the first range. */
+function keyOf(writer: number): string {
+  return `key:${String(writer).padStart(12, '0')}`;
+}
+
 /** Writers of one range, each with one request under way. */
 class Writers {
   readonly acknowledgedAtMs: number[] = [];
@@ -33,7 +38,7 @@ class Writers {
   unknown = 0;
 
   constructor(store: Store) {
-    this.#running = Array.from({ length: WRITERS }, (_, i) => this.#run(store, `key:${i}`));
+    this.#running = Array.from({ length: WRITERS }, (_, i) => this.#run(store, keyOf(i)));
   }
 
   async stop(): Promise<void> {
