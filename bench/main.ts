@@ -1,6 +1,7 @@
 /** The measurements: `npm run bench -- …`. See README.md beside this file. */
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { buildPackage } from './harness/package.ts';
 import { endWithSignals } from './harness/processes.ts';
 import { runRows } from './harness/row.ts';
 import { runMicro } from './micro/run.ts';
@@ -50,6 +51,7 @@ async function main(): Promise<boolean> {
   const pairs = Number(values.pairs);
   const seconds = Number(values.seconds);
   if (!(pairs >= 1 && seconds > 0)) throw new RangeError('--pairs and --seconds are numbers above 0');
+  buildPackage();
   return await runRows(rows, { pairs, seconds, out: values.out ?? null, say: (text) => console.error(text) });
 }
 

@@ -1,12 +1,10 @@
 /** The servers that are measured, with the settings they are measured with. */
 import { spawnSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { probeOverHttp } from '../../src/bench/node-probe.ts';
+import { LAUNCHER } from './package.ts';
 import type { Subject } from './processes.ts';
 import { freePort, makeBenchDir, startSubject } from './processes.ts';
-
-const LAUNCHER = fileURLToPath(new URL('../../src/cli/skerry.js', import.meta.url));
 
 /** Cuts the keys of redis-benchmark in half, so that half of what a plain client asks one worker for lives in the other. */
 export const PRE_SPLIT_KEY = 'key:000000500000';

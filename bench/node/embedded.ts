@@ -1,8 +1,8 @@
 /** A store inside the caller's process, 256 durable SETs under way, beside Redis with fsync always and pipelines of 16. */
 import { execFile } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { fill } from '../harness/loads.ts';
+import { LAUNCHER } from '../harness/package.ts';
 import type { Row, RowOptions, RowResult } from '../harness/row.ts';
 import { figure } from '../harness/row.ts';
 import { startRedis, versions } from '../harness/servers.ts';
@@ -10,7 +10,6 @@ import { alternate, ratioOf, spreadOf } from '../harness/statistics.ts';
 import { runBenchmark } from '../peers/redis-benchmark.ts';
 import type { MeasuredRun } from '../../src/bench/measured-run.ts';
 
-const LAUNCHER = fileURLToPath(new URL('../../src/cli/skerry.js', import.meta.url));
 const IN_FLIGHT = 256;
 const KEYS = 1_000_000;
 
