@@ -4,7 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { probeOverHttp } from '../../src/bench/node-probe.ts';
 import { LAUNCHER } from './package.ts';
 import type { Subject } from './processes.ts';
-import { freePort, makeBenchDir, startSubject } from './processes.ts';
+import { freePort } from '../../test/support/free-port.ts';
+import { makeBenchDir, startSubject } from './processes.ts';
 
 /** Cuts the keys of redis-benchmark in half, so that half of what a plain client asks one worker for lives in the other. */
 export const PRE_SPLIT_KEY = 'key:000000500000';

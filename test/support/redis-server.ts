@@ -2,10 +2,10 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createConnection, createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
+import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { freePort } from './free-port.ts';
 
 /** The version of the redis-server on the PATH, or null when there is none. */
 export function redisServerVersion(): string | null {
@@ -19,16 +19,6 @@ export interface RedisServer {
   /** Sends all commands at once; resolves with the bytes of each reply. RESP2. */
   run(commands: readonly (readonly (string | Buffer)[])[]): Promise<Buffer[]>;
   stop(): Promise<void>;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 /** Starts a server with one database, without persistence, on a free port. `settings`: further options. */

@@ -2,8 +2,8 @@
  * Commands to one worker of another node, over the link that this worker dialled.
  *
  *     request() ──▶ waiting ── the connection takes it ──▶ sent ──▶ reply, or "I do not lead" ─▶ retry
- *                      └─ the connection breaks: retry       └─ it breaks: reads and identified writes: retry,
- *                                                               other writes: the result is unknown
+ *        │             └─ the connection breaks: retry       └─ it breaks: reads and identified writes: retry,
+ *        └─ the last attempt to connect failed: retry           other writes: the result is unknown
  *
  * Each command is kept, encoded, until it is answered, so that it can be sent again, to somebody else; what is kept is
  * bounded. Retries are the router's: it knows who leads.
@@ -96,6 +96,13 @@ export class PeerRemote implements PeerRequester {
     scope: RangeScope | null,
     sinceMs = 0,
   ): void {
+    const { state, problem } = this.link;
+    // Nobody was there, and the range may have another leader before the next attempt to connect has ended.
+    if (problem !== null && state !== 'open') {
+      this.link.wake();
+      this.#retry({ spec, args, target, slot, requestId, scope, sinceMs, leader: null, problem });
+      return;
+    }
     const number = this.#free.pop() ?? this.#pending.length;
     const bytes = Buffer.allocUnsafe(requestFrameBytes(args));
     const behindWrites = target.writesInFlight > 0;
@@ -105,8 +112,7 @@ export class PeerRemote implements PeerRequester {
     this.#unsent.push(number);
     this.#bytes += length;
     this.inFlight++;
-    if (this.link.state === 'closed') this.onBroken(this.link.problem ?? 'the link is closed');
-    else this.link.wake();
+    this.link.wake();
   }
 
   get waiting(): boolean {

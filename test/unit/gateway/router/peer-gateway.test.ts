@@ -17,7 +17,7 @@ import type { RequestFrame } from '../../../../src/gateway/router/forward-frame.
 import { checkRequestFrame, leaderHint, peerFrameEnd } from '../../../../src/gateway/router/peer-frame.ts';
 import type { PeerAsker } from '../../../../src/gateway/router/peer-gateway.ts';
 import { PeerGateway } from '../../../../src/gateway/router/peer-gateway.ts';
-import type { PeerRetry } from '../../../../src/gateway/router/peer-remote.ts';
+import type { PeerRemote, PeerRetry } from '../../../../src/gateway/router/peer-remote.ts';
 import type { PeerAddress } from '../../../../src/net/peer/types.ts';
 import { CLUSTER, storeOf, TICK_MS, until } from '../../../support/peer-harness.ts';
 import type { TcpProxy } from '../../../support/tcp-proxy.ts';
@@ -127,6 +127,14 @@ class Client implements ReplyTarget {
   }
 }
 
+/** Resolves when the link is open, which it becomes when somebody wants to send. */
+async function untilReachable({ link }: PeerRemote): Promise<void> {
+  await until(() => {
+    link.wake();
+    return link.state === 'open';
+  });
+}
+
 function answer({ target, slot }: Asked, text: string): void {
   target.begin(slot).simple(text);
   target.finish(slot);
@@ -222,6 +230,7 @@ test('FAILURES 23: a write that was sent when the connection broke is unknown, a
   t.is(asker.inFlight, 0);
   // What the old connection's commands still answer reaches nobody.
   for (const one of asked) answer(one, 'too late');
+  await untilReachable(remote);
   remote.request(GET, argsOf('next'), client, 9, null, null);
   await until(() => asked.length === 4);
   answer(asked[3] as Asked, 'in time');
@@ -239,6 +248,29 @@ test('a write that was not sent is not unknown: it comes back', async (t) => {
   t.like(returned[0], { args: ['a', '1'], leader: null });
   t.truthy(returned[0]?.problem);
   t.is(client.replies.size, 0);
+});
+
+test('commands for a node that could not be reached come back at once, until it can be reached', async (t) => {
+  const { asker, asked, returned, proxy } = await startPair(t);
+  const remote = asker.remote(LEADER);
+  const client = new Client();
+  proxy.refuse = true;
+  remote.request(GET, argsOf('first'), client, 0, null, null);
+  await until(() => returned.length === 1);
+  remote.request(SET, argsOf('second', '1'), client, 1, null, null);
+  t.deepEqual(
+    returned.map(({ args, leader }) => [args[0], leader]),
+    [
+      ['first', null],
+      ['second', null],
+    ],
+  );
+  t.truthy(returned[1]?.problem);
+  proxy.refuse = false;
+  await untilReachable(remote);
+  remote.request(GET, argsOf('third'), client, 2, null, null);
+  await until(() => asked.length === 1);
+  t.is(returned.length, 2);
 });
 
 test('a node that answers nothing is noticed, and what was asked of it comes back', async (t) => {
