@@ -1,5 +1,4 @@
 #!/usr/bin/env node
 // Skerry as the published package runs it: from dist/, without the checkout's TypeScript. package.ts builds it.
-import { run } from '../../dist/src/cli/main.js';
-
+const { run } = await import(new URL('../../dist/src/cli/main.js', import.meta.url).href);
 await run(process.argv);
