@@ -11,7 +11,7 @@
  * log is all that the other half has (recovery.ts). And none becomes durable before the log is durable up to its index:
  * a group may commit, and this member apply, what its own disk does not have yet.
  */
-import type { LogIndex, RangeId, Term } from '../src/core/brands.ts';
+import type { LogIndex, MemberId, RangeId, Term } from '../src/core/brands.ts';
 import type { SnapshotMeta } from '../src/core/raft/types.ts';
 import type { FrozenStore } from '../src/engine/engine.ts';
 import type { CheckpointInfo } from '../src/storage/checkpoint/index.ts';
@@ -35,6 +35,8 @@ export interface CheckpointerOptions {
   readonly replicas: ReadonlyMap<RangeId, Replica>;
   /** Writes a checkpoint on another thread; resolves when it is durable under its final name. */
   readonly write: (frozen: FrozenStore, info: CheckpointInfo) => Promise<void>;
+  /** The member has a durable checkpoint now. */
+  readonly written: (rangeId: RangeId, member: MemberId) => void;
   /** Says in the log that the range has a durable checkpoint; false when the log has no room now. */
   readonly logCheckpoint: (rangeId: RangeId, index: LogIndex, term: Term) => boolean;
   /** Asks for a turn of the loop, after a checkpoint has ended. */
@@ -169,6 +171,7 @@ export class Checkpointer {
         latestVersion,
         meta: encodeRangeMeta({ descriptor, conf, sessions, ...(catalog !== undefined && { catalog }) }),
       });
+      this.#options.written(rangeId, raft.id);
       replica.bytesSinceCheckpoint -= bytesSinceCheckpoint;
       replica.commandsSinceCheckpoint -= commandsSinceCheckpoint;
       if (this.#options.replicas.get(rangeId) !== replica) return;

@@ -1,4 +1,5 @@
 /** What a config entry does to a range's descriptor. */
+import type { MemberId } from '../src/core/brands.ts';
 import { membersOf } from '../src/core/raft/configuration.ts';
 import type { ConfState } from '../src/core/raft/types.ts';
 import type { RangeDescriptor, RangeReplica } from '../src/core/range.ts';
@@ -16,4 +17,9 @@ export function withMembers(descriptor: RangeDescriptor, conf: ConfState): Range
 /** A group whose only voter decides alone: what is durable there is committed. */
 export function isSingle({ voters, votersOutgoing }: ConfState): boolean {
   return voters.length === 1 && votersOutgoing.length === 0;
+}
+
+/** Whether the group can go on without this member: somebody else votes. */
+export function hasOtherVoters({ voters, votersOutgoing }: ConfState, member: MemberId): boolean {
+  return [...voters, ...votersOutgoing].some((id) => id !== member);
 }

@@ -23,7 +23,7 @@
  */
 import type { MemberId, RangeId } from '../src/core/brands.ts';
 import type { CatalogResult } from '../src/core/catalog/types.ts';
-import type { RangeReport } from '../src/core/placement/report.ts';
+import type { DamagedReplica, RangeReport } from '../src/core/placement/report.ts';
 import type { ConfChangeStep } from '../src/core/raft/types.ts';
 import type { Route } from '../src/core/range.ts';
 import type { LogFormat, LogLevel } from '../src/observe/log.ts';
@@ -31,7 +31,7 @@ import type { FrozenStore } from '../src/engine/engine.ts';
 import type { CheckpointInfo } from '../src/storage/checkpoint/index.ts';
 import type { WalScan } from '../src/storage/wal/recovery.ts';
 
-export type { MemberProgress, RangeReport } from '../src/core/placement/report.ts';
+export type { DamagedReplica, MemberProgress, RangeReport } from '../src/core/placement/report.ts';
 
 /** The settings that concern a worker. */
 export interface WorkerOptions {
@@ -74,6 +74,12 @@ export interface WorkerBoot {
   readonly checkpointed: ReadonlySet<number>;
   /** The last of this node's members of each range that is gone from here. */
   readonly tombstones: ReadonlyMap<RangeId, MemberId>;
+  /** This worker's members that may have spoken and have no checkpoint. */
+  readonly born: readonly { readonly rangeId: RangeId; readonly memberId: MemberId }[];
+  /** This worker's members that were given up as damaged, and that their groups may still count on. */
+  readonly damaged: readonly DamagedReplica[];
+  /** Whether the node may go on without a range that is found damaged. */
+  readonly mayHeal: boolean;
   /** By endpoint. */
   readonly doorbells: readonly SharedArrayBuffer[];
   readonly walRing: SharedArrayBuffer;
@@ -154,7 +160,10 @@ export type ClusterToWorker =
     }
   /** Hand the leadership of a range to one of its voters. Answer: changeDone, when it is handed over or given up. */
   | { readonly type: 'transferLeader'; readonly id: number; readonly rangeId: RangeId; readonly to: MemberId }
-  /** The member `memberId` of this worker is in no configuration since `confVersion`: destroy the replica. No answer. */
+  /**
+   * The member `memberId` of this worker is in no configuration since `confVersion`: destroy the replica, or if it was damaged,
+   * speak of it no more. No answer.
+   */
   | {
       readonly type: 'dropReplica';
       readonly rangeId: RangeId;
@@ -199,7 +208,11 @@ export type FromWorker =
    * All replicas of this worker, range 1 too. Sent at once (with the turn) when a descriptor or a leader changes, and each
    * second.
    */
-  | { readonly type: 'report'; readonly ranges: readonly RangeReport[] }
+  | {
+      readonly type: 'report';
+      readonly ranges: readonly RangeReport[];
+      readonly damaged: readonly DamagedReplica[];
+    }
   | { readonly type: 'failed'; readonly message: string }
   | { readonly type: 'stopped' };
 

@@ -6,7 +6,7 @@ import type { CatalogResult } from '../src/core/catalog/types.ts';
 import type { MemberId, RangeId } from '../src/core/brands.ts';
 import { isJoint } from '../src/core/raft/configuration.ts';
 import type { ConfChangeStep, ProgressStatus, RaftStatus } from '../src/core/raft/types.ts';
-import type { MemberProgress, RangeReport } from './messages.ts';
+import type { DamagedReplica, MemberProgress, RangeReport } from './messages.ts';
 import type { Replica } from './replica.ts';
 import { NOT_LEADER } from './replies.ts';
 
@@ -27,6 +27,8 @@ const CAUGHT_UP_ENTRIES = 64;
 const CATALOG_RANGE = 1 as RangeId;
 
 export class RangeAdmin {
+  /** Members that were given up, and that their groups may still count on. */
+  readonly damaged = new Map<RangeId, DamagedReplica>();
   readonly #replicas: ReadonlyMap<RangeId, Replica>;
   #transfers: { readonly replica: Replica; readonly to: MemberId; readonly done: AdminCallback }[] = [];
 

@@ -9,6 +9,9 @@
  * tail that the group decides about. A cut record voids the log before it: the snapshot that took its place is staged
  * beside the checkpoints, and becomes one now if the crash came between the two.
  *
+ * A range whose checkpoint, or whose place in the log, is damaged is given up when its group has other voters
+ * (docs/adr/0009-damaged-replicas.md), and with it what was cut from it and lives by its log.
+ *
  * Invariant: a range that came out of a split and has no checkpoint yet finds its parent's split entry before its own
  * first record: entries are written before they are applied, and the parent is not checkpointed past the split before
  * the new range has a checkpoint of its own (checkpointer.ts).
@@ -20,12 +23,14 @@ import { discardReply } from '../src/core/kv/reply.ts';
 import type { ApplyListener, StateMachine } from '../src/core/kv/state-machine.ts';
 import { createStateMachine } from '../src/core/kv/state-machine.ts';
 import { nodeOf } from '../src/core/member.ts';
-import { decodeConfEntry } from '../src/core/raft/configuration.ts';
+import { SkerryError } from '../src/core/errors.ts';
+import type { DamagedReplica } from '../src/core/placement/report.ts';
+import { confOf, decodeConfEntry } from '../src/core/raft/configuration.ts';
 import type { RangeDescriptor } from '../src/core/range.ts';
 import type { ConfState, Entry, HardState } from '../src/core/raft/types.ts';
 import { ENTRY_CONFIG, ENTRY_DATA, ENTRY_NOOP } from '../src/core/raft/types.ts';
 import type { Engine } from '../src/engine/engine.ts';
-import type { CheckpointFolder } from '../src/storage/checkpoint/index.ts';
+import type { CheckpointFolder, CheckpointInfo } from '../src/storage/checkpoint/index.ts';
 import { loadCheckpoint, readCheckpointInfo } from '../src/storage/checkpoint/index.ts';
 import type { Disk } from '../src/storage/disk.ts';
 import { readVote } from '../src/storage/wal/entries.ts';
@@ -41,7 +46,8 @@ import {
   FIRST_TERM,
   SPLIT_KIND,
 } from './entry.ts';
-import { isSingle, withMembers } from './membership.ts';
+import { whatIsDamaged } from './damage.ts';
+import { hasOtherVoters, isSingle, withMembers } from './membership.ts';
 import { RangeCatalog } from './range-catalog.ts';
 
 export interface RecoverOptions {
@@ -56,8 +62,28 @@ export interface RecoverOptions {
   readonly folder: CheckpointFolder;
   /** Every range of the node that has a checkpoint, whichever worker has it, or is gone. */
   readonly checkpointed: ReadonlySet<number>;
+  /** This worker's members that may have spoken and have no checkpoint. */
+  readonly born: readonly { readonly rangeId: RangeId; readonly memberId: MemberId }[];
+  /** Whether ranges that are damaged may be given up; else the start ends with KV_CORRUPT. */
+  readonly mayHeal: boolean;
+  /** Unix milliseconds. */
+  readonly nowMs: number;
   readonly createStore: () => Engine;
   readonly valueBytesMax: number;
+}
+
+export interface Recovered {
+  readonly ranges: readonly RecoveredRange[];
+  /** Given up, and set aside. */
+  readonly damaged: readonly DamagedReplica[];
+}
+
+/** A range that cannot be brought back. */
+interface Lost {
+  readonly memberId: MemberId;
+  readonly error: SkerryError;
+  /** The last configuration known of it. */
+  conf: ConfState;
 }
 
 /** A range as it stood when the node stopped. */
@@ -84,21 +110,28 @@ export interface RecoveredRange {
   replayedCommands: number;
 }
 
+/** Of a range that nothing is known of. */
+const NO_CONF = confOf([]);
+
 const replayListener: ApplyListener = { sink: () => discardReply, applied: () => undefined };
 
-export function recoverRanges(options: RecoverOptions): RecoveredRange[] {
+/** Throws KV_CORRUPT when a range is damaged and cannot be given up. */
+export function recoverRanges(options: RecoverOptions): Recovered {
   const { disk, walDir, scan, checkpointed } = options;
   const ranges = new Map<number, RecoveredRange>();
-  for (const file of options.checkpoints) {
-    const range = loadRange(options, file);
-    ranges.set(range.descriptor.rangeId, range);
-  }
+  const lost = new Map<number, Lost>();
+  for (const file of options.checkpoints) load(file);
   const staged = new Map<number, string>();
   for (const file of options.staged) staged.set(readCheckpointInfo(disk, file).rangeId, file);
   const isMine = (rangeId: number): boolean => ranges.has(rangeId) || staged.has(rangeId) || !checkpointed.has(rangeId);
   replayWal(disk, walDir, scan, isMine, (type, flags, term, rangeId, index, buffer, start, end) => {
     if (type === TYPE_CHECKPOINT) {
       if ((flags & FLAG_CUT) !== 0) cutLog(rangeId, index);
+      return;
+    }
+    const given = lost.get(rangeId);
+    if (given !== undefined) {
+      if (type === TYPE_CONFIG) given.conf = decodeConfEntry(buffer.subarray(start, end)).conf;
       return;
     }
     if (!ranges.has(rangeId)) commitParentOf(rangeId);
@@ -123,7 +156,39 @@ export function recoverRanges(options: RecoverOptions): RecoveredRange[] {
     applyThrough(range, isAlone(range) ? Infinity : range.hardState.commit);
   });
   for (const file of staged.values()) disk.unlink(file);
-  return [...ranges.values()];
+  for (const { rangeId, memberId } of options.born) {
+    // What was staged for a range that has a tombstone and not cut in never counted.
+    if (ranges.has(rangeId) || lost.has(rangeId) || checkpointed.has(rangeId) || !scan.ranges.has(rangeId)) continue;
+    giveUp(rangeId, memberId, NO_CONF, lostWith(rangeId, 'the range that it was cut from is damaged'));
+  }
+  return { ranges: [...ranges.values()], damaged: [...lost].map(setAside) };
+
+  function load(file: string): void {
+    try {
+      const range = loadRange(options, file);
+      ranges.set(range.descriptor.rangeId, range);
+    } catch (error) {
+      if (!(error instanceof SkerryError) || error.code !== 'KV_CORRUPT') throw error;
+      const { rangeId, meta } = readCheckpointInfo(disk, file);
+      const { descriptor, conf } = decodeRangeMeta(meta);
+      giveUp(rangeId, ownMember(descriptor, options.nodeId), conf, error);
+    }
+  }
+
+  function giveUp(rangeId: RangeId, memberId: MemberId, conf: ConfState, error: SkerryError): void {
+    if (!options.mayHeal) throw error;
+    ranges.get(rangeId)?.store.destroy();
+    ranges.delete(rangeId);
+    lost.set(rangeId, { memberId, conf, error });
+  }
+
+  function setAside([id, { memberId, conf, error }]: [number, Lost]): DamagedReplica {
+    // Of a range that was cut from another one, nothing is known; the other one has been asked.
+    if (conf !== NO_CONF && !hasOtherVoters(conf, memberId)) throw error;
+    const replica = { rangeId: id as RangeId, memberId, what: whatIsDamaged(error), sinceMs: options.nowMs };
+    options.folder.condemn(id, memberId, replica);
+    return replica;
+  }
 
   /** A snapshot took the place of the range's log; at index 0 the range left this node. */
   function cutLog(rangeId: number, index: number): void {
@@ -135,14 +200,21 @@ export function recoverRanges(options: RecoverOptions): RecoveredRange[] {
     if (snapshot.appliedIndex !== index) return;
     staged.delete(rangeId);
     range?.store.destroy();
-    const installed = loadRange(options, options.folder.install(rangeId, index));
-    ranges.set(rangeId, installed);
+    ranges.delete(rangeId);
+    const installed = options.folder.install(rangeId, index);
+    options.folder.stored(rangeId, ownMember(decodeRangeMeta(snapshot.meta).descriptor, options.nodeId));
+    load(installed);
   }
 
   function applyThrough(range: RecoveredRange, commit: number): void {
     while (range.tail[0] !== undefined && range.tail[0].index <= commit) {
       const entry = range.tail.shift() as Entry;
-      assert(entry.index === range.appliedIndex + 1, 'recovery: the log has a gap');
+      if (entry.index !== range.appliedIndex + 1) {
+        const { rangeId } = range.descriptor;
+        const what = `its log goes on at index ${entry.index} where ${range.appliedIndex + 1} is expected`;
+        giveUp(rangeId, range.memberId, range.conf, lostWith(rangeId, what));
+        return;
+      }
       applyEntry(range, entry);
     }
   }
@@ -241,12 +313,28 @@ function newRange(
 function loadRange({ nodeId, disk, createStore, valueBytesMax }: RecoverOptions, file: string): RecoveredRange {
   const store = createStore();
   const loader = store.bulkLoad();
-  const info = loadCheckpoint(disk, file, loader);
+  let info: CheckpointInfo;
+  try {
+    info = loadCheckpoint(disk, file, loader);
+  } catch (error) {
+    store.destroy();
+    throw error;
+  }
   loader.finish();
   const { descriptor, conf, sessions, catalog } = decodeRangeMeta(info.meta);
-  const own = descriptor.replicas.find(({ memberId }) => nodeOf(memberId) === nodeId);
-  assert(own !== undefined, 'recovery: a checkpoint of a range that this node has no member of');
+  const memberId = ownMember(descriptor, nodeId);
   const machine = createStateMachine({ store, valueBytesMax, sessions, latestVersion: info.latestVersion });
   const ownCatalog = catalog === undefined ? null : new RangeCatalog(catalog);
-  return newRange(own.memberId, descriptor, store, machine, conf, ownCatalog, info.appliedIndex, info.appliedTerm);
+  return newRange(memberId, descriptor, store, machine, conf, ownCatalog, info.appliedIndex, info.appliedTerm);
+}
+
+function ownMember({ replicas }: RangeDescriptor, nodeId: NodeId): MemberId {
+  const own = replicas.find(({ memberId }) => nodeOf(memberId) === nodeId);
+  assert(own !== undefined, 'recovery: a checkpoint of a range that this node has no member of');
+  return own.memberId;
+}
+
+function lostWith(rangeId: RangeId, what: string): SkerryError {
+  const message = `Range ${rangeId} cannot be recovered: ${what}. Restore the node from its peers or a backup.`;
+  return new SkerryError('KV_CORRUPT', message, { hint: { rangeId } });
 }

@@ -4,6 +4,7 @@
  */
 import { assert } from '../src/core/assert.ts';
 import type { Hlc, LogIndex, MemberId, RangeId, Term } from '../src/core/brands.ts';
+import type { DamagedReplica } from '../src/core/placement/report.ts';
 import type { Args } from '../src/core/kv/args.ts';
 import type { RequestId } from '../src/core/kv/batch.ts';
 import type { ReplyTarget } from '../src/core/kv/reply.ts';
@@ -124,6 +125,7 @@ export class Shard {
       maxRecoverySeconds: options.maxRecoverySeconds,
       replicas: this.host.replicas,
       write: ports.writeCheckpoint,
+      written: (rangeId, member) => ports.folder.stored(rangeId, member),
       logCheckpoint: (rangeId, index, term) => ports.log.checkpointed(rangeId, index, term),
       schedule: ports.schedule,
       onError: ports.checkpointFailed,
@@ -186,6 +188,21 @@ export class Shard {
     if (isSingle(conf)) raft.campaign();
     this.host.add(replica);
     if (catalog !== null) this.#ports.catalogChanged(catalog);
+  }
+
+  /** Members of this node that are damaged: they are silent, and their groups hear why from the placement. */
+  giveUp(damaged: readonly DamagedReplica[]): void {
+    for (const replica of damaged) {
+      const { rangeId, memberId } = replica;
+      // Its group has gone on, and a new member has come, while the node was about to stop.
+      if (this.host.replicas.has(rangeId)) {
+        this.#ports.folder.forgive(rangeId);
+        continue;
+      }
+      this.#tombstones.set(rangeId, memberId);
+      this.admin.damaged.set(rangeId, replica);
+      this.#gone.push(rangeId);
+    }
   }
 
   /** All work of one turn of the loop. */
@@ -252,6 +269,7 @@ export class Shard {
 
   /** This node's member is in no configuration of the range any more, and cannot have heard of it. */
   drop(rangeId: RangeId, member: MemberId): void {
+    if (this.admin.damaged.get(rangeId)?.memberId === member) this.#forgive(rangeId);
     this.#joining.forget(rangeId);
     const replica = this.host.replicas.get(rangeId);
     if (replica !== undefined && replica.raft.id === member) this.#remove(replica);
@@ -294,10 +312,10 @@ export class Shard {
 
   /**
    * Not over the keys of another range, which will hear of its own split first; and not in the place of a log that the
-   * other half of a split lives by. The leader tries again.
+   * other half of a split lives by; nor before the log has heard of the end of the member before. The leader tries again.
    */
   #mayInstall({ rangeId, meta }: LoadedSnapshot): boolean {
-    if (this.#checkpointer.owes(rangeId)) return false;
+    if (this.#checkpointer.owes(rangeId) || this.#gone.includes(rangeId)) return false;
     const others = [...this.host.replicas.values(), ...this.#leaving];
     return others.every(
       ({ descriptor }) => descriptor.rangeId === rangeId || !rangesOverlap(descriptor, meta.descriptor),
@@ -315,6 +333,7 @@ export class Shard {
     this.#loaded = null;
     const { rangeId, meta, store, machine, term, index, file } = snapshot;
     const { folder } = this.#ports;
+    folder.born(rangeId, raft.id);
     folder.stage(rangeId, index, file);
     this.#joining.forget(rangeId);
     this.#checkpointer.forget(rangeId);
@@ -323,9 +342,19 @@ export class Shard {
     const replica = new Replica(this.host, { descriptor, raft, store, machine, appliedTerm: term, conf, catalog });
     this.host.install(replica, ready, () => {
       // It may have left this node, or a later snapshot have come, while the log made room for this one.
-      if (this.host.replicas.get(rangeId) === replica) folder.install(rangeId, index);
+      if (this.host.replicas.get(rangeId) !== replica) return;
+      folder.install(rangeId, index);
+      folder.stored(rangeId, raft.id);
+      if (this.admin.damaged.has(rangeId)) this.#forgive(rangeId);
     });
     if (catalog !== null) this.#ports.catalogChanged(catalog);
+  }
+
+  /** The group of a damaged member has taken it out. */
+  #forgive(rangeId: RangeId): void {
+    this.#ports.folder.forgive(rangeId);
+    this.admin.damaged.delete(rangeId);
+    this.#ports.rangesChanged();
   }
 
   /** This node's member is out of the group. */
@@ -366,6 +395,7 @@ export class Shard {
       applied: FIRST_INDEX,
     });
     this.#joining.forget(descriptor.rangeId);
+    this.#ports.folder.born(descriptor.rangeId, left.raft.id);
     // The others cut their ranges a little later; where the left half is led, the right one is ready first.
     if (left.isLeader) raft.campaign();
     return new Replica(this.host, {

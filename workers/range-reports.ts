@@ -22,8 +22,12 @@ export function createRangeReports(
   send: (message: FromWorker) => void,
 ): RangeReports {
   let isDue = false;
+  const report = (): void => {
+    const { admin } = shard();
+    send({ type: 'report', ranges: admin.reports(), damaged: [...admin.damaged.values()] });
+  };
   setInterval(() => {
-    if (gateway().peers !== null) send({ type: 'report', ranges: shard().admin.reports() });
+    if (gateway().peers !== null) report();
   }, INTERVAL_MS).unref();
   return {
     changed() {
@@ -35,8 +39,9 @@ export function createRangeReports(
       isDue = false;
       const { routes, admin } = shard();
       metrics.set(slots.ranges, routes.length);
+      metrics.set(slots.damagedReplicas, admin.damaged.size);
       send({ type: 'ranges', routes });
-      send({ type: 'report', ranges: admin.reports() });
+      report();
     },
   };
 }

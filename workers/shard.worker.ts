@@ -124,8 +124,13 @@ const recovered = recoverRanges({
   folder,
   createStore: () => arena.createStore(),
   valueBytesMax: options.maxValueBytes,
+  nowMs: Date.now(),
 });
-for (const range of recovered) shard.adopt(range);
+for (const range of recovered.ranges) shard.adopt(range);
+for (const replica of recovered.damaged) {
+  log.error({ ...replica }, 'a range of this node is damaged: it waits to be taken out of its group and made anew');
+}
+shard.giveUp([...boot.damaged, ...recovered.damaged]);
 memory.update();
 reports.changed();
 reports.flush();

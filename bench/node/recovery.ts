@@ -81,11 +81,14 @@ function replay(dir: string): Replay {
       staged: [],
       folder: data.checkpoints,
       checkpointed: new Set<number>(checkpoints.map(({ rangeId }) => rangeId)),
+      born: [],
+      mayHeal: false,
+      nowMs: Date.now(),
       createStore: () => arena.createStore(),
       valueBytesMax: VALUE_BYTES_MAX,
     }),
   );
-  const range = value[0] as RecoveredRange;
+  const range = value.ranges[0] as RecoveredRange;
   return {
     scanBytesPerSecond: scan.value.bytesRead / scan.seconds,
     commandsPerSecond: range.replayedCommands / seconds,

@@ -115,6 +115,12 @@ export const scalarMetrics = {
     'Raft entries applied: by how much the applied indexes of all ranges have grown.',
   )(),
   ranges: scalar('gauge', 'worker', 'skerry_ranges', 'Ranges that live in this worker.')(),
+  damagedReplicas: scalar(
+    'gauge',
+    'worker',
+    'skerry_damaged_replicas',
+    'Replicas of this worker that were found damaged, and that their ranges have not taken out yet.',
+  )(),
   keys: scalar('gauge', 'worker', 'skerry_keys', 'Keys stored, expired ones not yet removed included.')(),
   keysExpired: scalar('counter', 'worker', 'skerry_keys_expired_total', 'Keys removed because their time was over.')(),
   memoryUsedBytes: scalar('gauge', 'worker', 'skerry_memory_used_bytes', 'Bytes of the store in use.')(),

@@ -16,6 +16,7 @@ import type { CatalogOp, CatalogState, NodeProfile } from '../core/catalog/types
 import { SkerryError } from '../core/errors.ts';
 import { memberId, nodeOf, workerOf } from '../core/member.ts';
 import { confOf } from '../core/raft/configuration.ts';
+import type { DamagedReplica } from '../core/placement/report.ts';
 import type { RangeDescriptor } from '../core/range.ts';
 import { MemoryArena } from '../engine/memory/arena.ts';
 import type { CheckpointInfo } from '../storage/checkpoint/index.ts';
@@ -51,17 +52,34 @@ export interface FoundCheckpoint {
   readonly memberId: MemberId;
 }
 
+/** A member of this node's that may have spoken. */
+export interface FoundMember {
+  readonly rangeId: RangeId;
+  readonly memberId: MemberId;
+}
+
 export interface FoundRanges {
   readonly checkpoints: readonly FoundCheckpoint[];
   /** Snapshots that had arrived when the node stopped; the log says whether they count. */
   readonly staged: readonly FoundCheckpoint[];
   /** The last of this node's members of a range that is gone for good. */
   readonly tombstones: ReadonlyMap<RangeId, MemberId>;
+  /** Members without a checkpoint: they came out of a split, and the log has what they said. */
+  readonly born: readonly FoundMember[];
+  /** Members that were given up because something of theirs is lost, and that their groups may still count on. */
+  readonly damaged: readonly DamagedReplica[];
 }
 
-/** The files of the members that live on this worker. */
-export function ofWorker(found: readonly FoundCheckpoint[], workerIndex: number, workerCount: number): string[] {
-  return found.filter(({ memberId }) => workerOf(memberId) % workerCount === workerIndex).map(({ file }) => file);
+/** Those of the members that live on this worker. */
+export function ofWorker<T extends FoundMember>(found: readonly T[], workerIndex: number, workerCount: number): T[] {
+  return found.filter(({ memberId }) => workerOf(memberId) % workerCount === workerIndex);
+}
+
+/** Gives up a member with damaged files, or throws the error that tells of the damage. */
+export type OnDamage = (rangeId: RangeId, memberId: MemberId, error: SkerryError) => DamagedReplica;
+
+function raise(_rangeId: RangeId, _memberId: MemberId, error: SkerryError): never {
+  throw error;
 }
 
 /** What a new store, and with it a new cluster, is made of. */
@@ -208,6 +226,7 @@ export class DataDir {
         }),
       };
       writeCheckpoint(this.#disk, this.checkpoints.checkpointFile(rangeId, FIRST_INDEX), empty.cursor(), info);
+      this.checkpoints.stored(rangeId, member);
     });
     const createdAtMs = Date.now();
     return this.saveIdentity({ format: FORMAT, clusterId, storeId, nodeId, incarnation: 0, bootId: '', createdAtMs });
@@ -215,23 +234,47 @@ export class DataDir {
 
   /**
    * What the ranges of this node begin from: of each its newest checkpoint, verified at its ends. Deletes what a crash
-   * left half written.
+   * left half written. A range whose files are damaged or missing is handed to `onDamage`, which throws when the node may not
+   * start without it; without `onDamage` it is thrown: KV_CORRUPT.
    */
-  findRanges(nodeId: NodeId): FoundRanges {
+  findRanges(nodeId: NodeId, onDamage: OnDamage = raise): FoundRanges {
     const checkpoints: FoundCheckpoint[] = [];
     const staged: FoundCheckpoint[] = [];
     const tombstones = new Map<RangeId, MemberId>();
+    const born: FoundMember[] = [];
+    const damaged: DamagedReplica[] = [];
     for (const files of this.checkpoints.find()) {
-      const { rangeId, tombstone } = files;
+      const { rangeId, tombstone, damage, member } = files;
       if (tombstone !== 0) tombstones.set(rangeId, tombstone);
+      if (damage !== null) damaged.push({ rangeId, memberId: tombstone, ...damage });
       const found = (file: string): FoundCheckpoint[] => {
-        const member = this.#ownMember(file, rangeId, nodeId);
-        return isBuried(member, tombstone) ? [] : [{ file, rangeId, memberId: member }];
+        const memberId = this.#ownMember(file, rangeId, nodeId);
+        return isBuried(memberId, tombstone) ? [] : [{ file, rangeId, memberId }];
       };
-      if (files.checkpoint !== null) checkpoints.push(...found(files.checkpoint));
-      staged.push(...files.staged.flatMap(({ file }) => found(file)));
+      try {
+        const checkpoint = files.checkpoint === null ? [] : found(files.checkpoint);
+        const [latest] = checkpoint;
+        if (latest !== undefined) this.checkpoints.stored(rangeId, latest.memberId);
+        else if (member !== null && member.hasCheckpoint) throw this.#missing(rangeId);
+        else if (member !== null) born.push({ rangeId, memberId: member.memberId });
+        staged.push(...files.staged.flatMap(({ file }) => found(file)));
+        checkpoints.push(...checkpoint);
+      } catch (error) {
+        if (member === null || !(error instanceof SkerryError) || error.code !== 'KV_CORRUPT') throw error;
+        const lost = onDamage(rangeId, member.memberId, error);
+        tombstones.set(rangeId, lost.memberId);
+        damaged.push(lost);
+      }
     }
-    return { checkpoints, staged, tombstones };
+    return { checkpoints, staged, tombstones, born, damaged };
+  }
+
+  #missing(rangeId: RangeId): SkerryError {
+    const dir = path.dirname(this.checkpoints.checkpointFile(rangeId, 0));
+    const message = `The checkpoint of range ${rangeId} is missing in ${dir}. Restore the file from a backup, or the node from its peers.`;
+    return new SkerryError('KV_CORRUPT', message, {
+      hint: { file: dir, offset: 0, what: 'the checkpoint is missing' },
+    });
   }
 
   /** This node's member of the range in a checkpoint. */

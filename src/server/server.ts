@@ -24,9 +24,10 @@ import { reviveRoutes } from '../../shards/messages.ts';
 import { formCluster } from './cluster/node-cluster.ts';
 import type { NodeCluster } from './cluster/node-cluster.ts';
 import { carryOut } from './cluster/orders.ts';
-import { describeCluster, describeRanges } from './cluster/status.ts';
+import { describeCluster, describeDamaged, describeRanges } from './cluster/status.ts';
 import { DataDir } from './data-dir.ts';
 import { FanOut } from './fan-out.ts';
+import { findWholeRanges, openLog } from './healing.ts';
 import { createLinks } from './links.ts';
 import { NodeMetrics } from './node-metrics.ts';
 import type { Settings } from './settings.ts';
@@ -128,13 +129,23 @@ class Node implements RunningServer {
       maxThreads: threads.cpuThreads,
       idleTimeout: CPU_THREAD_IDLE_MS,
     });
-    const wal = await startWal({
-      dir: node.walDir === '' ? this.#dir.walDir : node.walDir,
+    const walDir = node.walDir === '' ? this.#dir.walDir : node.walDir;
+    const walOptions = {
+      dir: walDir,
       pool: this.#ioPool,
       workers: rings.map((ring, i) => ({ ring, doorbell: doorbells[i] as SharedArrayBuffer })),
       segmentBytes: this.#settings.wal.segmentBytes,
       metricsArea: this.#metrics.wal,
-    });
+    };
+    const healing = {
+      nodeId: nodeCluster.identity.nodeId,
+      dir: this.#dir,
+      disk: nodeDisk,
+      walDir,
+      hasOthers: nodeCluster.hasOthers,
+      log: this.#log,
+    };
+    const wal = await openLog(() => startWal(walOptions), healing);
     this.#wal = wal;
     this.#followLog(wal);
     const { recovery } = wal;
@@ -147,6 +158,8 @@ class Node implements RunningServer {
         nodeId: nodeCluster.identity.nodeId,
         settings: this.#settings,
         dir: this.#dir,
+        found: findWholeRanges(healing),
+        mayHeal: healing.hasOthers,
         wal,
         doorbells,
         rings,
@@ -196,6 +209,7 @@ class Node implements RunningServer {
       addresses: this.#addresses,
       cluster: this.#cluster === null ? null : describeCluster(this.#cluster.cluster),
       ranges: describeRanges(this.#table.routes),
+      damaged: describeDamaged(this.#cluster?.cluster.damaged ?? []),
       metrics: this.#metrics.summary(),
     };
   }

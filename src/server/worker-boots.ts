@@ -4,7 +4,7 @@ import type { LinkEnd } from '../gateway/gateway.ts';
 import { createCursorTable } from '../gateway/router/cursor-table.ts';
 import type { WalHandle } from '../storage/wal/pool.ts';
 import type { WorkerBoot } from '../../shards/messages.ts';
-import type { DataDir } from './data-dir.ts';
+import type { DataDir, FoundRanges } from './data-dir.ts';
 import { ofWorker } from './data-dir.ts';
 import type { Settings } from './settings.ts';
 import { version } from './version.ts';
@@ -13,6 +13,9 @@ export interface BootParts {
   readonly nodeId: NodeId;
   readonly settings: Settings;
   readonly dir: DataDir;
+  readonly found: FoundRanges;
+  /** Damaged ranges have replicas elsewhere, as far as is known; this node may go on without them. */
+  readonly mayHeal: boolean;
   readonly wal: WalHandle;
   /** By endpoint. */
   readonly doorbells: readonly SharedArrayBuffer[];
@@ -26,9 +29,8 @@ export interface BootParts {
 
 /** One for each worker. */
 export function workerBoots(parts: BootParts): (WorkerBoot & { readonly links: readonly LinkEnd[] })[] {
-  const { nodeId, settings, dir, wal, doorbells, rings, links, metricsAreas, startedAtMs } = parts;
+  const { nodeId, settings, dir, found, mayHeal, wal, doorbells, rings, links, metricsAreas, startedAtMs } = parts;
   const { cluster, network, memory, raft, recovery, threads, log } = settings;
-  const found = dir.findRanges(nodeId);
   const shared = {
     workerCount: threads.workers,
     version,
@@ -52,6 +54,7 @@ export function workerBoots(parts: BootParts): (WorkerBoot & { readonly links: r
     checkpointsDir: dir.checkpointsDir,
     checkpointed: new Set([...found.checkpoints.map(({ rangeId }) => rangeId), ...found.tombstones.keys()]),
     tombstones: found.tombstones,
+    mayHeal,
     doorbells,
     walDoorbell: wal.doorbell,
     walStatus: wal.status,
@@ -64,7 +67,9 @@ export function workerBoots(parts: BootParts): (WorkerBoot & { readonly links: r
     workerIndex,
     walRing,
     links: links[workerIndex] ?? [],
-    checkpoints: ofWorker(found.checkpoints, workerIndex, threads.workers),
-    staged: ofWorker(found.staged, workerIndex, threads.workers),
+    checkpoints: ofWorker(found.checkpoints, workerIndex, threads.workers).map(({ file }) => file),
+    staged: ofWorker(found.staged, workerIndex, threads.workers).map(({ file }) => file),
+    born: ofWorker(found.born, workerIndex, threads.workers),
+    damaged: ofWorker(found.damaged, workerIndex, threads.workers),
   }));
 }

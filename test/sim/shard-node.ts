@@ -163,10 +163,14 @@ export class ShardNode implements SimulatedNode<ShardPacket> {
       staged: found.staged.map(({ file }) => file),
       folder: this.#dir.checkpoints,
       checkpointed: new Set([...found.checkpoints.map(({ rangeId }) => rangeId), ...found.tombstones.keys()]),
+      born: found.born,
+      mayHeal: true,
+      nowMs: Math.floor(this.#surroundings.monotonicMs()),
       createStore,
       valueBytesMax: VALUE_BYTES_MAX,
     });
-    for (const range of recovered) shard.adopt(range);
+    for (const range of recovered.ranges) shard.adopt(range);
+    shard.giveUp([...found.damaged, ...recovered.damaged]);
     wal.writer.control({ type: 'replayed' });
   }
 

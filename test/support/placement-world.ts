@@ -4,7 +4,7 @@ import { NO_ADDRESSES } from '../../src/core/catalog/catalog.ts';
 import type { CatalogState, LocalityTier, NodeState } from '../../src/core/catalog/types.ts';
 import { memberId, nodeOf } from '../../src/core/member.ts';
 import type { PlacementStep } from '../../src/core/placement/options.ts';
-import type { RangeReport } from '../../src/core/placement/report.ts';
+import type { DamagedReplica, RangeReport } from '../../src/core/placement/report.ts';
 import type { RangeReplica } from '../../src/core/range.ts';
 
 export interface WorldNode {
@@ -31,6 +31,8 @@ export class PlacementWorld {
   readonly ranges: WorldRange[] = [];
   replicationFactor = 3;
   readonly nowMs = NOW_MS;
+  /** Members that have fallen silent for good, on nodes that are alive. */
+  readonly damaged: DamagedReplica[] = [];
 
   constructor(nodes: WorldNode[]) {
     this.nodes = nodes;
@@ -79,7 +81,14 @@ export class PlacementWorld {
     return this.nodes.find((node) => node.nodeId === nodeId);
   }
 
+  /** The range's replica on this node loses what it stored. */
+  damage({ rangeId, replicas }: WorldRange, nodeId: number): void {
+    const lost = replicas.find((replica) => nodeOf(replica.memberId) === nodeId);
+    if (lost !== undefined) this.damaged.push({ rangeId, memberId: lost.memberId, what: 'a flipped bit', sinceMs: 1 });
+  }
+
   isAlive(id: MemberId): boolean {
+    if (this.damaged.some(({ memberId: lost }) => lost === id)) return false;
     return this.node(nodeOf(id))?.health === 'alive';
   }
 
@@ -99,6 +108,7 @@ export class PlacementWorld {
     for (const [i, range] of this.ranges.entries()) {
       const leader = this.hasQuorum(range) ? range.leader : (0 as MemberId);
       for (const { memberId: id } of range.replicas) {
+        if (this.damaged.some(({ memberId: lost }) => lost === id)) continue;
         reports.get(nodeOf(id))?.push({
           descriptor: {
             rangeId: range.rangeId,
@@ -151,7 +161,12 @@ export class PlacementWorld {
       node.state = step.state;
       return isUsed ? `node ${step.nodeId} still has replicas` : null;
     }
-    if (step.type === 'dropReplica') return 'nothing here is to be dropped';
+    if (step.type === 'dropReplica') {
+      const at = this.damaged.findIndex(({ memberId: lost }) => lost === step.memberId);
+      this.damaged.splice(at, 1);
+      const isUsed = this.ranges.some(({ replicas }) => replicas.some((r) => r.memberId === step.memberId));
+      return at < 0 || isUsed ? 'only what is damaged is to be dropped, when its range is rid of it' : null;
+    }
     const range = this.ranges.find(({ rangeId }) => rangeId === step.rangeId);
     if (range === undefined || range.leader !== step.leader) return 'the leader is asked';
     if (step.type === 'transferLeader') {

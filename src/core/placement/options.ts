@@ -2,7 +2,7 @@
 import type { MemberId, NodeId, RangeId } from '../brands.ts';
 import type { CatalogState } from '../catalog/types.ts';
 import type { ConfChangeStep } from '../raft/types.ts';
-import type { RangeView } from './report.ts';
+import type { DamagedReplica, RangeView } from './report.ts';
 
 export interface PlacementOptions {
   /** A node that was not heard of for so long is given no replicas and counts for no quorum. */
@@ -20,6 +20,8 @@ export interface PlacementInput {
   /** By node id: when it was last heard of. A node that is missing was never heard of. */
   readonly heardMs: ReadonlyMap<number, number>;
   readonly views: readonly RangeView[];
+  /** Of all nodes. */
+  readonly damaged: readonly DamagedReplica[];
   /** A step for these is under way. */
   readonly busy: ReadonlySet<RangeId>;
   readonly nowMs: number;

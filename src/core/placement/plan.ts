@@ -5,7 +5,7 @@
  * Of each range at most one step at a time, in this order of urgency:
  *
  *   1. leaders leave nodes that drain
- *   2. learners on nodes that are no good are taken out
+ *   2. members that are damaged, and learners on nodes that are no good, are taken out
  *   3. voters that are missing, or sit on dead, leaving or removed nodes: learners come first; when all that are wanted have
  *      caught up, one joint change makes them voters and takes the others out
  *   4. voters too many are taken out
@@ -14,22 +14,24 @@
  *
  * Invariant: after each step a majority of the voters lives on nodes that are heard of and that the leader hears.
  */
-import type { NodeId, RangeId } from '../brands.ts';
+import type { MemberId, NodeId, RangeId } from '../brands.ts';
 import { nodeOf } from '../member.ts';
 import { coverAllKeys } from '../range.ts';
 import { PlacementNodes } from './nodes.ts';
 import type { PlacementInput, PlacementOptions, PlacementStep } from './options.ts';
 import { PLACEMENT_DEFAULTS } from './options.ts';
 import { RangePlan } from './range-plan.ts';
-import type { RangeView } from './report.ts';
+import type { DamagedReplica, RangeView } from './report.ts';
 import { strayReplicas } from './strays.ts';
 
 /** The next steps, the most urgent first. Not one of them depends on another. */
 export function planNext(input: PlacementInput, options: PlacementOptions = PLACEMENT_DEFAULTS): PlacementStep[] {
   const nodes = new PlacementNodes(input, options);
+  const wanted = votersWanted(input, nodes);
+  const { replicationFactor } = input.catalog.settings;
   const plans = input.views
     .filter(({ rangeId, report }) => report !== null && !report.isChanging && !input.busy.has(rangeId))
-    .map((view) => new RangePlan(view, nodes, votersWanted(input, nodes), input.catalog.settings.replicationFactor));
+    .map((view) => new RangePlan(view, nodes, wanted, replicationFactor, damagedOf(view, input.damaged)));
   const isMoving = ({ rangeId, report, range }: RangeView): boolean =>
     report?.isChanging === true || input.busy.has(rangeId) || range.replicas.some(({ role }) => role === 'learner');
   let moving = input.views.filter(isMoving).length;
@@ -50,13 +52,18 @@ export function planNext(input: PlacementInput, options: PlacementOptions = PLAC
     }
   };
   take((plan) => plan.leaveLeadership());
+  take((plan) => plan.dropDamaged());
   take((plan) => plan.dropLearner());
   take((plan) => plan.repair());
   take((plan) => plan.shrink());
   take((plan) => plan.improve());
   // The coordinator goes where range 1 leads, and begins anew there: that one moves last.
   take((plan) => plan.spreadLeaders(), plans.toReversed());
-  return [...steps, ...strayReplicas(input.views), ...leftNodes(input)];
+  return [...steps, ...strayReplicas(input.views, input.damaged), ...leftNodes(input)];
+}
+
+function damagedOf({ rangeId }: RangeView, damaged: readonly DamagedReplica[]): ReadonlySet<MemberId> {
+  return new Set(damaged.filter((replica) => replica.rangeId === rangeId).map(({ memberId }) => memberId));
 }
 
 /** The setting, as far as there are nodes for it: an odd number, because an even one survives no more failures. */

@@ -28,14 +28,22 @@ export class RangePlan {
   readonly #replicationFactor: number;
   readonly #voters: readonly MemberId[];
   readonly #learners: readonly MemberId[];
+  readonly #damaged: ReadonlySet<MemberId>;
 
   /** `view` with a leader's report. `wanted`: the voters it should have. */
-  constructor(view: RangeView, nodes: PlacementNodes, wanted: number, replicationFactor: number) {
+  constructor(
+    view: RangeView,
+    nodes: PlacementNodes,
+    wanted: number,
+    replicationFactor: number,
+    damaged: ReadonlySet<MemberId>,
+  ) {
     assert(view.report !== null, 'placement: the leader has reported');
     this.rangeId = view.rangeId;
     this.#report = view.report;
     this.#nodes = nodes;
     this.#wanted = wanted;
+    this.#damaged = damaged;
     this.#replicationFactor = replicationFactor;
     const { replicas } = view.report.descriptor;
     this.#voters = replicas.filter(({ role }) => role === 'voter').map((replica) => replica.memberId);
@@ -50,6 +58,12 @@ export class RangePlan {
   leaveLeadership(): PlacementStep | null {
     if (!['leaving', 'gone'].includes(this.#standing(this.#report.leader))) return null;
     return this.#transfer('its node leaves the cluster');
+  }
+
+  /** Takes out a member that will never speak again, so that its node can have a new one. */
+  dropDamaged(): PlacementStep | null {
+    const lost = [...this.#voters, ...this.#learners].find((id) => this.#damaged.has(id));
+    return lost === undefined ? null : this.#change([{ type: 'remove', id: lost }], 'a replica is damaged');
   }
 
   /** Takes out a learner that will never be a voter. */
@@ -249,7 +263,7 @@ export class RangePlan {
   }
 
   #standing(id: MemberId): Standing {
-    return this.#nodes.standing(nodeOf(id));
+    return this.#damaged.has(id) ? 'gone' : this.#nodes.standing(nodeOf(id));
   }
 
   #load(id: MemberId): number {
@@ -261,6 +275,7 @@ export class RangePlan {
   }
 
   #isAlive(id: MemberId): boolean {
+    if (this.#damaged.has(id)) return false;
     return this.#nodes.isAlive(nodeOf(id)) && (this.#progress(id)?.isActive ?? false);
   }
 

@@ -30,6 +30,19 @@ export interface RangeReport {
   readonly bytes: number;
 }
 
+/**
+ * A replica that has lost something of what it stored: its member has fallen silent for good, and its range must go on
+ * without it.
+ */
+export interface DamagedReplica {
+  readonly rangeId: RangeId;
+  readonly memberId: MemberId;
+  /** For people. */
+  readonly what: string;
+  /** Unix milliseconds. */
+  readonly sinceMs: number;
+}
+
 /** All that the reports say of one range. */
 export interface RangeView extends Route {
   readonly rangeId: RangeId;

@@ -13,6 +13,7 @@ import type { CatalogOp, CatalogResult, CatalogState, NodeProfile } from '../../
 import { SkerryError } from '../../core/errors.ts';
 import { nodeOf } from '../../core/member.ts';
 import type { PlacementOptions } from '../../core/placement/options.ts';
+import type { DamagedReplica } from '../../core/placement/report.ts';
 import type { Route } from '../../core/range.ts';
 import type { Logger } from '../../observe/log.ts';
 import type { FromWorker, ToWorkerInCluster } from '../../../shards/messages.ts';
@@ -88,6 +89,11 @@ export class Cluster {
     return this.#silent;
   }
 
+  /** Replicas of this node that were given up, and that their ranges may still count on. */
+  get damaged(): readonly DamagedReplica[] {
+    return this.#book.damaged;
+  }
+
   /** The node where range 1 leads, as far as this one knows; 0: not known. */
   get coordinator(): number {
     if (this.#coordinator !== null) return this.self.nodeId;
@@ -118,7 +124,7 @@ export class Cluster {
         this.adopt(decodeCatalog(asBuffer(message.bytes)));
         return true;
       case 'report':
-        if (this.#book.set(workerIndex, reviveReports(message.ranges))) this.#reported();
+        if (this.#book.set(workerIndex, reviveReports(message.ranges), message.damaged)) this.#reported();
         return true;
       case 'catalogDone':
       case 'changeDone':
@@ -248,6 +254,7 @@ export class Cluster {
       nodeId: this.self.nodeId,
       catalog: () => this.catalog,
       ownReports: () => this.#book.reports,
+      ownDamaged: () => this.#book.damaged,
       request: (nodeId, type, body, timeoutMs) => this.#requestOf(nodeId, type, body, timeoutMs),
       propose: (op) => this.#proposeHere(op),
       learned: (routes, silent) => {
@@ -321,8 +328,8 @@ export class Cluster {
       watch: async ({ coordinator, term, seen }) => {
         this.#follow(coordinator, term);
         await this.#book.changedSince(seen, WATCH_MS);
-        const { number } = this.#book;
-        return { report: number, ranges: number === seen ? null : [...this.#book.reports] };
+        const { number, damaged } = this.#book;
+        return { report: number, ranges: number === seen ? null : [...this.#book.reports], damaged: [...damaged] };
       },
       changeMembers: ({ rangeId, confVersion, changes, isJoint }) =>
         this.#askLeader(rangeId, (id) => ({ type: 'changeMembers', id, rangeId, confVersion, changes, isJoint })),
@@ -368,9 +375,8 @@ export class Cluster {
   }
 
   #dropReplica(rangeId: RangeId, memberId: MemberId, confVersion: number): null {
-    const own = this.#book.find(rangeId);
-    if (own?.report.memberId !== memberId) return null;
-    this.#ports.tell(own.workerIndex, { type: 'dropReplica', rangeId, memberId, confVersion });
+    const worker = this.#book.workerOf(rangeId, memberId);
+    if (worker !== null) this.#ports.tell(worker, { type: 'dropReplica', rangeId, memberId, confVersion });
     return null;
   }
 }

@@ -10,7 +10,7 @@ import type { CatalogResult, CatalogOp, CatalogState } from '../../core/catalog/
 import { nodeOf } from '../../core/member.ts';
 import type { PlacementOptions, PlacementStep } from '../../core/placement/options.ts';
 import { planNext } from '../../core/placement/plan.ts';
-import type { RangeReport, RangeView } from '../../core/placement/report.ts';
+import type { DamagedReplica, RangeReport, RangeView } from '../../core/placement/report.ts';
 import { viewOf } from '../../core/placement/report.ts';
 import type { Route } from '../../core/range.ts';
 import type { Logger } from '../../observe/log.ts';
@@ -34,6 +34,7 @@ export interface CoordinatorPorts {
   readonly nodeId: NodeId;
   readonly catalog: () => CatalogState;
   readonly ownReports: () => readonly RangeReport[];
+  readonly ownDamaged: () => readonly DamagedReplica[];
   readonly request: <T extends RequestType>(
     nodeId: NodeId,
     type: T,
@@ -63,6 +64,7 @@ export class Coordinator {
   readonly #options: PlacementOptions;
   readonly #heardMs = new Map<number, number>();
   readonly #reports = new Map<NodeId, readonly RangeReport[]>();
+  readonly #damaged = new Map<NodeId, readonly DamagedReplica[]>();
   readonly #followers = new Map<NodeId, Follower>();
   readonly #busy = new Set<RangeId>();
   readonly #ending = new Set<NodeId>();
@@ -123,8 +125,9 @@ export class Coordinator {
 
   /** Reports have changed, this node's own or another's. */
   reported(): void {
-    const { nodeId, ownReports } = this.#ports;
+    const { nodeId, ownReports, ownDamaged } = this.#ports;
     this.#reports.set(nodeId, ownReports());
+    this.#damaged.set(nodeId, ownDamaged());
     this.#views = viewOf(this.#reports);
     this.#hasNews = true;
     const changed: Route[] = [];
@@ -144,7 +147,7 @@ export class Coordinator {
   async #follow(nodeId: NodeId, follower: Follower): Promise<void> {
     while (!this.#isStopped && this.#isFollowed(nodeId)) {
       try {
-        const { report, ranges } = await this.#ports.request(
+        const { report, ranges, damaged } = await this.#ports.request(
           nodeId,
           'watch',
           { coordinator: this.#ports.nodeId, term: this.term, seen: follower.report },
@@ -155,6 +158,7 @@ export class Coordinator {
         follower.report = report;
         if (ranges !== null) {
           this.#reports.set(nodeId, ranges);
+          this.#damaged.set(nodeId, damaged);
           this.reported();
         }
         this.#tell(nodeId, follower);
@@ -169,6 +173,7 @@ export class Coordinator {
     }
     this.#followers.delete(nodeId);
     this.#reports.delete(nodeId);
+    this.#damaged.delete(nodeId);
   }
 
   #isFollowed(nodeId: NodeId): boolean {
@@ -237,7 +242,14 @@ export class Coordinator {
     this.#hasNews = false;
     this.#plannedMs = nowMs;
     const steps = planNext(
-      { catalog, heardMs: this.#heardMs, views: this.#views, busy: this.#busy, nowMs },
+      {
+        catalog,
+        heardMs: this.#heardMs,
+        views: this.#views,
+        damaged: [...this.#damaged.values()].flat(),
+        busy: this.#busy,
+        nowMs,
+      },
       this.#options,
     );
     for (const step of steps) void this.#carryOut(step);

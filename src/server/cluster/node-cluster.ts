@@ -99,6 +99,14 @@ export class NodeCluster {
     });
   }
 
+  /** Whether other nodes may have replicas of this one's ranges. */
+  get hasOthers(): boolean {
+    const { nodes } = this.cluster.catalog;
+    return nodes.some(({ nodeId, state }) => {
+      return nodeId !== this.identity.nodeId && (state === 'ACTIVE' || state === 'LEAVING');
+    });
+  }
+
   get peerPort(): number {
     return this.#controlPort;
   }

@@ -20,7 +20,7 @@ import type { ErrorCode } from '../../core/errors.ts';
 import { SkerryError } from '../../core/errors.ts';
 import { limits } from '../../core/limits.ts';
 import { NODE_ID_MAX, WORKERS_MAX } from '../../core/member.ts';
-import type { RangeReport } from '../../core/placement/report.ts';
+import type { DamagedReplica, RangeReport } from '../../core/placement/report.ts';
 import type { Route } from '../../core/range.ts';
 
 export const CONTROL_PROTOCOL = 1;
@@ -110,6 +110,13 @@ const reportSchema: z.ZodType<RangeReport> = z.object({
   bytes: number,
 });
 
+const damagedSchema: z.ZodType<DamagedReplica> = z.object({
+  rangeId,
+  memberId,
+  what: z.string().max(4096),
+  sinceMs: number,
+});
+
 const fromCoordinator = { coordinator: nodeId, term: number };
 
 /** Requests, by type. */
@@ -165,6 +172,8 @@ const answerSchemas = {
     /** Number of this report; the same as `seen`: nothing new, and `ranges` is null. */
     report: number,
     ranges: z.array(reportSchema).nullable(),
+    /** Replicas that were given up, and that their ranges may still count on. */
+    damaged: z.array(damagedSchema),
   }),
   changeMembers: z.null(),
   transferLeader: z.null(),

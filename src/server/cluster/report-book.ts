@@ -2,14 +2,15 @@
  * What the workers of this node report of their ranges, put together, with a number that grows when there is something new.
  * Mere progress (applied and matched indexes, bytes) is passed on only now and then.
  */
-import type { RangeId } from '../../core/brands.ts';
-import type { RangeReport } from '../../core/placement/report.ts';
+import type { MemberId, RangeId } from '../../core/brands.ts';
+import type { DamagedReplica, RangeReport } from '../../core/placement/report.ts';
 import { asBuffer } from '../../../shards/messages.ts';
 
 const PROGRESS_EVERY_MS = 5000;
 
 export class ReportBook {
   readonly #byWorker = new Map<number, readonly RangeReport[]>();
+  readonly #damagedByWorker = new Map<number, readonly DamagedReplica[]>();
   readonly #waiting = new Set<() => void>();
   readonly #nowMs: () => number;
   #number = 1;
@@ -28,10 +29,16 @@ export class ReportBook {
     return [...this.#byWorker.values()].flat();
   }
 
+  get damaged(): readonly DamagedReplica[] {
+    return [...this.#damagedByWorker.values()].flat();
+  }
+
   /** Takes all of one worker's replicas. Says whether there is something new. */
-  set(workerIndex: number, reports: readonly RangeReport[]): boolean {
+  set(workerIndex: number, reports: readonly RangeReport[], damaged: readonly DamagedReplica[]): boolean {
     this.#byWorker.set(workerIndex, reports);
-    const text = this.reports.map(essence).join('\n');
+    this.#damagedByWorker.set(workerIndex, damaged);
+    const lost = this.damaged.map(({ rangeId, memberId }) => `damaged ${rangeId} ${memberId}`);
+    const text = [...this.reports.map(essence), ...lost].join('\n');
     const nowMs = this.#nowMs();
     if (text === this.#text && nowMs - this.#passedOnMs < PROGRESS_EVERY_MS) return false;
     this.#text = text;
@@ -63,6 +70,16 @@ export class ReportBook {
     for (const [workerIndex, reports] of this.#byWorker) {
       const report = reports.find(({ descriptor }) => descriptor.rangeId === rangeId);
       if (report !== undefined) return { workerIndex, report };
+    }
+    return null;
+  }
+
+  /** The worker that has this member, whole or damaged. */
+  workerOf(rangeId: RangeId, memberId: MemberId): number | null {
+    const own = this.find(rangeId);
+    if (own?.report.memberId === memberId) return own.workerIndex;
+    for (const [workerIndex, damaged] of this.#damagedByWorker) {
+      if (damaged.some((replica) => replica.rangeId === rangeId && replica.memberId === memberId)) return workerIndex;
     }
     return null;
   }

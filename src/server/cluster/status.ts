@@ -1,5 +1,6 @@
 /** The cluster and its ranges as /status and the command line show them: plain data. */
 import { nodeOf, workerOf } from '../../core/member.ts';
+import type { DamagedReplica } from '../../core/placement/report.ts';
 import type { Route } from '../../core/range.ts';
 import type { ClusterStatus } from '../../codec/native/messages.ts';
 import type { Cluster } from './cluster.ts';
@@ -40,4 +41,9 @@ export function describeRanges(routes: readonly Route[]): object[] {
       role,
     })),
   }));
+}
+
+/** Replicas of this node that wait to be taken out of their groups. */
+export function describeDamaged(damaged: readonly DamagedReplica[]): object[] {
+  return damaged.map(({ rangeId, what, sinceMs }) => ({ rangeId, what, since: new Date(sinceMs).toISOString() }));
 }

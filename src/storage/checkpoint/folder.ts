@@ -6,20 +6,27 @@
  *         0000000000000042.ckpt      state of range 7 at index 42
  *         0000000000000050.staged    a snapshot of it at index 50, whole and durable, whose place in the log is being made:
  *                                    it counts once the log has its cut record, and is renamed then
- *         tombstone                  this node's members of range 7 up to the one named in it are gone for good
+ *         born-4328521729            this node's member of the range: it may have spoken, and has no checkpoint yet
+ *         member-4328521729          the same; it has a checkpoint
+ *         tombstone                  this node's members of range 7 up to the one named in it are gone for good, or damaged:
+ *                                    then it says how, until the group has taken the member out
+ *         ….damaged-17…              a file that was damaged, or belonged to a damaged member; never deleted
+ *
+ * The names of members say what must be there, whatever becomes of the files: without them a range whose checkpoint is gone
+ * would look like one that never was, and a member that has voted like one that has not.
  *         ….tmp, ….part              half written; deleted at the next start
  */
 import path from 'node:path';
 import type { LogIndex, MemberId, RangeId } from '../../core/brands.ts';
-import { SkerryError } from '../../core/errors.ts';
 import { incarnationOf } from '../../core/member.ts';
 import type { Disk } from '../disk.ts';
-import { readWhole, writeWhole } from '../whole-file.ts';
+import { readTombstone, writeTombstone } from './tombstone.ts';
+import type { Damage } from './tombstone.ts';
 import { TEMPORARY_SUFFIX } from './write.ts';
 
 const RANGE_NAME = /^range-(\d+)$/;
 const FILE_NAME = /^(\d{16})\.(ckpt|staged)$/;
-const TOMBSTONE = 'tombstone';
+const MEMBER_NAME = /^(?:member|born)-(\d+)$/;
 /** Of a snapshot that is still coming in. */
 const PART_SUFFIX = '.part';
 
@@ -31,6 +38,10 @@ export interface RangeFiles {
   readonly staged: readonly { readonly index: LogIndex; readonly file: string }[];
   /** 0 = none. */
   readonly tombstone: MemberId;
+  /** Why the tombstone's member was given up, while its group has not taken it out. */
+  readonly damage: Damage | null;
+  /** The latest of this node's members of the range; null when none may have said anything. */
+  readonly member: { readonly memberId: MemberId; readonly hasCheckpoint: boolean } | null;
 }
 
 export class CheckpointFolder {
@@ -80,12 +91,50 @@ export class CheckpointFolder {
     this.#disk.syncDir(dir);
   }
 
+  /** The member is about to say something, and has no checkpoint yet. Durable. */
+  born(rangeId: number, member: MemberId): void {
+    const dir = this.#madeRangeDir(rangeId);
+    if (this.#hasName(dir, `member-${member}`) || this.#hasName(dir, `born-${member}`)) return;
+    this.#disk.openFile(path.join(dir, `born-${member}`), 'w+').close();
+    this.#disk.syncDir(dir);
+  }
+
+  /** The member has a durable checkpoint. Durable. */
+  stored(rangeId: number, member: MemberId): void {
+    const dir = this.#madeRangeDir(rangeId);
+    if (this.#hasName(dir, `member-${member}`)) return;
+    this.#disk.openFile(path.join(dir, `member-${member}`), 'w+').close();
+    this.#disk.syncDir(dir);
+    if (this.#hasName(dir, `born-${member}`)) this.#disk.unlink(path.join(dir, `born-${member}`));
+  }
+
   /** This member is gone for good, and so is all that it stored. */
   bury(rangeId: number, member: MemberId): void {
     const dir = this.#madeRangeDir(rangeId);
-    writeWhole(this.#disk, path.join(dir, TOMBSTONE), `${JSON.stringify({ member })}\n`);
+    writeTombstone(this.#disk, dir, { member, damage: null });
     for (const { name } of this.#filesIn(dir)) this.#disk.unlink(path.join(dir, name));
-    this.#disk.syncDir(dir);
+    this.#forgetMembers(dir, member);
+  }
+
+  /**
+   * This member must never speak again, because something of what it stored is lost. What there is of it is set aside. Durable,
+   * and may be repeated.
+   */
+  condemn(rangeId: number, member: MemberId, damage: Damage): void {
+    const dir = this.#madeRangeDir(rangeId);
+    // A crash in between leaves a member without its checkpoint, which the next start finds.
+    for (const { name } of this.#filesIn(dir)) {
+      this.#disk.rename(path.join(dir, name), path.join(dir, `${name}.damaged-${damage.sinceMs}`));
+    }
+    writeTombstone(this.#disk, dir, { member, damage });
+    this.#forgetMembers(dir, member);
+  }
+
+  /** The group of a damaged member goes on without it: it is like any other that is gone. */
+  forgive(rangeId: number): void {
+    const dir = this.#rangeDir(rangeId);
+    const { member } = readTombstone(this.#disk, dir);
+    writeTombstone(this.#disk, dir, { member, damage: null });
   }
 
   /** All ranges that have something here. Deletes what a crash left half written. Throws KV_CORRUPT. */
@@ -99,6 +148,7 @@ export class CheckpointFolder {
         if (name.endsWith(TEMPORARY_SUFFIX) || name.endsWith(PART_SUFFIX)) this.#disk.unlink(path.join(dir, name));
       }
       const files = this.#filesIn(dir);
+      const tombstone = readTombstone(this.#disk, dir);
       const checkpoint = files.filter(({ kind }) => kind === 'ckpt').at(-1);
       ranges.push({
         rangeId,
@@ -106,7 +156,9 @@ export class CheckpointFolder {
         staged: files
           .filter(({ kind }) => kind === 'staged')
           .map(({ name, index }) => ({ index, file: path.join(dir, name) })),
-        tombstone: this.#tombstone(dir),
+        tombstone: tombstone.member,
+        damage: tombstone.damage,
+        member: this.#latestMember(dir, tombstone.member),
       });
     }
     return ranges;
@@ -140,16 +192,30 @@ export class CheckpointFolder {
       .sort((a, b) => a.index - b.index);
   }
 
-  #tombstone(dir: string): MemberId {
-    const file = path.join(dir, TOMBSTONE);
-    if (!this.#disk.exists(file)) return 0 as MemberId;
-    try {
-      const { member } = JSON.parse(readWhole(this.#disk, file)) as { member: unknown };
-      if (typeof member === 'number') return member as MemberId;
-    } catch (cause) {
-      throw new SkerryError('KV_CORRUPT', `${file} cannot be read as JSON. Restore it from a backup.`, { cause });
+  #latestMember(dir: string, tombstone: MemberId): RangeFiles['member'] {
+    const alive = this.#membersIn(dir).filter(({ memberId }) => !isBuried(memberId, tombstone));
+    const [latest] = alive.sort((a, b) => incarnationOf(b.memberId) - incarnationOf(a.memberId));
+    if (latest === undefined) return null;
+    const { memberId } = latest;
+    return { memberId, hasCheckpoint: this.#hasName(dir, `member-${memberId}`) };
+  }
+
+  #membersIn(dir: string): { name: string; memberId: MemberId }[] {
+    return this.#disk.list(dir).flatMap((name) => {
+      const match = MEMBER_NAME.exec(name);
+      return match === null ? [] : [{ name, memberId: Number(match[1]) as MemberId }];
+    });
+  }
+
+  #forgetMembers(dir: string, through: MemberId): void {
+    for (const { name, memberId } of this.#membersIn(dir)) {
+      if (isBuried(memberId, through)) this.#disk.unlink(path.join(dir, name));
     }
-    throw new SkerryError('KV_CORRUPT', `${file} names no member. Restore it from a backup.`);
+    this.#disk.syncDir(dir);
+  }
+
+  #hasName(dir: string, name: string): boolean {
+    return this.#disk.exists(path.join(dir, name));
   }
 }
 

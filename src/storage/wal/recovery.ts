@@ -80,7 +80,7 @@ export function corrupt(file: string, offset: number, what: string): SkerryError
     `The write-ahead log is damaged: ${file}, offset ${offset}: ${what}. Nothing was changed. ` +
       `Run "skerry wal verify ${path.dirname(file)}" for all damage; restore the node from its peers or a backup, ` +
       'or accept the loss with "skerry wal repair --force".',
-    { hint: { file, offset } },
+    { hint: { file, offset, what } },
   );
 }
 

@@ -24,8 +24,8 @@ const node = (nodeId: number, fields: Partial<WorldNode> = {}): WorldNode => ({
 });
 
 function plan(world: PlacementWorld, busy: ReadonlySet<RangeId> = new Set()): PlacementStep[] {
-  const { catalog, heardMs, nowMs } = world;
-  return planNext({ catalog, heardMs, views: viewOf(world.reports()), busy, nowMs });
+  const { catalog, heardMs, nowMs, damaged } = world;
+  return planNext({ catalog, heardMs, views: viewOf(world.reports()), damaged, busy, nowMs });
 }
 
 /** Plans and applies until there is nothing to do. Returns what went wrong, or null. */
@@ -205,7 +205,7 @@ test('a replica that its range no longer knows is dropped; one that is about to 
   const { catalog, heardMs, nowMs } = world;
   const steps = (incarnation: number): PlacementStep[] => {
     const views = viewOf(new Map([...reports, [4 as NodeId, [stray(incarnation)]]]));
-    return planNext({ catalog, heardMs, views, busy: new Set(), nowMs });
+    return planNext({ catalog, heardMs, views, damaged: [], busy: new Set(), nowMs });
   };
   t.deepEqual(steps(7), [
     { type: 'dropReplica', rangeId: 1 as RangeId, memberId: memberId(4 as NodeId, 0, 7), confVersion: 7 },
@@ -255,4 +255,25 @@ test('from any cluster the plan comes to an end, and no step on the way takes a 
     }),
     { numRuns: 2000 },
   );
+});
+
+test('a damaged replica is taken out at once, its node is told, and has a new one in the end (FAILURES 15)', (t) => {
+  const world = new PlacementWorld([node(1), node(2), node(3)]);
+  const range = world.addRange([1, 2, 3]);
+  const [, , lost] = world.voters(range);
+  world.damage(range, 3);
+  const [step] = plan(world);
+  t.like(step, { type: 'changeMembers', changes: [{ type: 'remove', id: lost }] });
+  t.is(settle(world), null);
+  t.deepEqual(world.damaged, []);
+  t.deepEqual(nodesOf(world, range), [1, 2, 3]);
+  t.false(world.voters(range).includes(lost as MemberId), 'it is another member');
+});
+
+test('a damaged replica stays in the range as long as a majority without it is not alive (FAILURES 15)', (t) => {
+  const world = new PlacementWorld([node(1), node(2, { health: 'silent' }), node(3)]);
+  const range = world.addRange([1, 2, 3]);
+  world.damage(range, 3);
+  t.deepEqual(plan(world), []);
+  t.is(world.voters(range).length, 3);
 });

@@ -1,0 +1,99 @@
+/**
+ * What a node does at its start about files that are damaged or missing. A node that is alone with a range refuses to start, and
+ * says what is wrong. Where a range has other voters, this node's member of it is given up: it never speaks again under
+ * its id, which to its group is the same as a node that does not come back. The group takes it out, and a new member is
+ * made here from a snapshot.
+ *
+ *     checkpoint damaged  ─▶ that range's member is given up
+ *     log damaged         ─▶ all ranges share it, and it cannot be known what it held of whom: all members are given up,
+ *                            the log is set aside, and a new one begins
+ *
+ * docs/adr/0009-damaged-replicas.md says why this is safe.
+ */
+import type { MemberId, NodeId, RangeId } from '../core/brands.ts';
+import { SkerryError } from '../core/errors.ts';
+import type { DamagedReplica } from '../core/placement/report.ts';
+import { decodeConfEntry } from '../core/raft/configuration.ts';
+import type { ConfState } from '../core/raft/types.ts';
+import type { Logger } from '../observe/log.ts';
+import { readCheckpointInfo } from '../storage/checkpoint/index.ts';
+import type { Disk } from '../storage/disk.ts';
+import { FRAGMENT_MASK, FRAGMENT_WHOLE, TYPE_CONFIG } from '../storage/wal/format.ts';
+import { setLogAside } from '../storage/wal/quarantine.ts';
+import { surveyWal } from '../storage/wal/survey.ts';
+import { decodeRangeMeta } from '../../shards/entry.ts';
+import { hasOtherVoters } from '../../shards/membership.ts';
+import { whatIsDamaged } from '../../shards/damage.ts';
+import type { DataDir, FoundRanges } from './data-dir.ts';
+
+export interface HealingPorts {
+  readonly nodeId: NodeId;
+  readonly dir: DataDir;
+  readonly disk: Disk;
+  readonly walDir: string;
+  /** Whether the cluster has other nodes. Without, any damage ends the start. */
+  readonly hasOthers: boolean;
+  readonly log: Logger;
+}
+
+/** What the node's ranges begin from. Gives up members with damaged checkpoints. Throws KV_CORRUPT when they cannot be missed. */
+export function findWholeRanges({ nodeId, dir, hasOthers, log }: HealingPorts): FoundRanges {
+  if (!hasOthers) return dir.findRanges(nodeId);
+  return dir.findRanges(nodeId, (rangeId, memberId, error) => {
+    const replica: DamagedReplica = { rangeId, memberId, what: whatIsDamaged(error), sinceMs: Date.now() };
+    dir.checkpoints.condemn(rangeId, memberId, replica);
+    log.error({ ...replica }, 'a range of this node is damaged: it waits to be taken out of its group and made anew');
+    return replica;
+  });
+}
+
+/** Opens the log with `open`; when it is damaged and can be missed, sets it aside and opens a new one. */
+export async function openLog<T>(open: () => Promise<T>, ports: HealingPorts): Promise<T> {
+  try {
+    return await open();
+  } catch (error) {
+    if (!(error instanceof SkerryError) || error.code !== 'KV_CORRUPT' || !ports.hasOthers) throw error;
+    giveUpLog(error, ports);
+    return open();
+  }
+}
+
+/** Gives up all members of this node, and the log that they had in common. Throws KV_CORRUPT when one cannot be missed. */
+function giveUpLog(error: SkerryError, ports: HealingPorts): void {
+  const { dir, disk, walDir, log } = ports;
+  const { checkpoints, born } = findWholeRanges(ports);
+  const confs = lastConfs(ports, checkpoints);
+  const alone = checkpoints.filter(({ rangeId, memberId }) => {
+    const conf = confs.get(rangeId);
+    return conf === undefined || !hasOtherVoters(conf, memberId);
+  });
+  if (alone.length > 0) {
+    const ranges = alone.map(({ rangeId }) => rangeId).join(', ');
+    const message = `${error.message} (No other node has a voting replica of range ${ranges}.)`;
+    throw new SkerryError(error.code, message, { cause: error, hint: error.hint });
+  }
+  const sinceMs = Date.now();
+  const what = whatIsDamaged(error);
+  const members = new Map<RangeId, MemberId>([...born, ...checkpoints].map((found) => [found.rangeId, found.memberId]));
+  for (const [rangeId, memberId] of members) dir.checkpoints.condemn(rangeId, memberId, { what, sinceMs });
+  const side = setLogAside(disk, walDir, sinceMs);
+  log.error(
+    { what, setAside: side, ranges: [...members.keys()] },
+    'the write-ahead log is damaged: the ranges of this node wait to be taken out of their groups and made anew',
+  );
+}
+
+/** The last configuration of each range that can be read anywhere here. */
+function lastConfs({ disk, walDir }: HealingPorts, checkpoints: FoundRanges['checkpoints']): Map<number, ConfState> {
+  const confs = new Map<number, ConfState>();
+  for (const { rangeId, file } of checkpoints) {
+    confs.set(rangeId, decodeRangeMeta(readCheckpointInfo(disk, file).meta).conf);
+  }
+  surveyWal(disk, walDir, {
+    record({ type, flags, rangeId, dataStart, dataEnd }, buffer) {
+      if (type !== TYPE_CONFIG || (flags & FRAGMENT_MASK) !== FRAGMENT_WHOLE) return;
+      confs.set(rangeId, decodeConfEntry(buffer.subarray(dataStart, dataEnd)).conf);
+    },
+  });
+  return confs;
+}
