@@ -127,6 +127,8 @@ export class ShardHost implements ReplicaHost {
   readonly #writes: LogWrite[] = [];
   /** How many of #writes are in the ring. */
   #submitted = 0;
+  /** Handed to the log in this turn, and their committed entries still to be applied. */
+  #readies: { readonly replica: Replica; readonly ready: Ready }[] = [];
   #pendingBytes = 0;
   /** When the last whole tick was paid. */
   #tickedAtMs: number;
@@ -246,9 +248,15 @@ export class ShardHost implements ReplicaHost {
       this.#noteLeaders(touched);
       for (const replica of touched) {
         replica.isTouched = false;
-        if (this.replicas.get(replica.descriptor.rangeId) !== replica) continue;
+        if (!this.#isHere(replica)) continue;
         replica.flush();
         while (replica.raft.hasReady()) this.#handle(replica, replica.raft.ready());
+      }
+      // The disk works on what follows while this thread applies what is durable.
+      this.#ports.log.publish();
+      this.#applyReadies();
+      for (const replica of touched) {
+        if (!this.#isHere(replica)) continue;
         replica.runDueReads();
         if (!replica.isMember) this.#ports.replicaRemoved(replica);
       }
@@ -356,14 +364,31 @@ export class ShardHost implements ReplicaHost {
     this.#ports.rangesChanged();
   }
 
+  #isHere(replica: Replica): boolean {
+    return this.replicas.get(replica.descriptor.rangeId) === replica;
+  }
+
+  /** Sends and stores what is in the Ready; the rest of it follows in #applyReadies(). */
   #handle(replica: Replica, ready: Ready): void {
     if (ready.snapshot !== null) {
+      // What is committed before it is applied to the state that it takes the place of.
+      this.#applyReadies();
       this.#ports.installSnapshot(replica, ready);
       return;
     }
     this.#send(replica, ready.messages);
     this.#writes.push({ replica, ready, onDurable: null, end: -1, sinceMs: this.#ports.monotonicMs() });
     this.#pumpWrites();
+    this.#readies.push({ replica, ready });
+  }
+
+  #applyReadies(): void {
+    const readies = this.#readies;
+    this.#readies = [];
+    for (const { replica, ready } of readies) if (this.#isHere(replica)) this.#apply(replica, ready);
+  }
+
+  #apply(replica: Replica, ready: Ready): void {
     for (const entry of ready.committed) replica.apply(entry);
     const last = ready.committed.at(-1);
     if (last !== undefined) {

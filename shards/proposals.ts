@@ -20,6 +20,12 @@ import type { PendingBatch } from './pending-batch.ts';
 import { takeBatch } from './pending-batch.ts';
 import { NOT_LEADER, UNKNOWN_RESULT } from './replies.ts';
 
+/**
+ * The disk works on the next batch while so many commands or more are applied. Fewer are applied and answered sooner than the
+ * log's thread is woken, and the next batch grows meanwhile.
+ */
+const APPLIED_BESIDE_MIN = 32;
+
 export class Proposals {
   /** Counts bytes of commands taken (positive) and done with (negative). */
   readonly #countPending: (bytes: number) => void;
@@ -63,6 +69,15 @@ export class Proposals {
 
   get inLogCount(): number {
     return this.#inLog.length;
+  }
+
+  /**
+   * Whether the next batch of a group without peers may enter the log: nothing of it is on its way to the disk, and what is
+   * committed and not applied is worth it.
+   */
+  mayFollow(commitIndex: LogIndex): boolean {
+    const last = this.#inLog.at(-1);
+    return last === undefined || (last.index <= commitIndex && last.count >= APPLIED_BESIDE_MIN);
   }
 
   /** The batch to be proposed next. */

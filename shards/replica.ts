@@ -7,7 +7,8 @@
  *                                                                reads behind writes)
  *
  * A single-voter group has one append on its way to the disk at a time; what arrives meanwhile is merged into the next
- * entry, so the disk sets the pace and no timer is needed. A group with peers pipelines.
+ * entry, so the disk sets the pace and no timer is needed. A long entry is applied while the next one is on its way. A
+ * group with peers pipelines.
  *
  * Invariant: a reply to a write is made only while applying its committed entry; a reply to a read only when every write
  * acknowledged before the read arrived is applied here and this node provably still leads.
@@ -300,8 +301,8 @@ export class Replica {
 
   #proposeWaiting(): void {
     const proposals = this.#proposals;
-    const depth = isSingle(this.conf) ? 1 : PIPELINED_BATCHES_MAX;
-    while (proposals.inLogCount < depth) {
+    const isAlone = isSingle(this.conf);
+    while (isAlone ? proposals.mayFollow(this.raft.commitIndex) : proposals.inLogCount < PIPELINED_BATCHES_MAX) {
       const batch = proposals.next;
       if (batch === null) break;
       const version = this.#host.nextVersion(batch.count, this.machine.latestVersion);

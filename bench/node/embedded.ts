@@ -1,4 +1,4 @@
-/** A store inside the caller's process, 256 durable SETs under way, beside Redis with fsync always and pipelines of 16. */
+/** A store inside the caller's process, 256 durable SETs under way, beside Redis with fsync always and pipelines of 16; all keys are there. */
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { fill } from '../harness/loads.ts';
@@ -20,7 +20,7 @@ interface Side {
 
 /** In a process of its own, which has nothing to do but this. */
 async function runEmbedded(seconds: number): Promise<Side> {
-  const flags = ['--clients', `${IN_FLIGHT}`, '--keys', `${KEYS}`, '--duration', `${seconds}`, '--json'];
+  const flags = ['--clients', `${IN_FLIGHT}`, '--keys', `${KEYS}`, '--load', '--duration', `${seconds}`, '--json'];
   const { stdout } = await promisify(execFile)(process.execPath, [LAUNCHER, 'bench', 'set', '--embedded', ...flags]);
   const { runs } = JSON.parse(stdout) as { runs: [MeasuredRun] };
   return { perSecond: runs[0].operationsPerSecond, p99Ms: runs[0].latency.p99Ms };

@@ -8,20 +8,13 @@
  * Everything is bounded: calls not settled by `pendingMax`, attempts of a call by `retries`, its time by its deadline.
  *
  * Invariant: a write keeps its sequence over all attempts, and the floor that is sent never passes a write that may still
- * be sent again. So the store applies it once.
+ * be sent again. So the store applies it once. On a link that loses nothing a write has no sequence, and is sent again
+ * only when it certainly was not applied.
  */
-import {
-  RESPONSE_HEADER_BYTES,
-  requestBytes,
-  requestBytesMax,
-  STATUS_OK,
-  STATUS_TOPOLOGY,
-  writeRequest,
-} from '../codec/native/frame.ts';
+import { requestBytes, requestBytesMax, STATUS_OK, STATUS_TOPOLOGY } from '../codec/native/frame.ts';
 import type { Argument } from '../codec/native/frame.ts';
 import type { HelloReply, Topology } from '../codec/native/messages.ts';
 import { unpackMessage } from '../codec/native/messages.ts';
-import { readU64 } from '../core/kv/batch.ts';
 import { SkerryError } from '../core/errors.ts';
 import type { Request } from './call.ts';
 import { Call, CALL_READ, CALL_WRITE } from './call.ts';
@@ -85,7 +78,8 @@ export class Dispatcher implements TransportEvents {
         reject(refused);
         return;
       }
-      const deadlineMs = performance.now() + (options?.timeoutMs ?? this.#settings.timeoutMs);
+      const nowMs = performance.now();
+      const deadlineMs = nowMs + (options?.timeoutMs ?? this.#settings.timeoutMs);
       const call = new Call(request, decode, deadlineMs, resolve as (value: unknown) => void, reject);
       const signal = options?.signal;
       if (signal !== undefined) {
@@ -95,7 +89,7 @@ export class Dispatcher implements TransportEvents {
       }
       this.#wakeAt(deadlineMs);
       // Those who wait go first.
-      if (this.#waiting.size > 0 || !this.#send(call)) this.#waiting.add(call);
+      if (this.#waiting.size > 0 || !this.#send(call, nowMs)) this.#waiting.add(call);
       if (this.#ended !== null) this.#fail(call, this.#ended);
     });
   }
@@ -111,12 +105,9 @@ export class Dispatcher implements TransportEvents {
     await this.#transport.close();
   }
 
-  frame(source: Buffer, start: number, end: number): void {
-    const requestId = readU64(source, start + 4);
-    const status = source[start + 12] as number;
-    const body = start + RESPONSE_HEADER_BYTES;
+  reply(requestId: number, status: number, source: Buffer, start: number, end: number): void {
     if (requestId === 0) {
-      this.#notice(status, source, body, end);
+      this.#notice(status, source, start, end);
       return;
     }
     const call = this.#pending.take(requestId);
@@ -124,12 +115,12 @@ export class Dispatcher implements TransportEvents {
     if (call === null) return;
     call.link = null;
     if (status !== STATUS_OK) {
-      this.#failed(call, decodeError(status, source, body, end));
+      this.#failed(call, decodeError(status, source, start, end));
       return;
     }
     let value: unknown;
     try {
-      value = call.decode(source, body, end);
+      value = call.decode(source, start, end);
     } catch (error) {
       this.#fail(
         call,
@@ -195,25 +186,24 @@ export class Dispatcher implements TransportEvents {
   }
 
   /** False when the call has to wait. */
-  #send(call: Call): boolean {
+  #send(call: Call, nowMs: number): boolean {
     const { request } = call;
-    const { key, kind } = request;
+    const { key } = request;
     const route = key === null ? null : this.routing.find(key);
     const link = this.#transport.route(route === null ? 0 : route.worker);
     if (link === null) {
       this.#transport.connect(this.#connectFailures === 0 ? 0 : this.#delayMs(this.#connectFailures));
       return false;
     }
-    if (kind === CALL_WRITE && call.sequence === 0) {
-      if (this.#window.width >= WINDOW_MAX) return false;
-    }
+    const isIdentified = request.kind === CALL_WRITE && !link.isExact;
+    if (isIdentified && call.sequence === 0 && this.#window.width >= WINDOW_MAX) return false;
     const bytesMax = requestBytesMax(request.args);
     if (bytesMax > link.frameBytesMax && requestBytes(request.args) > link.frameBytesMax) {
       this.#fail(call, tooLarge(bytesMax, link.frameBytesMax));
       return true;
     }
     if (!link.reserve(bytesMax)) return false;
-    const identity = kind === CALL_WRITE ? this.#identity : null;
+    const identity = isIdentified ? this.#identity : null;
     if (identity !== null) {
       if (call.sequence === 0) call.sequence = this.#window.take();
       identity.sequence = call.sequence;
@@ -221,19 +211,9 @@ export class Dispatcher implements TransportEvents {
     }
     this.#pending.add(call);
     call.link = link;
-    call.sentMs = performance.now();
-    const end = writeRequest(
-      link.buffer,
-      link.offset,
-      call.requestId,
-      route === null ? 0 : route.rangeId,
-      route === null ? 0 : route.epoch.version,
-      request.op,
-      request.consistency,
-      identity,
-      request.args,
-    );
-    link.commit(end - link.offset);
+    call.sentMs = nowMs;
+    if (route === null) link.send(call.requestId, 0, 0, request, identity);
+    else link.send(call.requestId, route.rangeId, route.epoch.version, request, identity);
     return true;
   }
 
@@ -242,8 +222,9 @@ export class Dispatcher implements TransportEvents {
   }
 
   #sendWaiting(): void {
+    const nowMs = performance.now();
     for (const call of this.#waiting) {
-      if (!this.#send(call)) return;
+      if (!this.#send(call, nowMs)) return;
       this.#waiting.delete(call);
     }
   }
@@ -258,7 +239,7 @@ export class Dispatcher implements TransportEvents {
   #failed(call: Call, error: SkerryError): void {
     if (error.code === 'KV_UNKNOWN_RESULT') this.#unanswered(call);
     const { kind } = call.request;
-    const isSafe = kind === CALL_READ || kind === CALL_WRITE || !call.mayHaveHappened;
+    const isSafe = kind === CALL_READ || call.sequence !== 0 || !call.mayHaveHappened;
     // The same answer twice: the store no longer knows, and will not know a third time either.
     const isForgotten = error.code === 'KV_UNKNOWN_RESULT' && call.lastError?.message === error.message;
     if (!isSafe || !error.retryable || isForgotten || this.#closed) {

@@ -21,10 +21,13 @@ import {
   writeRequest,
 } from '../codec/native/frame.ts';
 import { FrameReader } from '../codec/native/frame-reader.ts';
+import type { RequestId } from '../core/kv/batch.ts';
 import { readU64 } from '../core/kv/batch.ts';
 import { SkerryError } from '../core/errors.ts';
 import type { Address } from './address.ts';
 import { formatAddress } from './address.ts';
+import type { Request } from './call.ts';
+import { CALL_READ } from './call.ts';
 import { decodeError, unexpected } from './replies.ts';
 import type { Link } from './transport.ts';
 
@@ -48,7 +51,7 @@ export interface TcpLinkOptions {
   readonly onUp: (link: TcpLink, hello: HelloReply) => void;
   /** Once, whether it was up or not. */
   readonly onDown: (link: TcpLink, error: SkerryError) => void;
-  readonly onFrame: (source: Buffer, start: number, end: number) => void;
+  readonly onReply: (requestId: number, status: number, source: Buffer, start: number, end: number) => void;
   readonly onRoom: (link: TcpLink) => void;
 }
 
@@ -57,7 +60,8 @@ export class TcpLink implements Link {
   frameBytesMax = 0;
   lastReceivedMs = 0;
   isUp = false;
-  buffer: Buffer = Buffer.allocUnsafeSlow(BLOCK_BYTES);
+  readonly isExact = false;
+  #block: Buffer = Buffer.allocUnsafeSlow(BLOCK_BYTES);
   #used = 0;
   #flushed = 0;
   #flushScheduled = false;
@@ -106,23 +110,20 @@ export class TcpLink implements Link {
     }, options.connectTimeoutMs);
   }
 
-  get offset(): number {
-    return this.#used;
-  }
-
   reserve(bytes: number): boolean {
     if (this.#isFull || this.#isDown) return false;
-    if (this.#used + bytes > this.buffer.length) {
+    if (this.#used + bytes > this.#block.length) {
       this.#write();
-      this.buffer = Buffer.allocUnsafeSlow(Math.max(BLOCK_BYTES, bytes));
+      this.#block = Buffer.allocUnsafeSlow(Math.max(BLOCK_BYTES, bytes));
       this.#used = 0;
       this.#flushed = 0;
     }
     return true;
   }
 
-  commit(bytes: number): void {
-    this.#used += bytes;
+  send(requestId: number, rangeId: number, rangeEpoch: number, request: Request, identity: RequestId | null): void {
+    const { op, consistency, args } = request;
+    this.#used = writeRequest(this.#block, this.#used, requestId, rangeId, rangeEpoch, op, consistency, identity, args);
     if (this.#flushScheduled) return;
     this.#flushScheduled = true;
     // Behind the promise callbacks of this turn, so that what they ask leaves together.
@@ -154,7 +155,7 @@ export class TcpLink implements Link {
 
   #write(): void {
     if (this.#isDown || this.#used === this.#flushed) return;
-    this.#socket.write(this.buffer.subarray(this.#flushed, this.#used));
+    this.#socket.write(this.#block.subarray(this.#flushed, this.#used));
     this.#flushed = this.#used;
     this.#isFull = this.#socket.writableLength > UNSENT_BYTES_MAX;
   }
@@ -162,7 +163,7 @@ export class TcpLink implements Link {
   #greet(): void {
     const args = [PROTOCOL_MAGIC, String(PROTOCOL_VERSION), this.#options.name];
     this.reserve(requestBytesMax(args));
-    this.commit(writeRequest(this.buffer, this.#used, 1, 0, 0, OP_HELLO, 0, null, args) - this.#used);
+    this.send(1, 0, 0, { op: OP_HELLO, kind: CALL_READ, args, key: null, consistency: 0 }, null);
   }
 
   #received(chunk: Buffer, bytes: number): void {
@@ -183,7 +184,7 @@ export class TcpLink implements Link {
       // The store closes the connection next.
       this.#reason = decodeError(status, source, body, end);
     } else if (this.isUp) {
-      this.#options.onFrame(source, start, end);
+      this.#options.onReply(requestId, status, source, body, end);
     } else if (requestId === 1) {
       this.#greeted(status, source, body, end);
     } else {

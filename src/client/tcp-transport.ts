@@ -49,7 +49,7 @@ export class TcpTransport implements Transport {
   open(events: TransportEvents): Promise<HelloReply> {
     return new Promise((resolve, reject) => {
       this.#events = {
-        frame: (source, start, end) => events.frame(source, start, end),
+        reply: (...response) => events.reply(...response),
         room: (link) => events.room(link),
         down: (link, error) => events.down(link, error),
         up: (link, hello) => {
@@ -169,7 +169,7 @@ export class TcpTransport implements Transport {
         if (link.isUp) this.#linkDown(link, error);
         else onUnreachable(error);
       },
-      onFrame: (source, start, end) => this.#events?.frame(source, start, end),
+      onReply: (requestId, status, source, start, end) => this.#events?.reply(requestId, status, source, start, end),
       onRoom: (link) => this.#events?.room(link),
     });
   }

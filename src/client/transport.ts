@@ -2,37 +2,38 @@
  * What carries the client's frames to the store and back. Two implementations: TCP (tcp-transport.ts) and, for a store
  * embedded in this process, rings to its workers (src/server/embedded.ts).
  *
- *     dispatcher ── route(worker) ─▶ link ── reserve, write in place, commit ─▶ one write per turn of the loop
- *         ▲                                                                          │
- *         └────────────── events.frame, up, down, room ◀─────────────────────────────┘
+ *     dispatcher ── route(worker) ─▶ link ── reserve, send ─▶ encoded in place, leaves with all others of this turn
+ *         ▲                                                       │
+ *         └────────────── events.reply, up, down, room ◀──────────┘
  *
  * A link is one way to one worker. Any worker takes any request, so a link to another worker is slower, not wrong.
  */
 import type { HelloReply, Topology } from '../codec/native/messages.ts';
 import type { SkerryError } from '../core/errors.ts';
+import type { RequestId } from '../core/kv/batch.ts';
+import type { Request } from './call.ts';
 
 export interface Link {
   /** The worker at the other end, among all of the cluster. */
   readonly worker: number;
   /** The largest frame that the other end takes. */
   readonly frameBytesMax: number;
+  /** Nothing is lost on it without the store being lost: a write needs no identity, since it is never sent again in doubt. */
+  readonly isExact: boolean;
   /**
-   * Makes room for one frame of at most `bytes`, to be written at buffer[offset …) before anything else happens.
-   * False when the link takes no more for now; events.room follows when it does again.
+   * Makes room for a request of at most `bytes`; send() follows before anything else happens. False when the link takes
+   * no more for now; events.room follows when it does again.
    */
   reserve(bytes: number): boolean;
-  /** Hold after reserve() returned true, until commit(). */
-  readonly buffer: Buffer;
-  readonly offset: number;
-  /** The frame is `bytes` long; it leaves at the end of this turn of the loop at the latest. */
-  commit(bytes: number): void;
+  /** Sends a request, at the end of this turn of the loop at the latest. `rangeId`, `rangeEpoch`: 0 = not known. */
+  send(requestId: number, rangeId: number, rangeEpoch: number, request: Request, identity: RequestId | null): void;
   /** Monotonic milliseconds (performance.now) when the last bytes came in. */
   readonly lastReceivedMs: number;
 }
 
 export interface TransportEvents {
-  /** One whole response frame: source[start, end), the length field first, valid during the call. */
-  frame(source: Buffer, start: number, end: number): void;
+  /** A response; request id 0: a notice. Its msgpack value is source[start, end), valid during the call. */
+  reply(requestId: number, status: number, source: Buffer, start: number, end: number): void;
   /** The link takes requests. */
   up(link: Link, hello: HelloReply): void;
   /** The link is gone: what was sent on it and not answered stays unanswered. */

@@ -63,7 +63,10 @@ export class Gateway {
   constructor(options: GatewayOptions) {
     const { workerIndex, workerCount, doorbells, scanCursors, onForward, schedule } = options;
     const execute = (frame: RequestFrame, target: ReplyTarget): void => this.router.execute(frame, target);
-    const links = options.links.map((end) => ({ peer: end.peer, link: connectLink(end, doorbells, execute) }));
+    const links = options.links.map((end) => {
+      const publishEvery = end.peer === workerCount ? EMBEDDED_PUBLISH_EVERY : Infinity;
+      return { peer: end.peer, link: connectLink(end, doorbells, publishEvery, execute) };
+    });
     this.#links = links.map(({ link }) => link);
     this.#schedule = schedule;
     this.flushQueue = createFlushQueue(schedule);
@@ -135,10 +138,17 @@ export class Gateway {
   }
 }
 
+/**
+ * Frames between the embedding thread and a worker that leave at once: with nothing else to do, each of the two would wait for the
+ * other one's whole turn. A worker that has sockets to write to is spared the turns.
+ */
+export const EMBEDDED_PUBLISH_EVERY = 32;
+
 /** This thread's side of a link. `execute` runs what the other side sends. */
 export function connectLink(
   end: LinkEnd,
   doorbells: readonly SharedArrayBuffer[],
+  publishEvery: number,
   execute: (frame: RequestFrame, target: ReplyTarget) => void,
 ): ForwardLink {
   const peerDoorbell = new Doorbell(doorbells[end.peer] as SharedArrayBuffer);
@@ -149,6 +159,7 @@ export function connectLink(
     peerDoorbell,
     waiting: new Int32Array(end.waiting),
     mine: end.mine,
+    publishEvery,
     execute,
   });
 }

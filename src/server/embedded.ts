@@ -2,33 +2,29 @@
  * A store inside the caller's process: the same workers, log and recovery as a server's, and rings in place of sockets. The
  * calling thread is one more endpoint beside the workers.
  *
- *     call ─▶ frame ─▶ EmbeddedLink.commit ─▶ ring to the worker that has the range
- *     reply ◀─ events.frame ◀── drain ◀────── ring from it
+ *     call ─▶ EmbeddedLink.send ─▶ ring to the worker that has the range
+ *     reply ◀─ events.reply ◀── drain ◀── ring from it
  */
 import type { EmbeddedEndpoint, RunningServer } from './types.ts';
 import { startServer } from './server.ts';
 import { version } from './version.ts';
 import { parseSettings } from './config.ts';
+import type { Request } from '../client/call.ts';
 import type { Link, Transport, TransportEvents } from '../client/transport.ts';
+import type { Argument } from '../codec/native/frame.ts';
 import {
-  createRequestFrame,
   FIRST_PROTOCOL_OP,
-  FLAG_IDENTITY,
   OP_CLUSTER,
   OP_PING,
   OP_RANGE_SPLIT,
   OP_STATUS,
   OP_TOPOLOGY,
   PROTOCOL_VERSION,
-  readRequest,
-  RESPONSE_HEADER_BYTES,
   STATUS_OK,
   STATUS_STORE_ERROR,
   STATUS_TOPOLOGY,
   statusOfReply,
-  writeResponseHeader,
 } from '../codec/native/frame.ts';
-import type { RequestFrame } from '../codec/native/frame.ts';
 import type { HelloReply, Topology } from '../codec/native/messages.ts';
 import { packMessage, packStoreError } from '../codec/native/messages.ts';
 import { assert } from '../core/assert.ts';
@@ -37,12 +33,11 @@ import type { ReplySink, ReplyTarget } from '../core/kv/reply.ts';
 import { commandByOp, withConsistency } from '../core/kv/table.ts';
 import { workerId, workerOf, WORKERS_MAX } from '../core/member.ts';
 import type { NodeId } from '../core/brands.ts';
-import { connectLink } from '../gateway/gateway.ts';
+import { connectLink, EMBEDDED_PUBLISH_EVERY } from '../gateway/gateway.ts';
 import type { ForwardLink } from '../gateway/router/forward-link.ts';
 import { Doorbell } from '../sharedarraybuffer-ring/index.ts';
 import { TurnLoop } from '../../shards/turn-loop.ts';
 
-const BUFFER_BYTES = 4096;
 const FRAME_BYTES_MAX = 2 ** 30;
 
 /** Opens the store in `dataDir`, which is made if it is not there. `values`: settings as in the configuration file. */
@@ -76,7 +71,9 @@ class EmbeddedTransport implements Transport {
     this.#server = server;
     this.#endpoint = endpoint;
     const forwards: ForwardLink[] = endpoint.links.map((end) =>
-      connectLink(end, endpoint.doorbells, () => assert(false, 'nobody sends commands to the embedding thread')),
+      connectLink(end, endpoint.doorbells, EMBEDDED_PUBLISH_EVERY, () =>
+        assert(false, 'nobody sends commands to the embedding thread'),
+      ),
     );
     this.#loop = new TurnLoop({
       doorbell: new Doorbell(endpoint.doorbells.at(-1) as SharedArrayBuffer),
@@ -134,35 +131,25 @@ class EmbeddedTransport implements Transport {
   }
 
   /** A request to the store itself. */
-  control({ op, requestId, args }: RequestFrame): void {
+  control(op: number, requestId: number, args: readonly Argument[]): void {
     if (op === OP_TOPOLOGY) this.#answer(requestId, this.#topology);
     else if (op === OP_STATUS) this.#answer(requestId, this.#server.status());
     else if (op === OP_PING) this.#answer(requestId, null);
-    else if (op === OP_RANGE_SPLIT && args.count === 1) {
-      const key = Buffer.from(args.buffer.subarray(args.start[0], args.end[0]));
-      this.#server.splitRange(key).then(
-        () => this.#answer(requestId, this.#topology),
-        (error: SkerryError) => this.respond(requestId, STATUS_STORE_ERROR, packStoreError(error)),
-      );
+    else if (op === OP_RANGE_SPLIT && args.length === 1) {
+      this.#answerWith(requestId, async () => {
+        await this.#server.splitRange(Buffer.from(args[0] as Argument));
+        return this.#topology;
+      });
     } else if (op === OP_CLUSTER) {
-      const { buffer, start, end } = args;
-      const order = Array.from({ length: args.count }, (_, i) => buffer.toString('utf8', start[i], end[i]));
-      this.#server.orderCluster(order).then(
-        (value) => this.#answer(requestId, value),
-        (error: SkerryError) => this.respond(requestId, STATUS_STORE_ERROR, packStoreError(error)),
-      );
+      this.#answerWith(requestId, () => this.#server.orderCluster(args.map((arg) => Buffer.from(arg).toString())));
     } else {
-      const error = new SkerryError('KV_INVALID', `There is no protocol request with the code ${op}.`);
-      this.respond(requestId, STATUS_STORE_ERROR, packStoreError(error));
+      this.#fail(requestId, new SkerryError('KV_INVALID', `There is no protocol request with the code ${op}.`));
     }
   }
 
   /** Hands a response to the client, after the call that made it. */
-  respond(requestId: number, status: number, body: Buffer): void {
-    const frame = Buffer.allocUnsafe(RESPONSE_HEADER_BYTES + body.length);
-    writeResponseHeader(frame, 0, requestId, status, body.length);
-    body.copy(frame, RESPONSE_HEADER_BYTES);
-    this.#events?.frame(frame, 0, frame.length);
+  respond(requestId: number, status: number, source: Buffer, start: number, end: number): void {
+    this.#events?.reply(requestId, status, source, start, end);
   }
 
   schedule(): void {
@@ -186,71 +173,95 @@ class EmbeddedTransport implements Transport {
 
   #notice(): void {
     this.#generation++;
-    this.respond(0, STATUS_TOPOLOGY, packMessage(this.#topology));
+    const body = packMessage(this.#topology);
+    this.respond(0, STATUS_TOPOLOGY, body, 0, body.length);
+  }
+
+  #answerWith(requestId: number, work: () => Promise<unknown>): void {
+    work().then(
+      (value) => this.#answer(requestId, value),
+      (error: SkerryError) => this.#fail(requestId, error),
+    );
   }
 
   #answer(requestId: number, value: unknown): void {
     const body = packMessage(value);
-    setImmediate(() => this.respond(requestId, STATUS_OK, body));
+    setImmediate(() => this.respond(requestId, STATUS_OK, body, 0, body.length));
+  }
+
+  #fail(requestId: number, error: SkerryError): void {
+    const body = packStoreError(error);
+    setImmediate(() => this.respond(requestId, STATUS_STORE_ERROR, body, 0, body.length));
   }
 }
 
 /** Whatever number the node has: it is the only one. */
 const EMBEDDED_NODE = workerId(1 as NodeId, 0);
 
-/** The way to one worker. Replies come as msgpack from its ring. */
-class EmbeddedLink implements Link, ReplyTarget {
+/** The way to one worker. Values are written where the worker reads them, replies are read where it wrote them. */
+class EmbeddedLink implements Link {
   readonly worker: number;
   readonly #forward: ForwardLink;
   readonly #transport: EmbeddedTransport;
-  readonly #request = createRequestFrame();
-  buffer: Buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES);
-  readonly offset = 0;
+  readonly #reads: EmbeddedCaller;
+  readonly #writes: EmbeddedCaller;
   readonly frameBytesMax = FRAME_BYTES_MAX;
-  readonly protocol = 4;
-  readonly open = true;
-  #writes = 0;
-  readonly #writeIds = new Set<number>();
+  readonly isExact = true;
 
   constructor(workerIndex: number, forward: ForwardLink, transport: EmbeddedTransport) {
     this.worker = EMBEDDED_NODE + workerIndex;
     this.#forward = forward;
     this.#transport = transport;
+    const inFlight = { writes: 0 };
+    this.#reads = new EmbeddedCaller(transport, inFlight, 0);
+    this.#writes = new EmbeddedCaller(transport, inFlight, 1);
   }
 
   get lastReceivedMs(): number {
     return performance.now();
   }
 
-  get writesInFlight(): number {
-    return this.#writes;
+  reserve(): boolean {
+    return !this.#forward.overloaded;
   }
 
-  reserve(bytes: number): boolean {
-    if (this.#forward.overloaded) return false;
-    if (bytes > this.buffer.length) this.buffer = Buffer.allocUnsafeSlow(bytes * 2);
-    return true;
-  }
-
-  commit(bytes: number): void {
-    const request = this.#request;
-    const wrong = readRequest(this.buffer, 0, bytes, request);
-    assert(wrong === null, 'the client writes frames that can be read');
-    const { op, requestId, args, flags, consistency, identity } = request;
+  send(requestId: number, _rangeId: number, _rangeEpoch: number, { op, args, consistency }: Request): void {
     if (op >= FIRST_PROTOCOL_OP) {
-      this.#transport.control(request);
+      this.#transport.control(op, requestId, args);
       return;
     }
     const known = commandByOp(op);
     assert(known !== undefined, 'the client knows the commands');
     const spec = withConsistency(known, consistency);
-    if (spec.write) {
-      this.#writes++;
-      this.#writeIds.add(requestId);
-    }
-    const hasIdentity = (flags & FLAG_IDENTITY) !== 0;
-    this.#forward.request(spec, args, this, requestId, hasIdentity ? { ...identity } : null, null);
+    const caller = spec.write ? this.#writes : this.#reads;
+    this.#forward.requestValues(spec.op, args, caller, requestId);
+    caller.sent();
     this.#transport.schedule();
+  }
+}
+
+/** Waits for the replies to the reads, or the writes, of one link. They come as msgpack from its ring. */
+class EmbeddedCaller implements ReplyTarget {
+  readonly protocol = 4;
+  readonly open = true;
+  readonly #transport: EmbeddedTransport;
+  /** Of the link. */
+  readonly #inFlight: { writes: number };
+  /** Writes that one request counts as. */
+  readonly #weight: 0 | 1;
+
+  constructor(transport: EmbeddedTransport, inFlight: { writes: number }, weight: 0 | 1) {
+    this.#transport = transport;
+    this.#inFlight = inFlight;
+    this.#weight = weight;
+  }
+
+  get writesInFlight(): number {
+    return this.#inFlight.writes;
+  }
+
+  sent(): void {
+    this.#inFlight.writes += this.#weight;
   }
 
   begin(): ReplySink {
@@ -262,7 +273,7 @@ class EmbeddedLink implements Link, ReplyTarget {
   }
 
   raw(requestId: number, source: Buffer, start: number, end: number): void {
-    if (this.#writeIds.delete(requestId)) this.#writes--;
-    this.#transport.respond(requestId, statusOfReply(source, start), source.subarray(start, end));
+    this.#inFlight.writes -= this.#weight;
+    this.#transport.respond(requestId, statusOfReply(source, start), source, start, end);
   }
 }

@@ -1,6 +1,6 @@
 /**
  * Frames of the native protocol: docs/native-protocol.md is the specification, this file its only implementation.
- * The same frames travel over TCP, between workers, and between an embedding process and its workers. Little-endian.
+ * Little-endian. Between threads, frames of another shape have the same bodies (gateway/router/forward-frame.ts).
  *
  *     request                                        response
  *      0  u32 length      of what follows              0  u32 length     of what follows
@@ -169,6 +169,14 @@ export function writeRequest(
     writeU64(target, identity.floor, at + 16);
     at += REQUEST_ID_BYTES;
   }
+  at = writeArguments(target, at, args);
+  target.writeUInt32LE(at - begin - LENGTH_BYTES, begin);
+  return at;
+}
+
+/** Writes the arguments as a msgpack array of bin. Returns the offset behind it. */
+export function writeArguments(target: Buffer, offset: number, args: readonly Argument[]): number {
+  let at = offset;
   const count = args.length;
   if (count < 16) {
     target[at++] = 0x90 | count;
@@ -180,7 +188,6 @@ export function writeRequest(
     at = target.writeUInt32BE(count, at);
   }
   for (let i = 0; i < count; i++) at = writeArgument(target, at, args[i] as Argument);
-  target.writeUInt32LE(at - begin - LENGTH_BYTES, begin);
   return at;
 }
 

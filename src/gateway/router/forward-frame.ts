@@ -17,6 +17,8 @@
  * A frame that is too long for the ring travels through a message port instead, and the ring carries a note (kind 3) in
  * its place, so that the order of frames is that of the ring: whoever reads the note finds the message already there.
  */
+import type { Argument } from '../../codec/native/frame.ts';
+import { writeArguments } from '../../codec/native/frame.ts';
 import type { RangeId } from '../../core/brands.ts';
 import type { Args } from '../../core/kv/args.ts';
 import type { RequestId } from '../../core/kv/batch.ts';
@@ -88,6 +90,27 @@ export function writeRequestFrame(
   at = writeArgs(target, at, args);
   target.writeUInt32LE(at - offset, offset);
   return at - offset;
+}
+
+/** Writes a request with the caller's own values at `offset`, where requestBytesMax(values) are free. Returns its length. */
+export function writeValuesFrame(
+  target: Buffer,
+  offset: number,
+  protocol: ReplyProtocol,
+  slot: number,
+  op: number,
+  behindWrites: boolean,
+  values: readonly Argument[],
+): number {
+  target[offset + 4] = FRAME_REQUEST;
+  target[offset + 5] = protocol;
+  target[offset + 6] = behindWrites ? FLAG_BEHIND_WRITES : 0;
+  target[offset + 7] = 0;
+  target.writeUInt32LE(slot, offset + 8);
+  target.writeUInt32LE(op, offset + 12);
+  const length = writeArguments(target, offset + FRAME_HEADER_BYTES, values) - offset;
+  target.writeUInt32LE(length, offset);
+  return length;
 }
 
 /** Reads the request at source[offset, end) into `out`. The bytes come from this very program, so they hold. */

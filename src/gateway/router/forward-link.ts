@@ -5,13 +5,16 @@
  *       request() ──▶ ring out ─────────────────────────▶ drain() ─▶ its router ─▶ its range
  *       target    ◀── drain() ◀───────────── ring in ◀── reply
  *
- * Everything that a turn of the loop sends is published with one doorbell (flush). When the ring is full, frames wait in
+ * Everything that a turn of the loop sends is published with one doorbell (flush), or, between a caller's thread and the
+ * workers, in pieces of `publishEvery` frames, so that the other end works on them while this one makes more. When the ring is full, frames wait in
  * a queue in memory, in order; requests are refused once that queue is long, replies never are: they are bounded by the
  * requests that were let in.
  */
 import type { MessagePort } from 'node:worker_threads';
 import { receiveMessageOnPort } from 'node:worker_threads';
 import { assert } from '../../core/assert.ts';
+import type { Argument } from '../../codec/native/frame.ts';
+import { requestBytesMax } from '../../codec/native/frame.ts';
 import type { Args } from '../../core/kv/args.ts';
 import { createArgs } from '../../core/kv/args.ts';
 import type { RequestId } from '../../core/kv/batch.ts';
@@ -34,6 +37,7 @@ import {
   writeNote,
   writeReplyHeader,
   writeRequestFrame,
+  writeValuesFrame,
 } from './forward-frame.ts';
 
 export interface ForwardLinkOptions {
@@ -46,6 +50,8 @@ export interface ForwardLinkOptions {
   /** Two words shared by both ends: [mine] is set while this end waits for room in its outgoing ring. */
   readonly waiting: Int32Array<SharedArrayBuffer>;
   readonly mine: 0 | 1;
+  /** Frames that may lie in the ring unseen until the turn ends. */
+  readonly publishEvery: number;
   /** Runs a request of the other worker here. `frame` is valid during the call. */
   readonly execute: (frame: RequestFrame, target: ReplyTarget) => void;
 }
@@ -70,7 +76,7 @@ export class ForwardLink {
   /** Frames that found the ring full. */
   readonly #backlog: Buffer[] = [];
   #backlogBytes = 0;
-  #unpublished = false;
+  #unpublishedCount = 0;
   /** Requests sent and not yet answered. */
   inFlight = 0;
 
@@ -93,10 +99,7 @@ export class ForwardLink {
     requestId: RequestId | null,
     scope: RangeScope | null,
   ): void {
-    const number = this.#free.pop() ?? this.#targets.length;
-    this.#targets[number] = target;
-    this.#targetSlots[number] = slot;
-    this.inFlight++;
+    const number = this.#await(target, slot);
     const behindWrites = target.writesInFlight > 0;
     const { protocol } = target;
     const most = requestFrameBytes(args);
@@ -106,11 +109,29 @@ export class ForwardLink {
       outgoing.commit(
         writeRequestFrame(outgoing.buffer, at, protocol, number, spec.op, behindWrites, args, requestId, scope),
       );
-      this.#unpublished = true;
+      this.#committed();
       return;
     }
     const frame = Buffer.allocUnsafeSlow(most);
     const length = writeRequestFrame(frame, 0, protocol, number, spec.op, behindWrites, args, requestId, scope);
+    this.#send(frame.subarray(0, length));
+  }
+
+  /** As request(), with arguments that are the caller's own values. */
+  requestValues(op: number, values: readonly Argument[], target: ReplyTarget, slot: number): void {
+    const number = this.#await(target, slot);
+    const behindWrites = target.writesInFlight > 0;
+    const { protocol } = target;
+    const most = requestBytesMax(values);
+    const at = this.#reserve(most);
+    if (at >= 0) {
+      const { outgoing } = this.#options;
+      outgoing.commit(writeValuesFrame(outgoing.buffer, at, protocol, number, op, behindWrites, values));
+      this.#committed();
+      return;
+    }
+    const frame = Buffer.allocUnsafeSlow(most);
+    const length = writeValuesFrame(frame, 0, protocol, number, op, behindWrites, values);
     this.#send(frame.subarray(0, length));
   }
 
@@ -123,7 +144,7 @@ export class ForwardLink {
       writeReplyHeader(outgoing.buffer, at, length, slot);
       source.copy(outgoing.buffer, at + FRAME_HEADER_BYTES, start, end);
       outgoing.commit(length);
-      this.#unpublished = true;
+      this.#committed();
       return;
     }
     const frame = Buffer.allocUnsafeSlow(length);
@@ -161,9 +182,14 @@ export class ForwardLink {
   /** Publishes what this turn sent, with at most one doorbell. */
   flush(): void {
     if (this.#backlog.length > 0) this.#pump();
-    if (!this.#unpublished) return;
-    this.#unpublished = false;
+    if (this.#unpublishedCount === 0) return;
+    this.#unpublishedCount = 0;
     this.#options.outgoing.publish();
+  }
+
+  /** A frame was written in place. */
+  #committed(): void {
+    if (++this.#unpublishedCount >= this.#options.publishEvery) this.flush();
   }
 
   #handle(buffer: Buffer, start: number, end: number): void {
@@ -183,6 +209,15 @@ export class ForwardLink {
       const bytes = received.message as Uint8Array;
       this.#handle(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), 0, bytes.byteLength);
     }
+  }
+
+  /** The number under which the reply will come. */
+  #await(target: ReplyTarget, slot: number): number {
+    const number = this.#free.pop() ?? this.#targets.length;
+    this.#targets[number] = target;
+    this.#targetSlots[number] = slot;
+    this.inFlight++;
+    return number;
   }
 
   #handleReply(number: number, buffer: Buffer, start: number, end: number): void {
@@ -232,7 +267,7 @@ export class ForwardLink {
       }
       outgoing.commit(bytes);
       this.#backlogBytes -= frame.length;
-      this.#unpublished = true;
+      this.#unpublishedCount++;
       sent++;
     }
     this.#backlog.splice(0, sent);
