@@ -5,7 +5,8 @@
  *                            + commands behind it / REPLAY_COMMANDS_PER_SECOND
  *
  * When the sum over the worker's ranges passes its share of `maxRecoverySeconds`, the range with the largest cost is
- * written down. A range that alone holds back old log segments comes first (laggards).
+ * written down. A range that alone holds back old log segments comes first (laggards), then one whose checkpoint is of a
+ * time when it had no other voters.
  *
  * Invariant: a range is not checkpointed past a split before the other half has a checkpoint of its own; until then the
  * log is all that the other half has (recovery.ts). And none becomes durable before the log is durable up to its index:
@@ -16,6 +17,7 @@ import type { SnapshotMeta } from '../src/core/raft/types.ts';
 import type { FrozenStore } from '../src/engine/engine.ts';
 import type { CheckpointInfo } from '../src/storage/checkpoint/index.ts';
 import { encodeRangeMeta } from './entry.ts';
+import { hasOtherVoters } from './membership.ts';
 import type { Replica } from './replica.ts';
 
 /**
@@ -135,6 +137,8 @@ export class Checkpointer {
     let sum = 0;
     let largest: Replica | null = null;
     for (const replica of replicas.values()) {
+      const isNewlyShared = replica.isCheckpointAlone && hasOtherVoters(replica.conf, replica.raft.id);
+      if (isNewlyShared && this.#costAtFailure === 0) return replica;
       sum += replayCost(replica);
       if (largest === null || replayCost(replica) > replayCost(largest)) largest = replica;
     }
@@ -172,6 +176,7 @@ export class Checkpointer {
         meta: encodeRangeMeta({ descriptor, conf, sessions, ...(catalog !== undefined && { catalog }) }),
       });
       this.#options.written(rangeId, raft.id);
+      replica.isCheckpointAlone = !hasOtherVoters(conf, raft.id);
       replica.bytesSinceCheckpoint -= bytesSinceCheckpoint;
       replica.commandsSinceCheckpoint -= commandsSinceCheckpoint;
       if (this.#options.replicas.get(rangeId) !== replica) return;

@@ -74,8 +74,8 @@ export interface WorkerBoot {
   readonly checkpointed: ReadonlySet<number>;
   /** The last of this node's members of each range that is gone from here. */
   readonly tombstones: ReadonlyMap<RangeId, MemberId>;
-  /** This worker's members that may have spoken and have no checkpoint. */
-  readonly born: readonly { readonly rangeId: RangeId; readonly memberId: MemberId }[];
+  /** This worker's members that may have spoken. */
+  readonly members: readonly { readonly rangeId: RangeId; readonly memberId: MemberId }[];
   /** This worker's members that were given up as damaged, and that their groups may still count on. */
   readonly damaged: readonly DamagedReplica[];
   /** Whether the node may go on without a range that is found damaged. */

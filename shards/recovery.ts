@@ -31,7 +31,7 @@ import type { ConfState, Entry, HardState } from '../src/core/raft/types.ts';
 import { ENTRY_CONFIG, ENTRY_DATA, ENTRY_NOOP } from '../src/core/raft/types.ts';
 import type { Engine } from '../src/engine/engine.ts';
 import type { CheckpointFolder, CheckpointInfo } from '../src/storage/checkpoint/index.ts';
-import { loadCheckpoint, readCheckpointInfo } from '../src/storage/checkpoint/index.ts';
+import { isBuried, loadCheckpoint, readCheckpointInfo } from '../src/storage/checkpoint/index.ts';
 import type { Disk } from '../src/storage/disk.ts';
 import { readVote } from '../src/storage/wal/entries.ts';
 import { FLAG_CUT, FLAG_HARD_STATE, TYPE_CHECKPOINT, TYPE_CONFIG, TYPE_DATA } from '../src/storage/wal/format.ts';
@@ -62,8 +62,8 @@ export interface RecoverOptions {
   readonly folder: CheckpointFolder;
   /** Every range of the node that has a checkpoint, whichever worker has it, or is gone. */
   readonly checkpointed: ReadonlySet<number>;
-  /** This worker's members that may have spoken and have no checkpoint. */
-  readonly born: readonly { readonly rangeId: RangeId; readonly memberId: MemberId }[];
+  /** This worker's members that may have spoken. */
+  readonly members: readonly { readonly rangeId: RangeId; readonly memberId: MemberId }[];
   /** Whether ranges that are damaged may be given up; else the start ends with KV_CORRUPT. */
   readonly mayHeal: boolean;
   /** Unix milliseconds. */
@@ -105,6 +105,8 @@ export interface RecoveredRange {
   hardState: HardState;
   /** Entries that may not be committed yet. */
   tail: Entry[];
+  /** Its checkpoint names no other voter. */
+  readonly isCheckpointAlone: boolean;
   /** What was replayed behind the checkpoint. */
   replayedBytes: number;
   replayedCommands: number;
@@ -120,13 +122,16 @@ export function recoverRanges(options: RecoverOptions): Recovered {
   const { disk, walDir, scan, checkpointed } = options;
   const ranges = new Map<number, RecoveredRange>();
   const lost = new Map<number, Lost>();
+  const members = new Map(options.members.map(({ rangeId, memberId }) => [rangeId, memberId]));
   for (const file of options.checkpoints) load(file);
   const staged = new Map<number, string>();
   for (const file of options.staged) staged.set(readCheckpointInfo(disk, file).rangeId, file);
   const isMine = (rangeId: number): boolean => ranges.has(rangeId) || staged.has(rangeId) || !checkpointed.has(rangeId);
-  replayWal(disk, walDir, scan, isMine, (type, flags, term, rangeId, index, buffer, start, end) => {
+  replayWal(disk, walDir, scan, isMine, (type, flags, term, rangeId, index, buffer, start, end, sequence) => {
+    // What comes before a cut belongs to an earlier member, or to a log that a snapshot replaced.
+    if (sequence < (scan.ranges.get(rangeId)?.cutSequence ?? 0)) return;
     if (type === TYPE_CHECKPOINT) {
-      if ((flags & FLAG_CUT) !== 0) cutLog(rangeId, index);
+      if ((flags & FLAG_CUT) !== 0) cutLog(rangeId as RangeId, index);
       return;
     }
     const given = lost.get(rangeId);
@@ -156,7 +161,7 @@ export function recoverRanges(options: RecoverOptions): Recovered {
     applyThrough(range, isAlone(range) ? Infinity : range.hardState.commit);
   });
   for (const file of staged.values()) disk.unlink(file);
-  for (const { rangeId, memberId } of options.born) {
+  for (const { rangeId, memberId } of options.members) {
     // What was staged for a range that has a tombstone and not cut in never counted.
     if (ranges.has(rangeId) || lost.has(rangeId) || checkpointed.has(rangeId) || !scan.ranges.has(rangeId)) continue;
     giveUp(rangeId, memberId, NO_CONF, lostWith(rangeId, 'the range that it was cut from is damaged'));
@@ -179,7 +184,9 @@ export function recoverRanges(options: RecoverOptions): Recovered {
     if (!options.mayHeal) throw error;
     ranges.get(rangeId)?.store.destroy();
     ranges.delete(rangeId);
-    lost.set(rangeId, { memberId, conf, error });
+    // A later member may have spoken since, and left no more than its name.
+    const latest = members.get(rangeId) ?? memberId;
+    lost.set(rangeId, { memberId: isBuried(memberId, latest) ? latest : memberId, conf, error });
   }
 
   function setAside([id, { memberId, conf, error }]: [number, Lost]): DamagedReplica {
@@ -191,19 +198,25 @@ export function recoverRanges(options: RecoverOptions): Recovered {
   }
 
   /** A snapshot took the place of the range's log; at index 0 the range left this node. */
-  function cutLog(rangeId: number, index: number): void {
+  function cutLog(rangeId: RangeId, index: number): void {
     const range = ranges.get(rangeId);
-    if (range !== undefined && range.appliedIndex >= index) range.tail = [];
+    if ((range?.appliedIndex ?? 0) >= index) return;
     const file = staged.get(rangeId);
-    if (file === undefined || (range?.appliedIndex ?? 0) >= index) return;
-    const snapshot = readCheckpointInfo(disk, file);
-    if (snapshot.appliedIndex !== index) return;
-    staged.delete(rangeId);
-    range?.store.destroy();
-    ranges.delete(rangeId);
-    const installed = options.folder.install(rangeId, index);
-    options.folder.stored(rangeId, ownMember(decodeRangeMeta(snapshot.meta).descriptor, options.nodeId));
-    load(installed);
+    const snapshot = file === undefined ? null : readCheckpointInfo(disk, file);
+    if (snapshot?.appliedIndex === index) {
+      staged.delete(rangeId);
+      range?.store.destroy();
+      ranges.delete(rangeId);
+      const installed = options.folder.install(rangeId, index);
+      options.folder.stored(rangeId, ownMember(decodeRangeMeta(snapshot.meta).descriptor, options.nodeId));
+      load(installed);
+      return;
+    }
+    const memberId = range?.memberId ?? members.get(rangeId);
+    // Another worker may have it.
+    if (memberId === undefined || lost.has(rangeId)) return;
+    const error = lostWith(rangeId, `the snapshot at index ${index} that its log goes on behind is missing`);
+    giveUp(rangeId, memberId, range?.conf ?? NO_CONF, error);
   }
 
   function applyThrough(range: RecoveredRange, commit: number): void {
@@ -305,6 +318,7 @@ function newRange(
     appliedTerm,
     hardState: { term: appliedTerm, vote: 0 as MemberId, commit: appliedIndex },
     tail: [],
+    isCheckpointAlone: !hasOtherVoters(conf, memberId),
     replayedBytes: 0,
     replayedCommands: 0,
   };

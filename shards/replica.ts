@@ -64,6 +64,11 @@ export class Replica {
   /** What replaying the log since the last checkpoint would cost. */
   bytesSinceCheckpoint = 0;
   commandsSinceCheckpoint = 0;
+  /**
+   * The newest checkpoint names no other voter: if the log behind it were damaged, nobody would know here that the
+   * range can be had from others.
+   */
+  isCheckpointAlone = false;
 
   readonly #host: ReplicaHost;
   readonly #proposals: Proposals;

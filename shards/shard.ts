@@ -184,6 +184,7 @@ export class Shard {
     const replica = new Replica(this.host, { descriptor, raft, store, machine, appliedTerm, conf, catalog });
     replica.bytesSinceCheckpoint = range.replayedBytes;
     replica.commandsSinceCheckpoint = range.replayedCommands;
+    replica.isCheckpointAlone = range.isCheckpointAlone;
     // Nobody else could be elected, so there is nothing to wait for.
     if (isSingle(conf)) raft.campaign();
     this.host.add(replica);

@@ -81,7 +81,7 @@ function replay(dir: string): Replay {
       staged: [],
       folder: data.checkpoints,
       checkpointed: new Set<number>(checkpoints.map(({ rangeId }) => rangeId)),
-      born: [],
+      members: [],
       mayHeal: false,
       nowMs: Date.now(),
       createStore: () => arena.createStore(),

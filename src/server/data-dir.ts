@@ -64,8 +64,8 @@ export interface FoundRanges {
   readonly staged: readonly FoundCheckpoint[];
   /** The last of this node's members of a range that is gone for good. */
   readonly tombstones: ReadonlyMap<RangeId, MemberId>;
-  /** Members without a checkpoint: they came out of a split, and the log has what they said. */
-  readonly born: readonly FoundMember[];
+  /** The latest of this node's members of each range that is not gone: it may have spoken. */
+  readonly members: readonly FoundMember[];
   /** Members that were given up because something of theirs is lost, and that their groups may still count on. */
   readonly damaged: readonly DamagedReplica[];
 }
@@ -241,7 +241,7 @@ export class DataDir {
     const checkpoints: FoundCheckpoint[] = [];
     const staged: FoundCheckpoint[] = [];
     const tombstones = new Map<RangeId, MemberId>();
-    const born: FoundMember[] = [];
+    const members: FoundMember[] = [];
     const damaged: DamagedReplica[] = [];
     for (const files of this.checkpoints.find()) {
       const { rangeId, tombstone, damage, member } = files;
@@ -256,9 +256,10 @@ export class DataDir {
         const [latest] = checkpoint;
         if (latest !== undefined) this.checkpoints.stored(rangeId, latest.memberId);
         else if (member !== null && member.hasCheckpoint) throw this.#missing(rangeId);
-        else if (member !== null) born.push({ rangeId, memberId: member.memberId });
         staged.push(...files.staged.flatMap(({ file }) => found(file)));
         checkpoints.push(...checkpoint);
+        const memberId = member?.memberId ?? latest?.memberId;
+        if (memberId !== undefined) members.push({ rangeId, memberId });
       } catch (error) {
         if (member === null || !(error instanceof SkerryError) || error.code !== 'KV_CORRUPT') throw error;
         const lost = onDamage(rangeId, member.memberId, error);
@@ -266,7 +267,7 @@ export class DataDir {
         damaged.push(lost);
       }
     }
-    return { checkpoints, staged, tombstones, born, damaged };
+    return { checkpoints, staged, tombstones, members, damaged };
   }
 
   #missing(rangeId: RangeId): SkerryError {

@@ -10,7 +10,7 @@
  *
  * docs/adr/0009-damaged-replicas.md says why this is safe.
  */
-import type { MemberId, NodeId, RangeId } from '../core/brands.ts';
+import type { NodeId } from '../core/brands.ts';
 import { SkerryError } from '../core/errors.ts';
 import type { DamagedReplica } from '../core/placement/report.ts';
 import { decodeConfEntry } from '../core/raft/configuration.ts';
@@ -61,7 +61,7 @@ export async function openLog<T>(open: () => Promise<T>, ports: HealingPorts): P
 /** Gives up all members of this node, and the log that they had in common. Throws KV_CORRUPT when one cannot be missed. */
 function giveUpLog(error: SkerryError, ports: HealingPorts): void {
   const { dir, disk, walDir, log } = ports;
-  const { checkpoints, born } = findWholeRanges(ports);
+  const { checkpoints, members } = findWholeRanges(ports);
   const confs = lastConfs(ports, checkpoints);
   const alone = checkpoints.filter(({ rangeId, memberId }) => {
     const conf = confs.get(rangeId);
@@ -74,11 +74,10 @@ function giveUpLog(error: SkerryError, ports: HealingPorts): void {
   }
   const sinceMs = Date.now();
   const what = whatIsDamaged(error);
-  const members = new Map<RangeId, MemberId>([...born, ...checkpoints].map((found) => [found.rangeId, found.memberId]));
-  for (const [rangeId, memberId] of members) dir.checkpoints.condemn(rangeId, memberId, { what, sinceMs });
+  for (const { rangeId, memberId } of members) dir.checkpoints.condemn(rangeId, memberId, { what, sinceMs });
   const side = setLogAside(disk, walDir, sinceMs);
   log.error(
-    { what, setAside: side, ranges: [...members.keys()] },
+    { what, setAside: side, ranges: members.map(({ rangeId }) => rangeId) },
     'the write-ahead log is damaged: the ranges of this node wait to be taken out of their groups and made anew',
   );
 }

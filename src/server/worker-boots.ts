@@ -69,7 +69,7 @@ export function workerBoots(parts: BootParts): (WorkerBoot & { readonly links: r
     links: links[workerIndex] ?? [],
     checkpoints: ofWorker(found.checkpoints, workerIndex, threads.workers).map(({ file }) => file),
     staged: ofWorker(found.staged, workerIndex, threads.workers).map(({ file }) => file),
-    born: ofWorker(found.born, workerIndex, threads.workers),
+    members: ofWorker(found.members, workerIndex, threads.workers),
     damaged: ofWorker(found.damaged, workerIndex, threads.workers),
   }));
 }

@@ -2,7 +2,7 @@
  * One of three nodes finds its files damaged or missing: it says so, falls silent where it must, and is made whole by the others;
  * everything that was acknowledged is there in the end.
  */
-import { readdir, open } from 'node:fs/promises';
+import { open, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
@@ -43,7 +43,7 @@ class Trio {
       trio.#dirs.push(path.join(await temporaryDir(t), 'data'));
       await trio.startNode(i);
     }
-    await trio.until(0, isWhole);
+    await trio.untilWhole();
     return trio;
   }
 
@@ -52,7 +52,9 @@ class Trio {
   }
 
   async startNode(i: number): Promise<void> {
-    const forms = i === 0 ? ['--bootstrap', '--pre-split', 'm'] : ['--join', `127.0.0.1:${this.nodes[0]?.peerPort}`];
+    const isFirst = this.nodes.length === 0;
+    const seeds = this.nodes.map(({ peerPort }) => `127.0.0.1:${peerPort}`).join(',');
+    const forms = isFirst ? ['--bootstrap', '--pre-split', 'm'] : ['--join', seeds];
     const flags = ['--workers', '1', '--wal-segment', '16mb', '--replace-after-seconds', '3600', ...forms];
     const node = await startNode(this.dir(i), flags);
     this.nodes[i] = node;
@@ -63,6 +65,11 @@ class Trio {
 
   async until(i: number, condition: (status: NodeStatus) => boolean): Promise<void> {
     while (!condition(await statusOf(this.nodes[i] as NodeProcess)));
+  }
+
+  /** Each range has its three voters, and no node misses anything. */
+  async untilWhole(): Promise<void> {
+    for (let i = 0; i < 3; i++) await this.until(i, isWhole);
   }
 
   async write(count: number, valueBytes: number): Promise<void> {
@@ -99,26 +106,90 @@ async function flipBit(file: string, offset: number): Promise<void> {
   }
 }
 
-test('a flipped bit in the middle of a node’s log: the node starts, is made whole by the others, and nothing is lost (FAILURES 15)', async (t) => {
+/** Files under the node's data folder that were set aside. */
+const asideIn = async (dir: string): Promise<string[]> => {
+  const names = await readdir(dir, { recursive: true });
+  return names.filter((name) => /damaged-\d+$/.test(name));
+};
+
+const checkpointOf = async (dir: string, rangeId: number): Promise<string> => {
+  const folder = path.join(dir, 'checkpoints', `range-${rangeId}`);
+  const name = (await readdir(folder)).findLast((found) => found.endsWith('.ckpt'));
+  return path.join(folder, name as string);
+};
+
+test('a node’s damaged log: it starts, is made whole by the others, and nothing is lost (FAILURES 15)', async (t) => {
   t.timeout(240_000);
   const trio = await Trio.start(t);
   await trio.write(200, 200);
   await trio.nodes[2]?.end('SIGKILL');
   await trio.write(50, 200);
+  // A bit in the middle, as a disk flips it.
   const [segment] = await segmentsIn(trio.dir(2));
   await flipBit(segment as string, 8192 + 3 * 4096 + 40);
   await trio.startNode(2);
   t.regex(trio.nodes[2]?.stderr() ?? '', /the write-ahead log is damaged/);
-  await trio.until(2, isWhole);
-  await trio.until(0, isWhole);
+  await trio.untilWhole();
   await trio.readBack(2);
-  const names = await readdir(path.join(trio.dir(2), 'wal'));
-  t.true(
-    names.some((name) => name.startsWith('damaged-')),
-    'the damaged log is kept aside',
-  );
-  // The node that was made whole carries its part: with one of the others gone, it is needed for every write.
+  t.is((await asideIn(trio.dir(2))).filter((name) => name.startsWith('wal')).length, 1, 'the log is kept aside');
+  // The node carries its part again: with one of the others gone, it is needed for every write.
   await trio.nodes[1]?.end('SIGKILL');
   await trio.write(20, 100);
   await trio.readBack(2);
+
+  // A segment that is gone, on a node that leads some of the ranges.
+  await trio.startNode(1);
+  await trio.untilWhole();
+  await trio.nodes[0]?.end('SIGKILL');
+  const [oldest] = await segmentsIn(trio.dir(0));
+  await rm(oldest as string);
+  await trio.startNode(0);
+  t.regex(trio.nodes[0]?.stderr() ?? '', /the file is missing/);
+  await trio.untilWhole();
+  await trio.readBack(0);
+});
+
+test('a node’s damaged checkpoint: that range alone is made anew, and nothing is lost (FAILURES 15)', async (t) => {
+  t.timeout(240_000);
+  const trio = await Trio.start(t);
+  await trio.write(50, 100);
+  await trio.nodes[1]?.end('SIGTERM');
+  await flipBit(await checkpointOf(trio.dir(1), 2), 70);
+  await trio.startNode(1);
+  t.regex(trio.nodes[1]?.stderr() ?? '', /a range of this node is damaged[^\n]*rangeId=2 /);
+  await trio.untilWhole();
+  await trio.readBack(1);
+  const aside = await asideIn(trio.dir(1));
+  t.is(aside.length, 1);
+  t.regex(aside[0] as string, /^checkpoints\/range-2\//, 'nothing else is set aside');
+
+  // A checkpoint that is gone altogether is missed.
+  await trio.nodes[1]?.end('SIGKILL');
+  await rm(await checkpointOf(trio.dir(1), 1));
+  await trio.startNode(1);
+  t.regex(trio.nodes[1]?.stderr() ?? '', /rangeId=1 [^\n]*the checkpoint is missing/);
+  await trio.untilWhole();
+  await trio.readBack(1);
+});
+
+test('a node that is alone with its ranges refuses to start on damaged files, and changes nothing', async (t) => {
+  t.timeout(120_000);
+  const dir = path.join(await temporaryDir(t), 'data');
+  const node = await startNode(dir, ['--workers', '1']);
+  {
+    await using store = await connect(`skerry://127.0.0.1:${node.port}`);
+    for (let i = 0; i < 50; i++) await store.set(`key${i}`, 'value');
+  }
+  await node.end('SIGKILL');
+  const checkpoint = await checkpointOf(dir, 1);
+  await flipBit(checkpoint, 70);
+  await t.throwsAsync(() => startNode(dir, ['--workers', '1']), { message: /The checkpoint .* is damaged/ });
+  await flipBit(checkpoint, 70);
+  const [segment] = await segmentsIn(dir);
+  await flipBit(segment as string, 8192 + 3 * 4096 + 40);
+  await t.throwsAsync(() => startNode(dir, ['--workers', '1']), { message: /The write-ahead log is damaged/ });
+  t.deepEqual(await asideIn(dir), []);
+  await flipBit(segment as string, 8192 + 3 * 4096 + 40);
+  const again = await startNode(dir, ['--workers', '1']);
+  t.is(await again.end('SIGTERM'), 0);
 });

@@ -163,7 +163,7 @@ export class ShardNode implements SimulatedNode<ShardPacket> {
       staged: found.staged.map(({ file }) => file),
       folder: this.#dir.checkpoints,
       checkpointed: new Set([...found.checkpoints.map(({ rangeId }) => rangeId), ...found.tombstones.keys()]),
-      born: found.born,
+      members: found.members,
       mayHeal: true,
       nowMs: Math.floor(this.#surroundings.monotonicMs()),
       createStore,

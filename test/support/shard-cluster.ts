@@ -146,6 +146,7 @@ export class ShardNode {
       machine: createStateMachine({ store, valueBytesMax: VALUE_BYTES_MAX, latestVersion: 0 as Hlc }),
       catalog: new RangeCatalog(encodeCatalog(EMPTY_CATALOG)),
       cutFrom: null,
+      isCheckpointAlone: false,
       conf: confOf(descriptor.replicas.map(({ memberId: id }) => id)),
       appliedIndex: FIRST_INDEX,
       appliedTerm: FIRST_TERM,

@@ -118,6 +118,8 @@ export interface RangeLog {
   lastTerm: number;
   /** The newest term, vote (0 = nobody) and a commit index; null when the log holds none. */
   hardState: { readonly term: number; readonly vote: number; readonly commit: number } | null;
+  /** Number of the last record that voids what comes before it; 0 = there is none. */
+  cutSequence: number;
   /** The newest durable checkpoint that the log tells of; null when it tells of none. */
   checkpoint: { readonly index: number; readonly term: number } | null;
 }
@@ -141,7 +143,7 @@ export class RangeLogs {
   ): void {
     let log = this.ranges.get(rangeId);
     if (log === undefined) {
-      log = { firstIndex: 0, lastIndex: 0, lastTerm: 0, hardState: null, checkpoint: null };
+      log = { firstIndex: 0, lastIndex: 0, lastTerm: 0, hardState: null, cutSequence: 0, checkpoint: null };
       this.ranges.set(rangeId, log);
     }
     if ((flags & FLAG_HARD_STATE) !== 0) {
@@ -150,6 +152,7 @@ export class RangeLogs {
     }
     if (type === TYPE_CHECKPOINT) {
       const isCut = (flags & FLAG_CUT) !== 0;
+      if (isCut) log.cutSequence = sequence;
       if (isCut || index > (log.checkpoint?.index ?? 0)) log.checkpoint = { index, term };
       if (isCut || index > log.lastIndex) {
         // A snapshot took the place of the log, or what the checkpoint covers was in a segment that is used again.

@@ -436,6 +436,7 @@ test('a log goes on behind a snapshot that took its place', (t) => {
     lastIndex: 51,
     lastTerm: 4,
     hardState: null,
+    cutSequence: 0,
     checkpoint: { index: 50, term: 4 },
   });
 });
