@@ -12,19 +12,26 @@ import type { RecordType } from '../src/storage/wal/format.ts';
 import type { WalAppender } from '../src/storage/wal/record.ts';
 import { WAL_FULL, WAL_RUNNING } from '../src/storage/wal/status.ts';
 import type { WalStatus } from '../src/storage/wal/status.ts';
+import type { SyncTimes } from '../src/storage/wal/sync-times.ts';
+import type { SyncTime } from './write-times.ts';
 
 const NOTHING = Buffer.alloc(0);
 
 /** A worker's end of the WAL, as its ranges use it. */
-export type ShardLog = Pick<RangeLog, 'append' | 'publish' | 'position' | 'durable' | 'checkpointed' | 'gone'>;
+export type ShardLog = Pick<
+  RangeLog,
+  'append' | 'publish' | 'position' | 'durable' | 'syncOf' | 'checkpointed' | 'gone'
+>;
 
 export class RangeLog {
   readonly #appender: WalAppender;
+  readonly #syncTimes: SyncTimes | null;
   /** How many records of the Ready at hand are taken. */
   #taken = 0;
 
-  constructor(appender: WalAppender) {
+  constructor(appender: WalAppender, syncTimes: SyncTimes | null = null) {
     this.#appender = appender;
+    this.#syncTimes = syncTimes;
   }
 
   /** Takes the Ready's records. False: the ring is full; call again, with the same Ready, when the writer has moved on. */
@@ -72,6 +79,12 @@ export class RangeLog {
 
   durable(): number {
     return this.#appender.durable;
+  }
+
+  /** The sync that made `position` durable, where it is still known. The object is the same each time. */
+  syncOf(position: number): SyncTime | null {
+    const times = this.#syncTimes;
+    return times !== null && times.find(position) ? times : null;
   }
 
   /** Everything of the range so far is void. */

@@ -83,6 +83,7 @@ export interface WorkerBoot {
   /** By endpoint. */
   readonly doorbells: readonly SharedArrayBuffer[];
   readonly walRing: SharedArrayBuffer;
+  readonly walSyncTimes: SharedArrayBuffer;
   readonly walDoorbell: SharedArrayBuffer;
   readonly walStatus: SharedArrayBuffer;
   /** Metrics areas of all workers; this worker writes its own. */

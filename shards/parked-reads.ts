@@ -8,6 +8,7 @@ import type { LogIndex } from '../src/core/brands.ts';
 import type { Args } from '../src/core/kv/args.ts';
 import type { ReplyTarget } from '../src/core/kv/reply.ts';
 import type { CommandSpec } from '../src/core/kv/spec.ts';
+import type { ReadTimes } from './read-times.ts';
 
 export interface ParkedRead {
   readonly spec: CommandSpec;
@@ -16,6 +17,8 @@ export interface ParkedRead {
   readonly target: ReplyTarget;
   readonly slot: number;
   readonly scopeVersion: number;
+  /** Of a read that is to be explained. */
+  readonly times: ReadTimes | null;
 }
 
 export class ParkedReads {

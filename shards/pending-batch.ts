@@ -21,9 +21,10 @@ import {
 import type { ReplyTarget } from '../src/core/kv/reply.ts';
 import { replyError } from '../src/core/kv/reply.ts';
 import type { CommandSpec } from '../src/core/kv/spec.ts';
-import { commandByOp } from '../src/core/kv/table.ts';
+import { commandByOp, withExplanation } from '../src/core/kv/table.ts';
 import type { ParkedRead } from './parked-reads.ts';
 import { NOT_LEADER } from './replies.ts';
+import { ExplainedWrites, WriteTimes } from './write-times.ts';
 
 const INITIAL_BYTES = 4096;
 /** Batches that are kept to be filled again, of the whole thread, and the largest buffer that is kept. */
@@ -58,6 +59,8 @@ export class PendingBatch {
   isUnshared = false;
   /** When it entered the log, Unix milliseconds. */
   enteredAtMs = 0;
+  readonly times = new WriteTimes();
+  readonly explained = new ExplainedWrites();
 
   /** `target` is null for commands that the store gives itself. */
   addWrite(op: number, args: Args, target: ReplyTarget | null, slot: number, requestId: RequestId | null): void {
@@ -82,6 +85,7 @@ export class PendingBatch {
     this.reads = [];
     this.growthBytes = 0;
     this.isUnshared = false;
+    this.explained.clear();
   }
 
   /** Memory that it holds. */
@@ -120,8 +124,9 @@ export class PendingBatch {
       readCommand(this.#buffer, command.next, command);
       const target = this.targets[i] ?? null;
       if (target !== null) {
-        const spec = commandByOp(command.op);
-        assert(spec !== undefined, 'a batch holds known commands');
+        const known = commandByOp(command.op);
+        assert(known !== undefined, 'a batch holds known commands');
+        const spec = this.explained.has(i) ? withExplanation(known) : known;
         const requestId = (command.flags & COMMAND_HAS_REQUEST_ID) === 0 ? null : { ...command.requestId };
         takers.write(spec, command.args, target, this.slots[i] as number, requestId);
       }

@@ -14,11 +14,14 @@ import type { Args } from '../src/core/kv/args.ts';
 import type { RequestId } from '../src/core/kv/batch.ts';
 import { BATCH_HEADER_BYTES, commandBytes } from '../src/core/kv/batch.ts';
 import type { ReplyTarget } from '../src/core/kv/reply.ts';
+import type { CommandSpec } from '../src/core/kv/spec.ts';
+import { OP_CODE_MASK } from '../src/core/kv/spec.ts';
 import { limits } from '../src/core/limits.ts';
 import type { Entry } from '../src/core/raft/types.ts';
 import type { PendingBatch } from './pending-batch.ts';
 import { takeBatch } from './pending-batch.ts';
 import { NOT_LEADER, UNKNOWN_RESULT } from './replies.ts';
+import type { SyncTime } from './write-times.ts';
 
 /**
  * The disk works on the next batch while so many commands or more are applied. Fewer are applied and answered sooner than the
@@ -29,19 +32,21 @@ const APPLIED_BESIDE_MIN = 32;
 export class Proposals {
   /** Counts bytes of commands taken (positive) and done with (negative). */
   readonly #countPending: (bytes: number) => void;
+  readonly #monotonicMs: () => number;
   #filling: PendingBatch | null = null;
   /** Full batches, in order, before #filling. */
   #queued: PendingBatch[] = [];
   /** In order of their index. */
   #inLog: PendingBatch[] = [];
 
-  constructor(countPending: (bytes: number) => void) {
+  constructor(countPending: (bytes: number) => void, monotonicMs: () => number) {
     this.#countPending = countPending;
+    this.#monotonicMs = monotonicMs;
   }
 
   /** `target` is null for commands that the store gives itself. */
   add(
-    op: number,
+    spec: CommandSpec,
     args: Args,
     growthBytes: number,
     target: ReplyTarget | null,
@@ -58,7 +63,9 @@ export class Proposals {
     }
     this.#filling = filling;
     this.#countPending(bytes + growthBytes);
-    filling.addWrite(op, args, target, slot, requestId);
+    if (filling.count === 0) filling.times.begin(this.#monotonicMs());
+    if (spec.explain === true) filling.explained.add(filling.count, this.#monotonicMs());
+    filling.addWrite(spec.op & OP_CODE_MASK, args, target, slot, requestId);
     filling.growthBytes += growthBytes;
   }
 
@@ -93,7 +100,16 @@ export class Proposals {
     batch.index = index;
     batch.term = term;
     batch.enteredAtMs = nowMs;
+    batch.times.enteredMs = this.#monotonicMs();
     this.#inLog.push(batch);
+  }
+
+  /** The log here is durable through `index`, by this sync if it is known; `noticedMs`: monotonic. */
+  logged(index: LogIndex, sync: SyncTime | null, noticedMs: number): void {
+    for (const batch of this.#inLog) {
+      if (batch.index > index) return;
+      batch.times.logged(sync, noticedMs);
+    }
   }
 
   /** The batch that this committed entry was made of, if it was made here; what the entry displaced is refused. */

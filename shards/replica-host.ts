@@ -16,6 +16,8 @@ export interface ReplicaHost {
   readonly nowMs: number;
   /** Puts the replica on the list of those to flush in this turn. */
   touched(replica: Replica): void;
+  /** Monotonic clock, milliseconds. */
+  monotonicMs(): number;
   /** Reads the monotonic clock and lets all groups know how much time has passed. */
   payTicks(): void;
   /** Why a write of so many bytes cannot be taken now, as an error reply; null when it can. */

@@ -17,7 +17,7 @@
  * its entry here, or as unknown when that takes too long.
  */
 import { assert } from '../src/core/assert.ts';
-import type { LogIndex, Term } from '../src/core/brands.ts';
+import type { LogIndex, NodeId, RangeId, Term } from '../src/core/brands.ts';
 import type { CatalogResult } from '../src/core/catalog/types.ts';
 import type { Args } from '../src/core/kv/args.ts';
 import { copyArgs } from '../src/core/kv/args.ts';
@@ -28,6 +28,7 @@ import { discardReply, replyError } from '../src/core/kv/reply.ts';
 import type { CommandSpec } from '../src/core/kv/spec.ts';
 import { CONSISTENCY_LINEARIZABLE, CONSISTENCY_STALE, holdsKeys } from '../src/core/kv/spec.ts';
 import type { ApplyListener, StateMachine } from '../src/core/kv/state-machine.ts';
+import { nodeOf, workerOf } from '../src/core/member.ts';
 import type { RangeDescriptor, RangeScope } from '../src/core/range.ts';
 import { decodeConfEntry } from '../src/core/raft/configuration.ts';
 import type { ConfChange, ConfState, Entry, ProgressStatus, RaftGroup } from '../src/core/raft/types.ts';
@@ -45,7 +46,11 @@ import type { ParkedRead } from './parked-reads.ts';
 import type { PendingBatch } from './pending-batch.ts';
 import { reuseBatch } from './pending-batch.ts';
 import { Proposals } from './proposals.ts';
+import { ReadTimes } from './read-times.ts';
 import { NOT_LEADER, RANGE_MOVED } from './replies.ts';
+import { sendAgain, sendBatchAgain, sendReadAgain } from './sent-again.ts';
+import { explainWrite } from './write-times.ts';
+import type { SyncTime } from './write-times.ts';
 
 /** Entries of a group with peers that may be on their way at once. */
 const PIPELINED_BATCHES_MAX = 16;
@@ -93,7 +98,10 @@ export class Replica {
     this.appliedTerm = options.appliedTerm;
     this.conf = options.conf;
     this.catalog = options.catalog;
-    this.#proposals = new Proposals((bytes) => host.countPending(bytes));
+    this.#proposals = new Proposals(
+      (bytes) => host.countPending(bytes),
+      () => host.monotonicMs(),
+    );
     this.#listener = { sink: (i) => this.#sinkFor(i), applied: (i) => this.#commandApplied(i) };
   }
 
@@ -125,9 +133,9 @@ export class Replica {
     scopeVersion: number,
   ): void {
     if (scopeVersion !== 0 && scopeVersion !== this.descriptor.epoch.version) {
-      this.#sendAgain(spec, args, target, slot, requestId, null);
+      sendAgain(this.#host, spec, args, target, slot, requestId, null);
     } else if (spec.consistency === CONSISTENCY_STALE) {
-      this.#answerRead(spec, args, target, slot, scopeVersion);
+      this.#answerRead(spec, args, target, slot, scopeVersion, this.#timesOf(spec));
     } else if (!this.isLeader) {
       this.#host.awaitLeader(spec, args, target, slot, requestId, this.#scope);
     } else if (spec.write) {
@@ -139,7 +147,7 @@ export class Replica {
 
   /** A write that the store gives itself (expiry); nobody waits for its reply. */
   submitInternal(spec: CommandSpec, args: Args): void {
-    this.#proposals.add(spec.op, args, 0, null, 0, null);
+    this.#proposals.add(spec, args, 0, null, 0, null);
     this.#host.touched(this);
   }
 
@@ -193,6 +201,11 @@ export class Replica {
     this.#reads.startRound((context) => this.raft.readIndex(context) >= 0);
   }
 
+  /** The log here is durable through `index`; `sync`: the one that made it so, if known. `noticedMs`: monotonic. */
+  logged(index: LogIndex, sync: SyncTime | null, noticedMs: number): void {
+    this.#proposals.logged(index, sync, noticedMs);
+  }
+
   /** A ReadIndex round is confirmed: its reads run once `index` is applied. */
   readConfirmed(context: number, index: LogIndex): void {
     this.#reads.confirmed(context, index);
@@ -244,6 +257,11 @@ export class Replica {
     this.#refuseSplit();
   }
 
+  get #place(): { readonly rangeId: RangeId; readonly nodeId: NodeId; readonly worker: number } {
+    const { id } = this.raft;
+    return { rangeId: this.descriptor.rangeId, nodeId: nodeOf(id), worker: workerOf(id) };
+  }
+
   get #scope(): RangeScope {
     return { rangeId: this.descriptor.rangeId, version: this.descriptor.epoch.version };
   }
@@ -260,22 +278,28 @@ export class Replica {
       replyError(target, slot, refused);
       return;
     }
-    this.#proposals.add(spec.op, args, growthBytes, target, slot, requestId);
+    this.#proposals.add(spec, args, growthBytes, target, slot, requestId);
     this.#host.touched(this);
   }
 
   #submitRead(spec: CommandSpec, args: Args, target: ReplyTarget, slot: number, scopeVersion: number): void {
     const behind = target.writesInFlight > 0 ? this.#proposals.last : null;
+    const times = this.#timesOf(spec);
     if (behind !== null) {
-      behind.addRead({ spec, args: copyArgs(args), target, slot, scopeVersion });
+      behind.addRead({ spec, args: copyArgs(args), target, slot, scopeVersion, times });
     } else if (this.#mayReadNow(spec)) {
-      this.#answerRead(spec, args, target, slot, scopeVersion);
+      this.#answerRead(spec, args, target, slot, scopeVersion, times);
     } else {
-      this.#park({ spec, args: copyArgs(args), target, slot, scopeVersion });
+      this.#park({ spec, args: copyArgs(args), target, slot, scopeVersion, times });
     }
   }
 
+  #timesOf(spec: CommandSpec): ReadTimes | null {
+    return spec.explain === true ? new ReadTimes(this.#host.monotonicMs()) : null;
+  }
+
   #park(read: ParkedRead): void {
+    read.times?.asked(this.#host.monotonicMs());
     this.#reads.park(read);
     this.#host.touched(this);
   }
@@ -290,17 +314,29 @@ export class Replica {
     return this.raft.leaseValid();
   }
 
-  #answerRead(spec: CommandSpec, args: Args, target: ReplyTarget, slot: number, scopeVersion: number): void {
+  #answerRead(
+    spec: CommandSpec,
+    args: Args,
+    target: ReplyTarget,
+    slot: number,
+    scopeVersion: number,
+    times: ReadTimes | null,
+  ): void {
+    times?.started(this.#host.monotonicMs());
     const sink = target.begin(slot);
     if (scopeVersion !== 0 && scopeVersion !== this.descriptor.epoch.version) sink.error(RANGE_MOVED);
     else this.machine.read(spec, args, this.#host.nowMs, sink);
+    if (times !== null) {
+      const where = { ...this.#place, term: this.raft.term, index: this.raft.appliedIndex };
+      target.explain?.(slot, times.explain(spec, where, this.#host.monotonicMs()));
+    }
     target.finish(slot);
   }
 
   /** A read that waited: the range may have been cut meanwhile. */
   #runRead(read: ParkedRead): void {
-    const { spec, args, target, slot, scopeVersion } = read;
-    if (holdsKeys(this.descriptor, spec, args)) this.#answerRead(spec, args, target, slot, scopeVersion);
+    const { spec, args, target, slot, scopeVersion, times } = read;
+    if (holdsKeys(this.descriptor, spec, args)) this.#answerRead(spec, args, target, slot, scopeVersion, times);
     else this.#host.resubmit(spec, args, target, slot, null, null);
   }
 
@@ -323,10 +359,11 @@ export class Replica {
   #applyBatch(batch: PendingBatch | null, data: Buffer): void {
     if (batchRangeVersion(data) !== this.descriptor.epoch.version) {
       // Proposed by a leader that did not know of a split before it in the log: all replicas skip it.
-      if (batch !== null) this.#resubmit(batch, null);
+      if (batch !== null) sendBatchAgain(this.#host, batch, null);
       return;
     }
     this.#applying = batch;
+    if (batch !== null) batch.times.committedMs = this.#host.monotonicMs();
     this.#nextRead = 0;
     this.machine.apply(data, this.#listener);
     this.#applying = null;
@@ -349,6 +386,8 @@ export class Replica {
   #commandApplied(i: number): void {
     const batch = this.#applying;
     if (batch === null) return;
+    const sinceMs = batch.explained.since(i);
+    if (sinceMs !== undefined) this.#explainWrite(batch, i, sinceMs);
     batch.targets[i]?.finish(batch.slots[i] as number);
     for (; this.#nextRead < batch.reads.length; this.#nextRead++) {
       const { after, read } = batch.reads[this.#nextRead] as (typeof batch.reads)[number];
@@ -356,6 +395,13 @@ export class Replica {
       if (this.#mayReadNow(read.spec)) this.#runRead(read);
       else this.#park(read);
     }
+  }
+
+  #explainWrite(batch: PendingBatch, i: number, sinceMs: number): void {
+    const { index, term, count, times } = batch;
+    const where = { ...this.#place, index, term, batchCommands: count };
+    const explanation = explainWrite(where, times, sinceMs, this.#host.monotonicMs(), !isSingle(this.conf));
+    batch.targets[i]?.explain?.(batch.slots[i] as number, explanation);
   }
 
   /** A split is in the log and not applied. What takes its place ends it as well. */
@@ -382,45 +428,16 @@ export class Replica {
     this.descriptor = halves.left;
     const store = this.store.splitAt(split.splitKey, 0, split.splitKey.length);
     this.#host.splitApplied(this, { descriptor: halves.right, store });
-    for (const batch of this.#proposals.takeWaiting()) this.#resubmit(batch, null);
+    for (const batch of this.#proposals.takeWaiting()) sendBatchAgain(this.#host, batch, null);
     this.#host.touched(this);
     return null;
-  }
-
-  /**
-   * Sends the commands of a batch that will not be applied, and the reads behind them, on their way again. `scope`: for
-   * those without keys; null when the boundaries have changed under them.
-   */
-  #resubmit(batch: PendingBatch, scope: RangeScope | null): void {
-    batch.takeApart({
-      write: (spec, args, target, slot, requestId) => this.#sendAgain(spec, args, target, slot, requestId, scope),
-      read: (read) => this.#sendReadAgain(read, scope),
-    });
-  }
-
-  #sendReadAgain({ spec, args, target, slot, scopeVersion }: ParkedRead, scope: RangeScope | null): void {
-    if (scopeVersion !== 0 && scope === null) replyError(target, slot, RANGE_MOVED);
-    else this.#host.resubmit(spec, args, target, slot, null, scopeVersion === 0 ? null : scope);
-  }
-
-  #sendAgain(
-    spec: CommandSpec,
-    args: Args,
-    target: ReplyTarget,
-    slot: number,
-    requestId: RequestId | null,
-    scope: RangeScope | null,
-  ): void {
-    // Commands without keys are addressed to a range by whoever gathers their replies; it asks again.
-    if (spec.firstKey === 0 && spec.touched === undefined && scope === null) replyError(target, slot, RANGE_MOVED);
-    else this.#host.resubmit(spec, args, target, slot, requestId, spec.firstKey === 0 ? scope : null);
   }
 
   /** Another member leads, or nobody: what has not entered this log may still enter the leader's. */
   #leadershipLost(): void {
     const scope = this.#scope;
-    for (const batch of this.#proposals.takeWaiting()) this.#resubmit(batch, scope);
-    for (const read of this.#reads.takeAll()) this.#sendReadAgain(read, scope);
+    for (const batch of this.#proposals.takeWaiting()) sendBatchAgain(this.#host, batch, scope);
+    for (const read of this.#reads.takeAll()) sendReadAgain(this.#host, read, scope);
     this.#refuseSplit();
   }
 

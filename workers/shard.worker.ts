@@ -16,6 +16,7 @@ import { CheckpointFolder } from '../src/storage/checkpoint/index.ts';
 import { nodeDisk } from '../src/storage/disk.ts';
 import { WalAppender } from '../src/storage/wal/record.ts';
 import { WalStatusWords } from '../src/storage/wal/status.ts';
+import { SyncTimes } from '../src/storage/wal/sync-times.ts';
 import { createCheckpointPort } from '../shards/checkpoint-port.ts';
 import { RangeLog, refusalOf } from '../shards/log.ts';
 import { ARENA_BYTES_MAX, createMemoryGauge } from '../shards/memory-gauge.ts';
@@ -64,7 +65,7 @@ const loop = new TurnLoop({
 });
 
 const shard = new Shard(shardOptions(boot), {
-  log: new RangeLog(new WalAppender(ring, { status: wal })),
+  log: new RangeLog(new WalAppender(ring, { status: wal }), new SyncTimes(boot.walSyncTimes)),
   disk: nodeDisk,
   folder,
   createStore: () => arena.createStore(),

@@ -20,6 +20,8 @@ export interface Request {
   readonly key: Argument | null;
   /** As in the frame. */
   readonly consistency: number;
+  /** It resolves with Explained<Result>. */
+  readonly isExplained: boolean;
 }
 
 export class Call {
@@ -28,6 +30,7 @@ export class Call {
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: SkerryError) => void;
   /** Monotonic milliseconds. */
+  readonly startedMs: number;
   readonly deadlineMs: number;
   /** Of a write, for as long as it lives. 0 = none yet. */
   sequence = 0;
@@ -38,6 +41,8 @@ export class Call {
   sentMs = 0;
   /** When it waits: not to be sent before. */
   notBeforeMs = 0;
+  /** Attempts that were sent. */
+  attempts = 0;
   /** Attempts that failed, rounds of connecting included. */
   failures = 0;
   lastError: SkerryError | null = null;
@@ -50,12 +55,14 @@ export class Call {
   constructor(
     request: Request,
     decode: Decode<unknown>,
+    startedMs: number,
     deadlineMs: number,
     resolve: (value: unknown) => void,
     reject: (error: SkerryError) => void,
   ) {
     this.request = request;
     this.decode = decode;
+    this.startedMs = startedMs;
     this.deadlineMs = deadlineMs;
     this.resolve = resolve;
     this.reject = reject;

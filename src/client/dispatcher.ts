@@ -13,11 +13,13 @@
  */
 import { requestBytes, requestBytesMax, STATUS_OK, STATUS_TOPOLOGY } from '../codec/native/frame.ts';
 import type { Argument } from '../codec/native/frame.ts';
+import type { ServerExplanation } from '../codec/native/explanation.ts';
 import type { HelloReply, Topology } from '../codec/native/messages.ts';
 import { unpackMessage } from '../codec/native/messages.ts';
 import { SkerryError } from '../core/errors.ts';
 import type { Request } from './call.ts';
 import { Call, CALL_READ, CALL_WRITE } from './call.ts';
+import { explained } from './explanation.ts';
 import type { CallOptions, ClientSettings } from './options.ts';
 import { RETRY_DELAY_MAX_MS } from './options.ts';
 import { PendingTable } from './pending-table.ts';
@@ -80,7 +82,7 @@ export class Dispatcher implements TransportEvents {
       }
       const nowMs = performance.now();
       const deadlineMs = nowMs + (options?.timeoutMs ?? this.#settings.timeoutMs);
-      const call = new Call(request, decode, deadlineMs, resolve as (value: unknown) => void, reject);
+      const call = new Call(request, decode, nowMs, deadlineMs, resolve as (value: unknown) => void, reject);
       const signal = options?.signal;
       if (signal !== undefined) {
         const aborted = (): void => this.#abort(call, signal.reason);
@@ -105,7 +107,14 @@ export class Dispatcher implements TransportEvents {
     await this.#transport.close();
   }
 
-  reply(requestId: number, status: number, source: Buffer, start: number, end: number): void {
+  reply(
+    requestId: number,
+    status: number,
+    source: Buffer,
+    start: number,
+    end: number,
+    explanation: ServerExplanation | null = null,
+  ): void {
     if (requestId === 0) {
       this.#notice(status, source, start, end);
       return;
@@ -121,6 +130,7 @@ export class Dispatcher implements TransportEvents {
     let value: unknown;
     try {
       value = call.decode(source, start, end);
+      if (call.request.isExplained) value = explained(value, call, explanation);
     } catch (error) {
       this.#fail(
         call,
@@ -212,6 +222,7 @@ export class Dispatcher implements TransportEvents {
     this.#pending.add(call);
     call.link = link;
     call.sentMs = nowMs;
+    call.attempts++;
     if (route === null) link.send(call.requestId, 0, 0, request, identity);
     else link.send(call.requestId, route.rangeId, route.epoch.version, request, identity);
     return true;

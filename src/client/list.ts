@@ -37,6 +37,7 @@ export async function* listEntries<As extends Format>(
     const page = await dispatcher.call(
       {
         op: LIST.op,
+        isExplained: false,
         kind: CALL_READ,
         args: [start, end, String(limit), flags],
         key: isReverse ? end : start,

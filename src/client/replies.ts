@@ -106,6 +106,11 @@ export function decodeOk(source: Buffer, start: number): boolean {
   throw unexpected('OK or nil');
 }
 
+/** OK, and nothing that its caller would want to know. */
+export function decodeDone(source: Buffer, start: number): void {
+  decodeOk(source, start);
+}
+
 /** An array of binary strings and nils. */
 export function decodeBytesArray(source: Buffer, start: number, end: number): (Buffer | undefined)[] {
   const value = decodeValue(source, start, end);
@@ -116,6 +121,10 @@ export function decodeBytesArray(source: Buffer, start: number, end: number): (B
     if (item instanceof SkerryError) throw item;
     throw unexpected('an array of binary strings and nils');
   });
+}
+
+export function decodeTextArray(source: Buffer, start: number, end: number): (string | undefined)[] {
+  return decodeBytesArray(source, start, end).map((value) => value?.toString());
 }
 
 export function unexpected(wanted: string): SkerryError {

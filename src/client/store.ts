@@ -4,8 +4,11 @@ import type { ClusterStatus, RangeRoute, Topology } from '../codec/native/messag
 import { SkerryError } from '../core/errors.ts';
 import type { CommandSpec } from '../core/kv/spec.ts';
 import { commandByName, requireCommand } from '../core/kv/table.ts';
+import type { Request } from './call.ts';
 import { CALL_ONCE, CALL_READ, CALL_WRITE } from './call.ts';
 import type { Dispatcher } from './dispatcher.ts';
+import type { Explained, ExplainOption } from './explanation.ts';
+import { nothingAsked, wantsExplanation } from './explanation.ts';
 import { listEntries } from './list.ts';
 import type {
   BatchOperation,
@@ -22,7 +25,16 @@ import type {
 } from './options.ts';
 import { consistencyCode } from './options.ts';
 import type { Decode } from './replies.ts';
-import { decodeBytes, decodeBytesArray, decodeOk, decodePositive, decodeText, decodeValue } from './replies.ts';
+import {
+  decodeBytes,
+  decodeBytesArray,
+  decodeDone,
+  decodeOk,
+  decodePositive,
+  decodeText,
+  decodeTextArray,
+  decodeValue,
+} from './replies.ts';
 
 export type { ClusterNode, ClusterStatus } from '../codec/native/messages.ts';
 
@@ -44,25 +56,33 @@ export class Store<As extends Format = 'bytes'> implements AsyncDisposable {
   }
 
   /** The value of a key, undefined when it is absent. */
-  get<F extends Format = As>(key: Key, options?: ReadOptions<F>): Promise<Formatted<F> | undefined> {
-    const decode: Decode<Buffer | string | undefined> = this.#isText(options) ? decodeText : decodeBytes;
-    return this.#read(GET, [key], key, decode, options) as Promise<Formatted<F> | undefined>;
+  get<F extends Format = As>(key: Key, options?: ReadOptions<F>): Promise<Formatted<F> | undefined>;
+  get<F extends Format = As>(
+    key: Key,
+    options: ReadOptions<F> & ExplainOption,
+  ): Promise<Explained<Formatted<F> | undefined>>;
+  get(key: Key, options?: ReadOptions): Promise<unknown> {
+    const decode: Decode<unknown> = this.#isText(options) ? decodeText : decodeBytes;
+    return this.#read(GET, [key], key, decode, options);
   }
 
   /** The values of several keys, in the order of the keys. Each is read linearizably, all of them not at one instant. */
-  async getMany<F extends Format = As>(
+  getMany<F extends Format = As>(keys: readonly Key[], options?: ReadOptions<F>): Promise<(Formatted<F> | undefined)[]>;
+  getMany<F extends Format = As>(
     keys: readonly Key[],
-    options?: ReadOptions<F>,
-  ): Promise<(Formatted<F> | undefined)[]> {
+    options: ReadOptions<F> & ExplainOption,
+  ): Promise<Explained<(Formatted<F> | undefined)[]>>;
+  async getMany(keys: readonly Key[], options?: ReadOptions): Promise<unknown> {
     const [first] = keys;
-    if (first === undefined) return [];
-    const values = await this.#read(MGET, keys, first, decodeBytesArray, options);
-    const isText = this.#isText(options);
-    return values.map((value) => (isText ? value?.toString() : value)) as (Formatted<F> | undefined)[];
+    if (first === undefined) return nothingAsked([], options);
+    const decode: Decode<unknown> = this.#isText(options) ? decodeTextArray : decodeBytesArray;
+    return await this.#read(MGET, keys, first, decode, options);
   }
 
   /** Stores a value. False only when ifAbsent or ifPresent did not hold. Durable when it resolves. */
-  set(key: Key, value: Value, options: SetOptions = {}): Promise<boolean> {
+  set(key: Key, value: Value, options?: SetOptions): Promise<boolean>;
+  set(key: Key, value: Value, options: SetOptions & ExplainOption): Promise<Explained<boolean>>;
+  set(key: Key, value: Value, options: SetOptions = {}): Promise<unknown> {
     const args: Value[] = [key, value];
     if (options.ifAbsent === true) args.push('NX');
     if (options.ifPresent === true) args.push('XX');
@@ -72,11 +92,15 @@ export class Store<As extends Format = 'bytes'> implements AsyncDisposable {
   }
 
   /** Deletes a key; whether it was there. */
-  delete(key: Key, options?: CallOptions): Promise<boolean> {
+  delete(key: Key, options?: CallOptions): Promise<boolean>;
+  delete(key: Key, options: CallOptions & ExplainOption): Promise<Explained<boolean>>;
+  delete(key: Key, options?: CallOptions): Promise<unknown> {
     return this.#write(DEL, [key], key, decodePositive, options);
   }
 
-  has(key: Key, options?: ReadOptions): Promise<boolean> {
+  has(key: Key, options?: ReadOptions): Promise<boolean>;
+  has(key: Key, options: ReadOptions & ExplainOption): Promise<Explained<boolean>>;
+  has(key: Key, options?: ReadOptions): Promise<unknown> {
     return this.#read(EXISTS, [key], key, decodePositive, options);
   }
 
@@ -87,18 +111,26 @@ export class Store<As extends Format = 'bytes'> implements AsyncDisposable {
   }
 
   /** Changes several keys of one range, all or none; KV_CROSS_RANGE when they lie in several. */
-  async batch(operations: readonly BatchOperation[], options?: CallOptions): Promise<void> {
+  batch(operations: readonly BatchOperation[], options?: CallOptions): Promise<void>;
+  batch(operations: readonly BatchOperation[], options: CallOptions & ExplainOption): Promise<Explained<void>>;
+  async batch(operations: readonly BatchOperation[], options?: CallOptions): Promise<unknown> {
     const [first] = operations;
-    if (first === undefined) return;
+    if (first === undefined) return nothingAsked(undefined, options);
     const args = operations.flatMap((operation): Value[] =>
       operation.type === 'delete'
         ? [operation.key, 'D', '']
         : [operation.key, operation.ttlMs === undefined ? 'P' : `P${Math.ceil(operation.ttlMs)}`, operation.value],
     );
-    await this.#write(BATCH, args, first.key, decodeOk, options);
+    return await this.#write(BATCH, args, first.key, decodeDone, options);
   }
 
   /** Any command of the store by its name, as over RESP; replies are numbers, Buffers, strings, null and arrays. */
+  async command(name: string, args?: readonly Value[], options?: CallOptions): Promise<unknown>;
+  async command(
+    name: string,
+    args: readonly Value[],
+    options: CallOptions & ExplainOption,
+  ): Promise<Explained<unknown>>;
   async command(name: string, args: readonly Value[] = [], options?: CallOptions): Promise<unknown> {
     const spec = commandByName(name.toUpperCase());
     if (spec === undefined || spec.flags.includes('internal')) {
@@ -175,7 +207,9 @@ export class Store<As extends Format = 'bytes'> implements AsyncDisposable {
     options: ReadOptions | undefined,
   ): Promise<Result> {
     const consistency = consistencyCode(options);
-    return this.#dispatcher.call({ op: spec.op, kind: CALL_READ, args, key, consistency }, decode, options);
+    const isExplained = wantsExplanation(options);
+    const request: Request = { op: spec.op, kind: CALL_READ, args, key, consistency, isExplained };
+    return this.#dispatcher.call(request, decode, options);
   }
 
   #write<Result>(
@@ -185,7 +219,9 @@ export class Store<As extends Format = 'bytes'> implements AsyncDisposable {
     decode: Decode<Result>,
     options: CallOptions | undefined,
   ): Promise<Result> {
-    return this.#dispatcher.call({ op: spec.op, kind: CALL_WRITE, args, key, consistency: 0 }, decode, options);
+    const isExplained = wantsExplanation(options);
+    const request: Request = { op: spec.op, kind: CALL_WRITE, args, key, consistency: 0, isExplained };
+    return this.#dispatcher.call(request, decode, options);
   }
 
   #control(
@@ -194,6 +230,7 @@ export class Store<As extends Format = 'bytes'> implements AsyncDisposable {
     kind: typeof CALL_READ | typeof CALL_ONCE,
     options: CallOptions | undefined,
   ): Promise<unknown> {
-    return this.#dispatcher.call({ op, kind, args, key: null, consistency: 0 }, decodeValue, options);
+    const request = { op, kind, args, key: null, consistency: 0, isExplained: false };
+    return this.#dispatcher.call(request, decodeValue, options);
   }
 }

@@ -7,6 +7,7 @@
  */
 import type { Socket } from 'node:net';
 import { connect } from 'node:net';
+import { explanationStart, unpackExplanation } from '../codec/native/explanation.ts';
 import type { HelloReply } from '../codec/native/messages.ts';
 import { unpackMessage } from '../codec/native/messages.ts';
 import {
@@ -29,7 +30,7 @@ import { formatAddress } from './address.ts';
 import type { Request } from './call.ts';
 import { CALL_READ } from './call.ts';
 import { decodeError, unexpected } from './replies.ts';
-import type { Link } from './transport.ts';
+import type { Link, TransportEvents } from './transport.ts';
 
 const BLOCK_BYTES = 64 * 1024;
 const READ_BYTES = 64 * 1024;
@@ -51,7 +52,7 @@ export interface TcpLinkOptions {
   readonly onUp: (link: TcpLink, hello: HelloReply) => void;
   /** Once, whether it was up or not. */
   readonly onDown: (link: TcpLink, error: SkerryError) => void;
-  readonly onReply: (requestId: number, status: number, source: Buffer, start: number, end: number) => void;
+  readonly onReply: TransportEvents['reply'];
   readonly onRoom: (link: TcpLink) => void;
 }
 
@@ -122,8 +123,19 @@ export class TcpLink implements Link {
   }
 
   send(requestId: number, rangeId: number, rangeEpoch: number, request: Request, identity: RequestId | null): void {
-    const { op, consistency, args } = request;
-    this.#used = writeRequest(this.#block, this.#used, requestId, rangeId, rangeEpoch, op, consistency, identity, args);
+    const { op, consistency, args, isExplained } = request;
+    this.#used = writeRequest(
+      this.#block,
+      this.#used,
+      requestId,
+      rangeId,
+      rangeEpoch,
+      op,
+      consistency,
+      identity,
+      args,
+      isExplained,
+    );
     if (this.#flushScheduled) return;
     this.#flushScheduled = true;
     // Behind the promise callbacks of this turn, so that what they ask leaves together.
@@ -163,7 +175,8 @@ export class TcpLink implements Link {
   #greet(): void {
     const args = [PROTOCOL_MAGIC, String(PROTOCOL_VERSION), this.#options.name];
     this.reserve(requestBytesMax(args));
-    this.send(1, 0, 0, { op: OP_HELLO, kind: CALL_READ, args, key: null, consistency: 0 }, null);
+    const request = { op: OP_HELLO, kind: CALL_READ, args, key: null, consistency: 0, isExplained: false } as const;
+    this.send(1, 0, 0, request, null);
   }
 
   #received(chunk: Buffer, bytes: number): void {
@@ -184,7 +197,9 @@ export class TcpLink implements Link {
       // The store closes the connection next.
       this.#reason = decodeError(status, source, body, end);
     } else if (this.isUp) {
-      this.#options.onReply(requestId, status, source, body, end);
+      const valueEnd = explanationStart(source, start, end);
+      const explanation = valueEnd === end ? null : unpackExplanation(source, valueEnd, end);
+      this.#options.onReply(requestId, status, source, body, valueEnd, explanation);
     } else if (requestId === 1) {
       this.#greeted(status, source, body, end);
     } else {

@@ -169,7 +169,8 @@ export class TcpTransport implements Transport {
         if (link.isUp) this.#linkDown(link, error);
         else onUnreachable(error);
       },
-      onReply: (requestId, status, source, start, end) => this.#events?.reply(requestId, status, source, start, end),
+      onReply: (requestId, status, source, start, end, explanation) =>
+        this.#events?.reply(requestId, status, source, start, end, explanation),
       onRoom: (link) => this.#events?.room(link),
     });
   }

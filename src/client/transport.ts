@@ -8,6 +8,7 @@
  *
  * A link is one way to one worker. Any worker takes any request, so a link to another worker is slower, not wrong.
  */
+import type { ServerExplanation } from '../codec/native/explanation.ts';
 import type { HelloReply, Topology } from '../codec/native/messages.ts';
 import type { SkerryError } from '../core/errors.ts';
 import type { RequestId } from '../core/kv/batch.ts';
@@ -33,7 +34,14 @@ export interface Link {
 
 export interface TransportEvents {
   /** A response; request id 0: a notice. Its msgpack value is source[start, end), valid during the call. */
-  reply(requestId: number, status: number, source: Buffer, start: number, end: number): void;
+  reply(
+    requestId: number,
+    status: number,
+    source: Buffer,
+    start: number,
+    end: number,
+    explanation?: ServerExplanation | null,
+  ): void;
   /** The link takes requests. */
   up(link: Link, hello: HelloReply): void;
   /** The link is gone: what was sent on it and not answered stays unanswered. */

@@ -25,15 +25,18 @@ import {
   STATUS_TOPOLOGY,
   statusOfReply,
 } from '../codec/native/frame.ts';
+import type { ServerExplanation } from '../codec/native/explanation.ts';
 import type { HelloReply, Topology } from '../codec/native/messages.ts';
 import { packMessage, packStoreError } from '../codec/native/messages.ts';
 import { assert } from '../core/assert.ts';
 import { SkerryError } from '../core/errors.ts';
+import type { RangeExplanation } from '../core/kv/explanation.ts';
 import type { ReplySink, ReplyTarget } from '../core/kv/reply.ts';
-import { commandByOp, withConsistency } from '../core/kv/table.ts';
+import { commandByOp, withConsistency, withExplanation } from '../core/kv/table.ts';
 import { workerId, workerOf, WORKERS_MAX } from '../core/member.ts';
 import type { NodeId } from '../core/brands.ts';
 import { connectLink, EMBEDDED_PUBLISH_EVERY } from '../gateway/gateway.ts';
+import { ExplainedRequests } from '../gateway/native/explained.ts';
 import type { ForwardLink } from '../gateway/router/forward-link.ts';
 import { Doorbell } from '../sharedarraybuffer-ring/index.ts';
 import { TurnLoop } from '../../shards/turn-loop.ts';
@@ -148,8 +151,15 @@ class EmbeddedTransport implements Transport {
   }
 
   /** Hands a response to the client, after the call that made it. */
-  respond(requestId: number, status: number, source: Buffer, start: number, end: number): void {
-    this.#events?.reply(requestId, status, source, start, end);
+  respond(
+    requestId: number,
+    status: number,
+    source: Buffer,
+    start: number,
+    end: number,
+    explanation: ServerExplanation | null = null,
+  ): void {
+    this.#events?.reply(requestId, status, source, start, end, explanation);
   }
 
   schedule(): void {
@@ -207,14 +217,16 @@ class EmbeddedLink implements Link {
   readonly #writes: EmbeddedCaller;
   readonly frameBytesMax = FRAME_BYTES_MAX;
   readonly isExact = true;
+  readonly #explained: ExplainedRequests;
 
   constructor(workerIndex: number, forward: ForwardLink, transport: EmbeddedTransport) {
     this.worker = EMBEDDED_NODE + workerIndex;
+    this.#explained = new ExplainedRequests(this.worker);
     this.#forward = forward;
     this.#transport = transport;
     const inFlight = { writes: 0 };
-    this.#reads = new EmbeddedCaller(transport, inFlight, 0);
-    this.#writes = new EmbeddedCaller(transport, inFlight, 1);
+    this.#reads = new EmbeddedCaller(transport, this.#explained, inFlight, 0);
+    this.#writes = new EmbeddedCaller(transport, this.#explained, inFlight, 1);
   }
 
   get lastReceivedMs(): number {
@@ -225,14 +237,17 @@ class EmbeddedLink implements Link {
     return !this.#forward.overloaded;
   }
 
-  send(requestId: number, _rangeId: number, _rangeEpoch: number, { op, args, consistency }: Request): void {
+  send(requestId: number, _rangeId: number, _rangeEpoch: number, request: Request): void {
+    const { op, args, consistency, isExplained } = request;
     if (op >= FIRST_PROTOCOL_OP) {
       this.#transport.control(op, requestId, args);
       return;
     }
     const known = commandByOp(op);
     assert(known !== undefined, 'the client knows the commands');
-    const spec = withConsistency(known, consistency);
+    const asRead = withConsistency(known, consistency);
+    const spec = isExplained ? withExplanation(asRead) : asRead;
+    if (isExplained) this.#explained.begin(requestId);
     const caller = spec.write ? this.#writes : this.#reads;
     this.#forward.requestValues(spec.op, args, caller, requestId);
     caller.sent();
@@ -245,13 +260,15 @@ class EmbeddedCaller implements ReplyTarget {
   readonly protocol = 4;
   readonly open = true;
   readonly #transport: EmbeddedTransport;
+  readonly #explained: ExplainedRequests;
   /** Of the link. */
   readonly #inFlight: { writes: number };
   /** Writes that one request counts as. */
   readonly #weight: 0 | 1;
 
-  constructor(transport: EmbeddedTransport, inFlight: { writes: number }, weight: 0 | 1) {
+  constructor(transport: EmbeddedTransport, explained: ExplainedRequests, inFlight: { writes: number }, weight: 0 | 1) {
     this.#transport = transport;
+    this.#explained = explained;
     this.#inFlight = inFlight;
     this.#weight = weight;
   }
@@ -272,8 +289,13 @@ class EmbeddedCaller implements ReplyTarget {
     throw new SkerryError('KV_STATE', 'replies to the embedding thread come encoded');
   }
 
+  explain(requestId: number, explanation: RangeExplanation): void {
+    this.#explained.add(requestId, explanation);
+  }
+
   raw(requestId: number, source: Buffer, start: number, end: number): void {
     this.#inFlight.writes -= this.#weight;
-    this.#transport.respond(requestId, statusOfReply(source, start), source, start, end);
+    const explanation = this.#explained.take(requestId);
+    this.#transport.respond(requestId, statusOfReply(source, start), source, start, end, explanation);
   }
 }

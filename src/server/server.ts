@@ -19,6 +19,7 @@ import { nodeDisk } from '../storage/disk.ts';
 import type { DiskLock } from '../storage/disk.ts';
 import { createIoPool, startWal } from '../storage/wal/pool.ts';
 import type { WalHandle } from '../storage/wal/pool.ts';
+import { createSyncTimes } from '../storage/wal/sync-times.ts';
 import type { FromWorker, RunTimeOptions, ToWorker } from '../../shards/messages.ts';
 import { reviveRoutes } from '../../shards/messages.ts';
 import { formCluster } from './cluster/node-cluster.ts';
@@ -122,6 +123,7 @@ class Node implements RunningServer {
     const rings = Array.from({ length: workerCount }, () =>
       createRing({ capacityBytes: this.#settings.wal.ringBytes }),
     );
+    const syncTimes = rings.map(createSyncTimes);
     this.#ioPool = createIoPool(Math.max(2, threads.ioThreads));
     this.#cpuPool = new Piscina({
       filename: CPU_WORKER.href,
@@ -133,7 +135,9 @@ class Node implements RunningServer {
     const walOptions = {
       dir: walDir,
       pool: this.#ioPool,
-      workers: rings.map((ring, i) => ({ ring, doorbell: doorbells[i] as SharedArrayBuffer })),
+      workers: rings.map((ring, i) => {
+        return { ring, doorbell: doorbells[i] as SharedArrayBuffer, syncTimes: syncTimes[i] as SharedArrayBuffer };
+      }),
       segmentBytes: this.#settings.wal.segmentBytes,
       metricsArea: this.#metrics.wal,
     };
@@ -163,6 +167,7 @@ class Node implements RunningServer {
         wal,
         doorbells,
         rings,
+        syncTimes,
         links,
         metricsAreas: this.#metrics.workers,
         startedAtMs: this.#startedAtMs,

@@ -21,6 +21,8 @@ export interface BootParts {
   readonly doorbells: readonly SharedArrayBuffer[];
   /** By worker: its ring to the log. */
   readonly rings: readonly SharedArrayBuffer[];
+  /** By worker: createSyncTimes(). */
+  readonly syncTimes: readonly SharedArrayBuffer[];
   /** By endpoint: its links to the others. */
   readonly links: readonly (readonly LinkEnd[])[];
   readonly metricsAreas: readonly SharedArrayBuffer[];
@@ -66,6 +68,7 @@ export function workerBoots(parts: BootParts): (WorkerBoot & { readonly links: r
     ...shared,
     workerIndex,
     walRing,
+    walSyncTimes: parts.syncTimes[workerIndex] as SharedArrayBuffer,
     links: links[workerIndex] ?? [],
     checkpoints: ofWorker(found.checkpoints, workerIndex, threads.workers).map(({ file }) => file),
     staged: ofWorker(found.staged, workerIndex, threads.workers).map(({ file }) => file),

@@ -114,6 +114,10 @@ export class ObservedLog implements ShardLog {
     this.#invariantsOf = invariantsOf;
   }
 
+  syncOf(position: number): ReturnType<ShardLog['syncOf']> {
+    return this.#log.syncOf(position);
+  }
+
   append(rangeId: RangeId, ready: Ready): boolean {
     if (!this.#log.append(rangeId, ready)) return false;
     const replica = this.#replicas().get(rangeId);

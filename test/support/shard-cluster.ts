@@ -6,9 +6,11 @@ import path from 'node:path';
 import type { Hlc, LogIndex, MemberId, NodeId, RangeId, Term } from '../../src/core/brands.ts';
 import { encodeCatalog } from '../../src/codec/catalog.ts';
 import { EMPTY_CATALOG } from '../../src/core/catalog/catalog.ts';
+import type { RangeExplanation } from '../../src/core/kv/explanation.ts';
 import type { ReplySink, ReplyTarget } from '../../src/core/kv/reply.ts';
 import { createStateMachine } from '../../src/core/kv/state-machine.ts';
-import { requireCommand } from '../../src/core/kv/table.ts';
+import type { CommandSpec } from '../../src/core/kv/spec.ts';
+import { requireCommand, withExplanation } from '../../src/core/kv/table.ts';
 import { memberId, nodeOf } from '../../src/core/member.ts';
 import { confOf } from '../../src/core/raft/configuration.ts';
 import type { ConfChangeStep, Message, Ready } from '../../src/core/raft/types.ts';
@@ -21,6 +23,7 @@ import type { ShardLog } from '../../shards/log.ts';
 import { RangeCatalog } from '../../shards/range-catalog.ts';
 import type { Replica } from '../../shards/replica.ts';
 import { Shard } from '../../shards/shard.ts';
+import type { SyncTime } from '../../shards/write-times.ts';
 import { FaultyDisk } from './faulty-disk.ts';
 import { argsOf, ValueSink } from './kv-machine.ts';
 import type { Bytes, Reply } from './kv-machine.ts';
@@ -33,6 +36,8 @@ const RANGE = 1 as RangeId;
 class FakeLog implements ShardLog {
   position = 0;
   isStuck = false;
+  /** When the last sync began and ended, as far as anybody can tell. */
+  sync: SyncTime | null = null;
   #durable = 0;
 
   append(_rangeId: RangeId, _ready: Ready): boolean {
@@ -53,6 +58,9 @@ class FakeLog implements ShardLog {
   durable(): number {
     return this.#durable;
   }
+  syncOf(): SyncTime | null {
+    return this.sync;
+  }
 }
 
 /** A client's connection with one command. */
@@ -63,9 +71,13 @@ class OneReply implements ReplyTarget {
   readonly #sink = new ValueSink();
   /** undefined until it is there. */
   value: Reply | undefined;
+  explanation: RangeExplanation | undefined;
 
   begin(): ReplySink {
     return this.#sink;
+  }
+  explain(_slot: number, explanation: RangeExplanation): void {
+    this.explanation = explanation;
   }
   finish(): void {
     [this.value] = this.#sink.take();
@@ -159,10 +171,19 @@ export class ShardNode {
 
   /** Starts a command on this node's replica. */
   start(name: string, ...values: Bytes[]): OneReply {
+    return this.#start(requireCommand(name), values);
+  }
+
+  /** The same, with the reply explained. */
+  explain(spec: CommandSpec, ...values: Bytes[]): OneReply {
+    return this.#start(withExplanation(spec), values);
+  }
+
+  #start(spec: CommandSpec, values: readonly Bytes[]): OneReply {
     const reply = new OneReply();
     const { replica } = this;
     if (replica === undefined) throw new Error('no replica here');
-    replica.submit(requireCommand(name), argsOf(values), reply, 0, null, 0);
+    replica.submit(spec, argsOf(values), reply, 0, null, 0);
     return reply;
   }
 }

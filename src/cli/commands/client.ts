@@ -3,6 +3,7 @@ import { nodeOfWorker, WORKERS_MAX } from '../../core/member.ts';
 import type { Command } from 'commander';
 import { keyFromText } from '../../server/config.ts';
 import { EXIT_NOT_FOUND } from '../exit-codes.ts';
+import { printExplanation } from '../explanation-output.ts';
 import { printable, printJson, printLine, printTable } from '../output.ts';
 import { withServer, withStore } from '../with-server.ts';
 import type { ClientFlags } from '../with-server.ts';
@@ -15,20 +16,42 @@ export function registerClientCommands(program: Command): void {
   registerRange(program);
 }
 
+interface GetFlags extends ClientFlags {
+  readonly raw?: boolean;
+  readonly linearizable?: boolean;
+  readonly explain?: boolean;
+}
+
+interface SetFlags extends ClientFlags {
+  readonly ttl?: string;
+  readonly ifAbsent?: boolean;
+  readonly explain?: boolean;
+}
+
 function registerGet(program: Command): void {
   withServer(program.command('get'))
     .argument('<key>', 'The key; \\xHH stands for a byte.')
     .option('--raw', 'Print the bytes as they are, without a newline.')
+    .option('--linearizable', 'Ask a quorum whether the leader still leads, whatever its lease says.')
+    .option('--explain', 'Say where the time went.')
     .description('Print the value of a key; exit code 3 when it is absent')
-    .addHelpText('after', '\nExamples:\n  skerry get user:1\n  skerry get image --raw > image.png')
-    .action(async (key: string, flags: ClientFlags & { raw?: boolean }) => {
+    .addHelpText(
+      'after',
+      '\nExamples:\n  skerry get user:1\n  skerry get image --raw > image.png\n  skerry get user:1 --explain',
+    )
+    .action(async (key: string, flags: GetFlags) => {
       await withStore(flags, async (store) => {
-        const value = await store.get(keyFromText(key));
+        const consistency = flags.linearizable === true ? 'linearizable' : 'lease';
+        const { result: value, ...told } =
+          flags.explain === true
+            ? await store.get(keyFromText(key), { consistency, explain: true })
+            : { result: await store.get(keyFromText(key), { consistency }) };
         if (value === undefined) process.exitCode = EXIT_NOT_FOUND;
-        if (flags.json === true) printJson({ key, value: value === undefined ? null : printable(value) });
+        if (flags.json === true) printJson({ key, value: value === undefined ? null : printable(value), ...told });
         else if (value === undefined) process.stderr.write(`skerry: there is no key ${key}\n`);
         else if (flags.raw === true) process.stdout.write(value);
         else printLine(printable(value));
+        if ('explanation' in told && flags.json !== true) printExplanation(told.explanation);
       });
     });
 }
@@ -39,22 +62,27 @@ function registerSet(program: Command): void {
     .argument('[value]', 'Without it, the value is read from standard input.')
     .option('--ttl <ms>', 'Milliseconds until the key expires.')
     .option('--if-absent', 'Only when the key is absent; exit code 3 when it is there.')
+    .option('--explain', 'Say where the time went: queue, WAL wait, fsync, replication, apply.')
     .description('Store a value; it is durable when the command ends')
-    .addHelpText('after', '\nExamples:\n  skerry set user:1 Ada\n  skerry set image < image.png')
-    .action(
-      async (key: string, value: string | undefined, flags: ClientFlags & { ttl?: string; ifAbsent?: boolean }) => {
-        const bytes = value === undefined ? await readInput() : keyFromText(value);
-        await withStore(flags, async (store) => {
-          const isStored = await store.set(keyFromText(key), bytes, {
-            ttlMs: flags.ttl === undefined ? undefined : Number(flags.ttl),
-            ifAbsent: flags.ifAbsent,
-          });
-          if (!isStored) process.exitCode = EXIT_NOT_FOUND;
-          if (flags.json === true) printJson({ key, stored: isStored });
-          else process.stderr.write(isStored ? 'stored\n' : `not stored: the key ${key} is there\n`);
-        });
-      },
-    );
+    .addHelpText(
+      'after',
+      '\nExamples:\n  skerry set user:1 Ada\n  skerry set image < image.png\n  skerry set user:1 Ada --explain',
+    )
+    .action(async (key: string, value: string | undefined, flags: SetFlags) => {
+      const bytes = value === undefined ? await readInput() : keyFromText(value);
+      await withStore(flags, async (store) => {
+        const ttlMs = flags.ttl === undefined ? undefined : Number(flags.ttl);
+        const options = { ttlMs, ifAbsent: flags.ifAbsent };
+        const { result: isStored, ...told } =
+          flags.explain === true
+            ? await store.set(keyFromText(key), bytes, { ...options, explain: true })
+            : { result: await store.set(keyFromText(key), bytes, options) };
+        if (!isStored) process.exitCode = EXIT_NOT_FOUND;
+        if (flags.json === true) printJson({ key, stored: isStored, ...told });
+        else process.stderr.write(isStored ? 'stored\n' : `not stored: the key ${key} is there\n`);
+        if ('explanation' in told && flags.json !== true) printExplanation(told.explanation);
+      });
+    });
 }
 
 function registerDel(program: Command): void {

@@ -6,9 +6,10 @@
  *      0  u32 length      of what follows              0  u32 length     of what follows
  *      4  u64 requestId   below 2^53, not 0            4  u64 requestId  0 = answers nobody: a notice
  *     12  u64 rangeId     0 = not known               12  u8  status     see below
- *     20  u32 rangeEpoch  0 = not known               13  u8[3]          0
- *     24  u16 op                                      16  one msgpack value
- *     26  u8  flags       1 = an identity follows
+ *     20  u32 rangeEpoch  0 = not known               13  u8  flags      1 = an explanation follows the value
+ *     24  u16 op                                      14  u8[2]          0
+ *     26  u8  flags       1 = an identity follows     16  one msgpack value
+ *                         2 = explain the reply          [explanation: explanation.ts]
  *     27  u8  consistency 0 lease, 1 linearizable, 2 stale
  *     28 [u64 clientId, u64 sequence, u64 floor]
  *         msgpack array of bin or str: the arguments
@@ -41,6 +42,7 @@ export const OP_PING = 0xf005;
 export const OP_CLUSTER = 0xf006;
 
 export const FLAG_IDENTITY = COMMAND_HAS_REQUEST_ID;
+export const FLAG_EXPLAIN = 2;
 
 /** The value is the reply. */
 export const STATUS_OK = 0;
@@ -102,7 +104,7 @@ export function readRequest(source: Buffer, start: number, end: number, out: Req
   out.consistency = source[start + 27] as number;
   if (out.requestId === 0 || !Number.isSafeInteger(out.requestId)) return 'the request id is not in 1 … 2^53 - 1';
   if (!Number.isSafeInteger(out.rangeId)) return 'the range id is not below 2^53';
-  if ((out.flags & ~FLAG_IDENTITY) !== 0) return 'unknown flags are set';
+  if ((out.flags & ~(FLAG_IDENTITY | FLAG_EXPLAIN)) !== 0) return 'unknown flags are set';
   if (out.consistency > CONSISTENCY_STALE) return 'the consistency is unknown';
   if ((out.flags & FLAG_IDENTITY) !== 0) {
     if (at + REQUEST_ID_BYTES > end) return 'the frame is shorter than its header';
@@ -154,13 +156,14 @@ export function writeRequest(
   consistency: number,
   identity: RequestId | null,
   args: readonly Argument[],
+  isExplained = false,
 ): number {
   const begin = offset;
   writeU64(target, requestId, begin + 4);
   writeU64(target, rangeId, begin + 12);
   target.writeUInt32LE(rangeEpoch, begin + 20);
   target.writeUInt16LE(op, begin + 24);
-  target[begin + 26] = identity === null ? 0 : FLAG_IDENTITY;
+  target[begin + 26] = (identity === null ? 0 : FLAG_IDENTITY) | (isExplained ? FLAG_EXPLAIN : 0);
   target[begin + 27] = consistency;
   let at = begin + REQUEST_HEADER_BYTES;
   if (identity !== null) {
@@ -223,17 +226,21 @@ export function writeBinHeader(target: Buffer, offset: number, length: number): 
   return target.writeUInt32BE(length, offset + 1);
 }
 
-/** Writes a response's header at `offset`; `bodyBytes` of msgpack follow at offset + RESPONSE_HEADER_BYTES. */
+/**
+ * Writes a response's header at `offset`; `bodyBytes` of msgpack follow at offset + RESPONSE_HEADER_BYTES. `flags`: whether an
+ * explanation is among them.
+ */
 export function writeResponseHeader(
   target: Buffer,
   offset: number,
   requestId: number,
   status: number,
   bodyBytes: number,
+  flags = 0,
 ): void {
   target.writeUInt32LE(RESPONSE_HEADER_BYTES - LENGTH_BYTES + bodyBytes, offset);
   writeU64(target, requestId, offset + 4);
-  target.writeUInt32LE(status, offset + 12);
+  target.writeUInt32LE(status | (flags << 8), offset + 12);
 }
 
 /** The status that goes with an encoded reply: errors are told by their first bytes (ext 8, 16 or 32). */

@@ -2,6 +2,7 @@
  * Where a command's reply goes, value by value, in the words of RESP3. The codecs implement it (RESP2, RESP3, msgpack);
  * aggregates announce their length first and are followed by that many values (a map: twice as many).
  */
+import type { RangeExplanation } from './explanation.ts';
 
 export interface ReplySink {
   /** A short status such as OK or PONG. */
@@ -33,6 +34,8 @@ export interface ReplyTarget {
   finish(slot: number): void;
   /** The whole reply of `slot`, already encoded in `protocol` by another worker. Copied before the call returns. */
   raw(slot: number, source: Buffer, start: number, end: number): void;
+  /** Where the time went at one of the ranges that `slot` waits for. Comes before the reply, for commands that ask for it. */
+  explain?(slot: number, explanation: RangeExplanation): void;
   /** How replies made on another thread are encoded: RESP2, RESP3 or the native protocol's msgpack. */
   readonly protocol: ReplyProtocol;
   /** Writes handed to the router and not yet answered: reads are then ordered behind them (read-your-writes). */

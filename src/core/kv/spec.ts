@@ -60,10 +60,13 @@ export const CONSISTENCY_LEASE = 0;
 export const CONSISTENCY_LINEARIZABLE = 1;
 export const CONSISTENCY_STALE = 2;
 
+/** The part of `op` that is the command's code; above it is how this call of it is to be run (table.ts). */
+export const OP_CODE_MASK = 0xffff;
+
 export interface CommandSpec {
   /** Upper case. */
   readonly name: string;
-  /** On disk and on the wire: never changes, never is given to another command. */
+  /** On disk and on the wire: its code never changes, never is given to another command. */
   readonly op: number;
   /** As Redis counts it, the name included; negative = at least. */
   readonly arity: number;
@@ -80,6 +83,8 @@ export interface CommandSpec {
   readonly acrossRanges: AcrossRanges;
   /** Of reads; LEASE unless given. */
   readonly consistency?: number;
+  /** The reply is to be explained: ReplyTarget.explain(). */
+  readonly explain?: boolean;
   /** For a command (EXEC) whose keys no positions can tell: they are found in its arguments. Then firstKey is 0. */
   readonly touched?: (args: Args) => KeySet;
   readonly gather?: Gather;

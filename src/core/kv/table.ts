@@ -17,7 +17,7 @@ import { scanCommands } from './commands/scan.ts';
 import { serverCommands } from './commands/server.ts';
 import { stringCommands } from './commands/strings.ts';
 import type { CommandSpec } from './spec.ts';
-import { CONSISTENCY_LEASE, CONSISTENCY_STALE } from './spec.ts';
+import { CONSISTENCY_LEASE, CONSISTENCY_STALE, OP_CODE_MASK } from './spec.ts';
 
 const byOp: (CommandSpec | undefined)[] = [];
 const byName = new Map<string, CommandSpec>();
@@ -86,30 +86,42 @@ export function commandByName(name: string): CommandSpec | undefined {
   return byName.get(name);
 }
 
-/** Codes of two bytes are on disk and on the wire; the third byte is a read's consistency, on its way inside a cluster. */
-const OP_MAX = 0xffff;
+/**
+ * Codes of two bytes are on disk and on the wire; on its way inside a cluster a command carries how it is to be run above
+ * them: bits 16 and 17 a read's consistency, bit 18 whether its reply is to be explained.
+ */
 const CONSISTENCY_SHIFT = 16;
-const byOpAndConsistency = new Map<number, CommandSpec>();
+const CONSISTENCY_MASK = 3;
+const EXPLAIN_BIT = 1 << 18;
+const VARIANT_MAX = OP_CODE_MASK | (CONSISTENCY_MASK << CONSISTENCY_SHIFT) | EXPLAIN_BIT;
+const variants = new Map<number, CommandSpec>();
 
 export function commandByOp(op: number): CommandSpec | undefined {
-  return op <= OP_MAX ? byOp[op] : readByOp(op);
+  return op <= OP_CODE_MASK ? byOp[op] : variantByOp(op);
 }
 
-function readByOp(op: number): CommandSpec | undefined {
-  const known = byOpAndConsistency.get(op);
+function variantByOp(op: number): CommandSpec | undefined {
+  const known = variants.get(op);
   if (known !== undefined) return known;
-  const base = byOp[op & OP_MAX];
-  const consistency = op >>> CONSISTENCY_SHIFT;
-  if (base === undefined || base.write || consistency > CONSISTENCY_STALE) return undefined;
-  const spec = { ...base, op, consistency };
-  byOpAndConsistency.set(op, spec);
+  const base = byOp[op & OP_CODE_MASK];
+  const consistency = (op >>> CONSISTENCY_SHIFT) & CONSISTENCY_MASK;
+  if (base === undefined || op > VARIANT_MAX || consistency > (base.write ? CONSISTENCY_LEASE : CONSISTENCY_STALE)) {
+    return undefined;
+  }
+  const spec = { ...base, op, consistency, explain: (op & EXPLAIN_BIT) !== 0 };
+  variants.set(op, spec);
   return spec;
 }
 
 /** The same read with a consistency of its own (CONSISTENCY_*), which goes with it wherever it is sent. Writes have none. */
 export function withConsistency(spec: CommandSpec, consistency: number): CommandSpec {
   if (consistency === CONSISTENCY_LEASE || spec.write) return spec;
-  return readByOp(spec.op | (consistency << CONSISTENCY_SHIFT)) ?? spec;
+  return variantByOp(spec.op | (consistency << CONSISTENCY_SHIFT)) ?? spec;
+}
+
+/** The same command with its reply explained, wherever it is sent. */
+export function withExplanation(spec: CommandSpec): CommandSpec {
+  return variantByOp(spec.op | EXPLAIN_BIT) ?? spec;
 }
 
 /** For the store's own use: throws AssertionFailed when there is no such command. */

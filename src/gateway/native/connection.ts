@@ -18,15 +18,18 @@ import {
   statusOfReply,
   writeResponseHeader,
 } from '../../codec/native/frame.ts';
+import { packExplanation, RESPONSE_EXPLAINED } from '../../codec/native/explanation.ts';
 import { packMessage, packStoreError } from '../../codec/native/messages.ts';
 import { NativeReplyWriter } from '../../codec/native/reply-writer.ts';
 import type { SkerryError } from '../../core/errors.ts';
+import type { RangeExplanation } from '../../core/kv/explanation.ts';
 import type { ReplySink, ReplyTarget } from '../../core/kv/reply.ts';
 import { discardReply } from '../../core/kv/reply.ts';
 import { limits } from '../../core/limits.ts';
 import type { ConnectionMeter } from '../../net/connection.ts';
 import { endGently } from '../../net/end-gently.ts';
 import type { Flushable, FlushQueue } from '../../net/flush-queue.ts';
+import { ExplainedRequests } from './explained.ts';
 
 export interface NativeConnectionOptions {
   readonly socket: Socket;
@@ -39,6 +42,8 @@ export interface NativeConnectionOptions {
   /** The client is cut off because it does not read. */
   readonly onOverflow: () => void;
   readonly meter?: ConnectionMeter;
+  /** This one, among all workers of the cluster. */
+  readonly worker: number;
 }
 
 /** Requests of one connection that may be unanswered. */
@@ -82,6 +87,8 @@ export class NativeConnection implements ReplyTarget, Flushable {
   #timedSlot = -1;
   #timedSinceMs = 0;
 
+  readonly #explained: ExplainedRequests;
+
   #isQueued = false;
   #isPaused = false;
   #isClosing = false;
@@ -91,6 +98,7 @@ export class NativeConnection implements ReplyTarget, Flushable {
   constructor(options: NativeConnectionOptions) {
     this.#options = options;
     this.#socket = options.socket;
+    this.#explained = new ExplainedRequests(options.worker);
   }
 
   get open(): boolean {
@@ -141,21 +149,35 @@ export class NativeConnection implements ReplyTarget, Flushable {
   finish(slot: number): void {
     const start = this.#replyStart;
     if (start >= 0) {
-      const { buffer, length } = this.#out;
+      const out = this.#out;
       const body = start + RESPONSE_HEADER_BYTES;
       const requestId = this.#requestIds[slot] as number;
-      writeResponseHeader(buffer, start, requestId, statusOfReply(buffer, body), length - body);
-      this.#learnSize(length - start);
+      const status = statusOfReply(out.buffer, body);
+      const explanation = this.#explanationOf(slot);
+      if (explanation !== null) out.append(explanation, 0, explanation.length);
+      const flags = explanation === null ? 0 : RESPONSE_EXPLAINED;
+      writeResponseHeader(out.buffer, start, requestId, status, out.length - body, flags);
+      this.#learnSize(out.length - start);
     }
     this.#answered(slot);
   }
 
   raw(slot: number, source: Buffer, start: number, end: number): void {
     if (!this.#isOverflowing()) {
-      this.#frame(this.#requestIds[slot] as number, statusOfReply(source, start), source, start, end);
+      const explanation = this.#explanationOf(slot);
+      this.#frame(this.#requestIds[slot] as number, statusOfReply(source, start), source, start, end, explanation);
       this.#learnSize(RESPONSE_HEADER_BYTES + end - start);
     }
     this.#answered(slot);
+  }
+
+  /** The reply of `slot` is to be explained. */
+  explainSlot(slot: number): void {
+    this.#explained.begin(slot);
+  }
+
+  explain(slot: number, explanation: RangeExplanation): void {
+    this.#explained.add(slot, explanation);
   }
 
   /** Answers a request that has no slot. */
@@ -206,12 +228,33 @@ export class NativeConnection implements ReplyTarget, Flushable {
     else this.#maybeResume();
   }
 
-  #frame(requestId: number, status: number, body: Buffer, start: number, end: number): void {
+  #explanationOf(slot: number): Buffer | null {
+    const explanation = this.#explained.take(slot);
+    return explanation === null ? null : packExplanation(explanation);
+  }
+
+  #frame(
+    requestId: number,
+    status: number,
+    body: Buffer,
+    start: number,
+    end: number,
+    explanation: Buffer | null = null,
+  ): void {
     const out = this.#out;
-    out.reserve(RESPONSE_HEADER_BYTES + end - start);
-    writeResponseHeader(out.buffer, out.length, requestId, status, end - start);
+    const bytes = end - start + (explanation?.length ?? 0);
+    out.reserve(RESPONSE_HEADER_BYTES + bytes);
+    writeResponseHeader(
+      out.buffer,
+      out.length,
+      requestId,
+      status,
+      bytes,
+      explanation === null ? 0 : RESPONSE_EXPLAINED,
+    );
     out.length += RESPONSE_HEADER_BYTES;
     out.append(body, start, end);
+    if (explanation !== null) out.append(explanation, 0, explanation.length);
   }
 
   #write(): void {

@@ -10,6 +10,7 @@ import type { RequestFrame } from '../../codec/native/frame.ts';
 import {
   createRequestFrame,
   FIRST_PROTOCOL_OP,
+  FLAG_EXPLAIN,
   FLAG_IDENTITY,
   LENGTH_BYTES,
   OP_CLUSTER,
@@ -33,7 +34,7 @@ import { argCopy, argText } from '../../core/kv/args.ts';
 import type { RequestId } from '../../core/kv/batch.ts';
 import type { ReplyTarget } from '../../core/kv/reply.ts';
 import type { CommandSpec } from '../../core/kv/spec.ts';
-import { commandByOp, withConsistency } from '../../core/kv/table.ts';
+import { commandByOp, withConsistency, withExplanation } from '../../core/kv/table.ts';
 import type { ConnectionMeter } from '../../net/connection.ts';
 import type { FlushQueue } from '../../net/flush-queue.ts';
 import { NativeConnection } from './connection.ts';
@@ -99,6 +100,7 @@ export class NativeSession {
       socket,
       flushQueue,
       outputBytesMax,
+      worker: services.worker,
       onPause: () => {
         this.#isPaused = true;
         this.#reader.pause();
@@ -176,7 +178,9 @@ export class NativeSession {
       this.#invalid(requestId, `there is no command with the code ${op}`);
       return;
     }
-    const spec = withConsistency(known, consistency);
+    const isExplained = (flags & FLAG_EXPLAIN) !== 0;
+    const asRead = withConsistency(known, consistency);
+    const spec = isExplained ? withExplanation(asRead) : asRead;
     const given = args.count + 1;
     if (spec.arity < 0 ? given < -spec.arity : given !== spec.arity) {
       this.#invalid(requestId, `${spec.name} does not take ${args.count} arguments`);
@@ -188,6 +192,7 @@ export class NativeSession {
     // New routing goes before the reply, so that whoever reads the reply knows it.
     this.#tellTopology();
     const slot = connection.take(requestId, spec.write, bytes);
+    if (isExplained) connection.explainSlot(slot);
     const hasIdentity = (flags & FLAG_IDENTITY) !== 0;
     this.#services.router.submit(spec, args, connection, slot, hasIdentity ? { ...identity } : null);
   }

@@ -9,10 +9,12 @@
  *      6  u8  flags                              8  u32 slot
  *      7  u8  0                                 12  u32 0
  *      8  u32 slot    the asker's own           16  the reply, encoded
- *     12  u32 op, with a read's consistency
+ *     12  u32 op, with how it is to be run (core/kv/table.ts)
  *     16 [u64 clientId, u64 sequence, u64 floor]     if flags & 2
  *        [u64 rangeId, u32 epoch version, u32 0]     if flags & 4
  *         arguments: msgpack array of bin, as in a batch
+ *
+ * Before the reply to a command that asks for it there is a frame like it, of kind 5: its explanation, as a msgpack map.
  *
  * A frame that is too long for the ring travels through a message port instead, and the ring carries a note (kind 3) in
  * its place, so that the order of frames is that of the ring: whoever reads the note finds the message already there.
@@ -30,6 +32,7 @@ export const FRAME_HEADER_BYTES = 16;
 export const FRAME_REQUEST = 1;
 export const FRAME_REPLY = 2;
 export const FRAME_NOTE = 3;
+export const FRAME_EXPLANATION = 5;
 
 const FLAG_BEHIND_WRITES = 1;
 export const FRAME_HAS_REQUEST_ID = 2;
@@ -138,10 +141,16 @@ export function readRequestFrame(source: Buffer, offset: number, end: number, ou
   readArgs(source, at, end, out.args);
 }
 
-/** Writes the header of a reply of `length` bytes in all (header included) at `offset`. */
-export function writeReplyHeader(target: Buffer, offset: number, length: number, slot: number): void {
+/** Writes the header of a reply of `length` bytes in all (header included) at `offset`; `kind`: that, or its explanation. */
+export function writeReplyHeader(
+  target: Buffer,
+  offset: number,
+  length: number,
+  slot: number,
+  kind: typeof FRAME_REPLY | typeof FRAME_EXPLANATION = FRAME_REPLY,
+): void {
   target.writeUInt32LE(length, offset);
-  target.writeUInt32LE(FRAME_REPLY, offset + 4);
+  target.writeUInt32LE(kind, offset + 4);
   target.writeUInt32LE(slot, offset + 8);
   target.writeUInt32LE(0, offset + 12);
 }

@@ -18,16 +18,19 @@ import { requestBytesMax } from '../../codec/native/frame.ts';
 import type { Args } from '../../core/kv/args.ts';
 import { createArgs } from '../../core/kv/args.ts';
 import type { RequestId } from '../../core/kv/batch.ts';
+import type { RangeExplanation } from '../../core/kv/explanation.ts';
 import type { ReplyProtocol, ReplySink, ReplyTarget } from '../../core/kv/reply.ts';
 import type { CommandSpec } from '../../core/kv/spec.ts';
 import { limits } from '../../core/limits.ts';
 import type { ByteWriter } from '../../codec/byte-writer.ts';
 import { createByteWriter } from '../../codec/byte-writer.ts';
+import { packMessage, unpackMessage } from '../../codec/native/messages.ts';
 import { createReplyWriter } from '../../codec/reply-writer.ts';
 import type { Doorbell, RingConsumer, RingProducer } from '../../sharedarraybuffer-ring/index.ts';
 import type { RequestFrame } from './forward-frame.ts';
 import type { RangeScope } from '../../core/range.ts';
 import {
+  FRAME_EXPLANATION,
   FRAME_HEADER_BYTES,
   FRAME_NOTE,
   FRAME_REPLY,
@@ -135,20 +138,26 @@ export class ForwardLink {
     this.#send(frame.subarray(0, length));
   }
 
-  /** Sends the reply source[start, end) for the other worker's `slot`. */
-  reply(slot: number, source: Buffer, start: number, end: number): void {
+  /** Sends the reply source[start, end) for the other worker's `slot`, or what explains the reply that comes next. */
+  reply(
+    slot: number,
+    source: Buffer,
+    start: number,
+    end: number,
+    kind: typeof FRAME_REPLY | typeof FRAME_EXPLANATION = FRAME_REPLY,
+  ): void {
     const length = FRAME_HEADER_BYTES + end - start;
     const at = this.#reserve(length);
     if (at >= 0) {
       const { outgoing } = this.#options;
-      writeReplyHeader(outgoing.buffer, at, length, slot);
+      writeReplyHeader(outgoing.buffer, at, length, slot, kind);
       source.copy(outgoing.buffer, at + FRAME_HEADER_BYTES, start, end);
       outgoing.commit(length);
       this.#committed();
       return;
     }
     const frame = Buffer.allocUnsafeSlow(length);
-    writeReplyHeader(frame, 0, length, slot);
+    writeReplyHeader(frame, 0, length, slot, kind);
     source.copy(frame, FRAME_HEADER_BYTES, start, end);
     this.#send(frame);
   }
@@ -202,6 +211,8 @@ export class ForwardLink {
       assert(asker !== undefined, 'forward link: unknown protocol');
       asker.writesInFlight = this.#frame.behindWrites ? 1 : 0;
       this.#options.execute(this.#frame, asker);
+    } else if (kind === FRAME_EXPLANATION) {
+      this.#handleExplanation(buffer.readUInt32LE(start + 8), buffer, start + FRAME_HEADER_BYTES, end);
     } else {
       assert(kind === FRAME_NOTE, 'forward link: unknown frame');
       const received = receiveMessageOnPort(this.#options.port);
@@ -218,6 +229,11 @@ export class ForwardLink {
     this.#targetSlots[number] = slot;
     this.inFlight++;
     return number;
+  }
+
+  #handleExplanation(number: number, buffer: Buffer, start: number, end: number): void {
+    const explanation = unpackMessage(buffer, start, end) as RangeExplanation;
+    this.#targets[number]?.explain?.(this.#targetSlots[number] as number, explanation);
   }
 
   #handleReply(number: number, buffer: Buffer, start: number, end: number): void {
@@ -292,6 +308,11 @@ class ForwardTarget implements ReplyTarget {
   begin(): ReplySink {
     this.#out.reset();
     return this.#sink;
+  }
+
+  explain(slot: number, explanation: RangeExplanation): void {
+    const body = packMessage(explanation);
+    this.#link.reply(slot, body, 0, body.length, FRAME_EXPLANATION);
   }
 
   finish(slot: number): void {

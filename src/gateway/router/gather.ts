@@ -5,6 +5,7 @@
 import type { Args } from '../../core/kv/args.ts';
 import { copyArgs, createArgs } from '../../core/kv/args.ts';
 import type { RequestId } from '../../core/kv/batch.ts';
+import type { RangeExplanation } from '../../core/kv/explanation.ts';
 import type { ReplySink, ReplyTarget } from '../../core/kv/reply.ts';
 import type { CommandSpec } from '../../core/kv/spec.ts';
 import { CommandErrorValue } from '../../codec/native/messages.ts';
@@ -23,8 +24,15 @@ export class PartReplies implements ReplyTarget {
   readonly #values: ReplyValue[];
   #missing: number;
   readonly #done: (values: readonly ReplyValue[]) => void;
+  readonly #explain: ((explanation: RangeExplanation) => void) | null;
 
-  constructor(count: number, writesInFlight: number, done: (values: readonly ReplyValue[]) => void) {
+  constructor(
+    count: number,
+    writesInFlight: number,
+    done: (values: readonly ReplyValue[]) => void,
+    explain: ((explanation: RangeExplanation) => void) | null = null,
+  ) {
+    this.#explain = explain;
     this.writesInFlight = writesInFlight;
     this.#values = Array.from<ReplyValue>({ length: count }).fill(null);
     this.#missing = count;
@@ -37,6 +45,11 @@ export class PartReplies implements ReplyTarget {
 
   finish(slot: number): void {
     this.#arrived(slot, this.#collector.take());
+  }
+
+  /** The whole is explained by its parts. */
+  explain(_slot: number, explanation: RangeExplanation): void {
+    this.#explain?.(explanation);
   }
 
   raw(slot: number, source: Buffer, start: number, end: number): void {
@@ -86,11 +99,16 @@ function toEveryRange(
 ): void {
   const { routes, generation } = router.table;
   const again = (): void => toEveryRange(router, spec, args, target, slot, requestId, attempt + 1);
-  const replies = new PartReplies(routes.length, target.writesInFlight, (values) => {
-    const reply = (): void => answer(combine(spec, [], values), target, slot);
-    if (values.some(isRangeMoved)) router.moved.retry(generation, attempt, again, reply);
-    else reply();
-  });
+  const replies = new PartReplies(
+    routes.length,
+    target.writesInFlight,
+    (values) => {
+      const reply = (): void => answer(combine(spec, [], values), target, slot);
+      if (values.some(isRangeMoved)) router.moved.retry(generation, attempt, again, reply);
+      else reply();
+    },
+    (explanation) => target.explain?.(slot, explanation),
+  );
   routes.forEach((route, i) => {
     const { rangeId, epoch } = route.range;
     router.send(route, spec, args, replies, i, requestId, { rangeId, version: epoch.version });
@@ -107,8 +125,11 @@ function toKeys(
   requestId: RequestId | null,
 ): void {
   const parts = byRange(router.table, spec, args);
-  const replies = new PartReplies(parts.length, target.writesInFlight, (values) =>
-    answer(combine(spec, parts, values), target, slot),
+  const replies = new PartReplies(
+    parts.length,
+    target.writesInFlight,
+    (values) => answer(combine(spec, parts, values), target, slot),
+    (explanation) => target.explain?.(slot, explanation),
   );
   parts.forEach(({ route, args: partArgs }, i) => router.send(route, spec, partArgs, replies, i, requestId, null));
 }

@@ -10,14 +10,20 @@
  *     12  u32 0
  *     16  u64 member that is believed to lead; 0 = not known
  *
+ * and explanations, whose msgpack map must have a kind that is known.
+ *
  * Unlike those from another thread, these bytes come from another process: they are checked.
  */
+import { unpackMessage } from '../../codec/native/messages.ts';
 import { PeerProtocolError } from '../../codec/peer/frame.ts';
 import type { PeerOutput } from '../../net/peer/types.ts';
 import type { MemberId } from '../../core/brands.ts';
+import { SkerryError } from '../../core/errors.ts';
+import type { RangeExplanation } from '../../core/kv/explanation.ts';
 import { createArgs } from '../../core/kv/args.ts';
 import { readArgs, readU64, REQUEST_ID_BYTES, writeU64 } from '../../core/kv/batch.ts';
 import {
+  FRAME_EXPLANATION,
   FRAME_HAS_REQUEST_ID,
   FRAME_HAS_SCOPE,
   FRAME_HEADER_BYTES,
@@ -61,6 +67,18 @@ export function checkRequestFrame(source: Buffer, start: number, end: number): v
     ((flags & FRAME_HAS_REQUEST_ID) === 0 ? 0 : REQUEST_ID_BYTES) +
     ((flags & FRAME_HAS_SCOPE) === 0 ? 0 : SCOPE_BYTES);
   if (readArgs(source, argsStart, end, scratch) !== end) throw malformed();
+}
+
+/** What explains the reply that comes next; null when source[start, end) is something else. Throws PeerProtocolError. */
+export function readExplanation(source: Buffer, start: number, end: number): RangeExplanation | null {
+  if (source[start + 4] !== FRAME_EXPLANATION) return null;
+  try {
+    const explanation = unpackMessage(source, start + FRAME_HEADER_BYTES, end) as Partial<RangeExplanation> | null;
+    if (explanation?.kind === 'write' || explanation?.kind === 'read') return explanation as RangeExplanation;
+  } catch (error) {
+    if (!(error instanceof SkerryError)) throw error;
+  }
+  throw malformed();
 }
 
 /** What the answer source[start, end) says: null = a reply; else who is believed to lead. Throws PeerProtocolError. */

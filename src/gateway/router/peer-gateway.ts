@@ -6,9 +6,11 @@
  */
 import type { ByteWriter } from '../../codec/byte-writer.ts';
 import { createByteWriter } from '../../codec/byte-writer.ts';
+import { packMessage } from '../../codec/native/messages.ts';
 import { createReplyWriter } from '../../codec/reply-writer.ts';
 import type { MemberId, NodeId } from '../../core/brands.ts';
 import { createArgs } from '../../core/kv/args.ts';
+import type { RangeExplanation } from '../../core/kv/explanation.ts';
 import type { ReplyProtocol, ReplySink, ReplyTarget } from '../../core/kv/reply.ts';
 import { replyError } from '../../core/kv/reply.ts';
 import { limits } from '../../core/limits.ts';
@@ -17,7 +19,13 @@ import type { PeerLink } from '../../net/peer/link.ts';
 import { PeerMesh } from '../../net/peer/mesh.ts';
 import type { PeerMeshOptions } from '../../net/peer/types.ts';
 import type { RequestFrame } from './forward-frame.ts';
-import { FRAME_HEADER_BYTES, readRequestFrame, writeReplyHeader } from './forward-frame.ts';
+import {
+  FRAME_EXPLANATION,
+  FRAME_HEADER_BYTES,
+  FRAME_REPLY,
+  readRequestFrame,
+  writeReplyHeader,
+} from './forward-frame.ts';
 import { checkRequestFrame, peerFrameEnd, writeNotLeader } from './peer-frame.ts';
 import type { PeerRetry } from './peer-remote.ts';
 import { PeerRemote } from './peer-remote.ts';
@@ -167,19 +175,31 @@ class PeerTarget implements PeerAsker {
 
   raw(slot: number, source: Buffer, start: number, end: number): void {
     if (!this.#inbound.open) return;
-    const length = FRAME_HEADER_BYTES + end - start;
-    if (length > limits.peerFrameBytesMax) {
-      replyError(this, slot, TOO_LARGE);
-      return;
-    }
-    const out = this.#inbound.replies(length);
-    out.reserve(length);
-    writeReplyHeader(out.buffer, out.length, length, slot);
-    source.copy(out.buffer, out.length + FRAME_HEADER_BYTES, start, end);
-    out.length += length;
+    if (FRAME_HEADER_BYTES + end - start > limits.peerFrameBytesMax) replyError(this, slot, TOO_LARGE);
+    else this.#send(FRAME_REPLY, slot, source, start, end);
+  }
+
+  explain(slot: number, explanation: RangeExplanation): void {
+    const body = packMessage(explanation);
+    if (this.#inbound.open) this.#send(FRAME_EXPLANATION, slot, body, 0, body.length);
   }
 
   notLeader(slot: number, leader: MemberId | 0): void {
     if (this.#inbound.open) writeNotLeader(this.#inbound.replies(0), slot, leader);
+  }
+
+  #send(
+    kind: typeof FRAME_REPLY | typeof FRAME_EXPLANATION,
+    slot: number,
+    source: Buffer,
+    start: number,
+    end: number,
+  ): void {
+    const length = FRAME_HEADER_BYTES + end - start;
+    const out = this.#inbound.replies(length);
+    out.reserve(length);
+    writeReplyHeader(out.buffer, out.length, length, slot, kind);
+    source.copy(out.buffer, out.length + FRAME_HEADER_BYTES, start, end);
+    out.length += length;
   }
 }

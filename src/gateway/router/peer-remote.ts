@@ -28,7 +28,7 @@ import {
   requestFrameBytes,
   writeRequestFrame,
 } from './forward-frame.ts';
-import { leaderHint, peerFrameEnd } from './peer-frame.ts';
+import { leaderHint, peerFrameEnd, readExplanation } from './peer-frame.ts';
 
 /** A command that was not done there. Valid during the call: `args` point into bytes that are given back. */
 export interface PeerRetry {
@@ -134,11 +134,17 @@ export class PeerRemote implements PeerRequester {
   onReplies(source: Buffer, start: number, end: number): void {
     for (let at = start; at < end;) {
       const next = peerFrameEnd(source, at, end);
-      const leader = leaderHint(source, at, next);
+      const explanation = readExplanation(source, at, next);
+      const leader = explanation === null ? leaderHint(source, at, next) : null;
       const number = source.readUInt32LE(at + 8);
       const pending = this.#pending[number];
       if (pending === null || pending === undefined || !pending.isSent) {
         throw new PeerProtocolError('a reply to a command that nobody sent');
+      }
+      if (explanation !== null) {
+        pending.target.explain?.(pending.slot, explanation);
+        at = next;
+        continue;
       }
       this.#release(number, pending);
       if (leader === null) pending.target.raw(pending.slot, source, at + FRAME_HEADER_BYTES, next);

@@ -20,6 +20,7 @@ import type { WalControl, WalEvent, WalFailure, WalStats } from './messages.ts';
 import { LOCK_NAME } from './names.ts';
 import type { WalScan } from './recovery.ts';
 import { createWalStatus, WalStatusWords } from './status.ts';
+import type { WalWorker } from './writer.ts';
 import type { Laggard } from './tracker.ts';
 
 /** The same file is .ts in a checkout and .js in the published package. */
@@ -45,7 +46,7 @@ export interface StartWalOptions extends IoPorts {
   /** createIoPool(), with a thread free for this log and one for the work beside it. */
   readonly pool: Piscina;
   /** One ring per shard worker (createRing), and the doorbell that wakes the worker when something of it is durable. */
-  readonly workers: readonly { readonly ring: SharedArrayBuffer; readonly doorbell: SharedArrayBuffer }[];
+  readonly workers: readonly WalWorker[];
   readonly segmentBytes?: number;
   /** Spare segments kept ready besides those that the rings may need on a full disk. Default 1. */
   readonly spareCount?: number;

@@ -33,6 +33,7 @@ import { isNoSpace } from './segment.ts';
 import { Spares } from './spares.ts';
 import { WAL_FULL, WAL_POISONED, WAL_RUNNING, WAL_STOPPED } from './status.ts';
 import type { WalStatusWords } from './status.ts';
+import { SyncTimes } from './sync-times.ts';
 import { WalTracker } from './tracker.ts';
 import type { TrackerSnapshot } from './tracker.ts';
 
@@ -45,8 +46,16 @@ export interface WalWriterOptions {
   readonly idleMarkMs: number;
   /** How long to wait before asking again for a spare that the disk had no room for. */
   readonly retryMs: number;
-  /** One ring per shard worker, and the doorbell that wakes the worker. */
-  readonly workers: readonly { readonly ring: SharedArrayBuffer; readonly doorbell: SharedArrayBuffer }[];
+  readonly workers: readonly WalWorker[];
+}
+
+/** What a shard worker and the writer share. */
+export interface WalWorker {
+  readonly ring: SharedArrayBuffer;
+  /** Wakes the worker. */
+  readonly doorbell: SharedArrayBuffer;
+  /** createSyncTimes(); for a worker that wants to know. */
+  readonly syncTimes?: SharedArrayBuffer;
 }
 
 /** Where the writer goes on: what a scan found, once it is settled. */
@@ -81,6 +90,7 @@ export interface WalWriterPorts {
 interface Source {
   readonly ring: RingConsumer;
   readonly doorbell: Doorbell;
+  readonly syncTimes: SyncTimes | null;
   /** Position up to which the ring was released. */
   released: number;
 }
@@ -115,9 +125,10 @@ export class WalWriter {
   constructor(options: WalWriterOptions, ports: WalWriterPorts, tail: WalTail) {
     this.#options = options;
     this.#ports = ports;
-    this.#sources = options.workers.map(({ ring, doorbell }) => {
+    this.#sources = options.workers.map(({ ring, doorbell, syncTimes: shared }) => {
       const consumer = new RingConsumer(ring);
-      return { ring: consumer, doorbell: new Doorbell(doorbell), released: consumer.position };
+      const syncTimes = shared === undefined ? null : new SyncTimes(shared);
+      return { ring: consumer, doorbell: new Doorbell(doorbell), syncTimes, released: consumer.position };
     });
     this.#tracker = new WalTracker(tail.tracker);
     this.#hardStates = new HardStates(tail.ranges);
@@ -312,6 +323,7 @@ export class WalWriter {
     for (const source of this.#sources) {
       const { ring } = source;
       if (ring.position === source.released) continue;
+      source.syncTimes?.record(ring.position, startedMs, endedMs);
       ring.release();
       source.released = ring.position;
       source.doorbell.ring();

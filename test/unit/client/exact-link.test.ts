@@ -11,7 +11,14 @@ import { packMessage, packStoreError } from '../../../src/codec/native/messages.
 import { SkerryError } from '../../../src/core/errors.ts';
 import type { RequestId } from '../../../src/core/kv/batch.ts';
 
-const WRITE: Request = { op: 2, kind: CALL_WRITE, args: ['key', 'value'], key: 'key', consistency: 0 };
+const WRITE: Request = {
+  op: 2,
+  kind: CALL_WRITE,
+  args: ['key', 'value'],
+  key: 'key',
+  consistency: 0,
+  isExplained: false,
+};
 
 interface Answer {
   readonly status: number;

@@ -40,6 +40,7 @@ function setUp() {
   const connection = new NativeConnection({
     socket: socket as unknown as Socket,
     flushQueue,
+    worker: 256,
     outputBytesMax: OUTPUT_BYTES_MAX,
     onPause: () => events.push('pause'),
     onResume: () => events.push('resume'),
