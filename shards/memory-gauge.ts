@@ -1,14 +1,15 @@
 /**
  * Whether there is memory for a write. The limit is the node's, not the worker's: each worker publishes what it uses in
- * its metrics, and all look at the sum.
+ * its metrics, and all look at the sum. Beside it stands how long values are, which bounds the replies that may be due.
  */
+import type { MemoryArena } from '../src/engine/memory/arena.ts';
 import { MetricsReader, MetricsWriter } from '../src/observe/counters.ts';
 import { slots } from '../src/observe/metrics.ts';
 
 export interface MemoryGauge {
   /** Whether `bytes` more, on top of all that is used, stay within the limit. */
   hasRoom(bytes: number): boolean;
-  /** Publishes what this worker uses. Once per turn. */
+  /** Publishes what this worker uses. Once per turn, before anybody hears of what the turn has stored. */
   update(): void;
   /** Takes a changed limit of the node; 0 = none. */
   configure(changes: { readonly maxMemoryBytes?: number }): void;
@@ -18,7 +19,7 @@ export function createMemoryGauge(
   areas: readonly SharedArrayBuffer[],
   workerIndex: number,
   limitBytes: number,
-  bytesUsed: () => number,
+  arena: Pick<MemoryArena, 'bytesUsed' | 'longestValueBytes'>,
 ): MemoryGauge {
   const own = new MetricsWriter(areas[workerIndex]);
   const others = areas.filter((_, i) => i !== workerIndex).map((area) => new MetricsReader(area));
@@ -34,8 +35,9 @@ export function createMemoryGauge(
       return here + elsewhere + bytes <= limit;
     },
     update() {
-      here = bytesUsed();
+      here = arena.bytesUsed;
       own.set(slots.memoryUsedBytes, here);
+      own.set(slots.longestValueBytes, arena.longestValueBytes);
       isStale = true;
     },
     configure({ maxMemoryBytes }) {

@@ -38,7 +38,7 @@ const { workerIndex, workerCount, options, metricsAreas } = boot;
 const log = createLogger({ level: options.logLevel, format: options.logFormat, thread: `worker ${workerIndex}` });
 const metrics = new MetricsWriter(metricsAreas[workerIndex]);
 const arena = new MemoryArena({ maxBytes: ARENA_BYTES_MAX });
-const memory = createMemoryGauge(metricsAreas, workerIndex, options.maxMemoryBytes, () => arena.bytesUsed);
+const memory = createMemoryGauge(metricsAreas, workerIndex, options.maxMemoryBytes, arena);
 const wal = new WalStatusWords(boot.walStatus);
 const ring = new RingProducer(boot.walRing, new Doorbell(boot.walDoorbell));
 const requests = new Requests();
@@ -111,10 +111,10 @@ const servers = createClientServers({
 function turn(): void {
   gateway.drain();
   shard.turn(Date.now());
+  memory.update();
   gateway.flush();
   reports.flush();
   if (arena.reclaim(RECLAIM_STEPS)) loop.schedule();
-  memory.update();
 }
 
 const startedMs = performance.now();

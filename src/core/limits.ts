@@ -27,8 +27,12 @@ export const limits = {
   forwardRingBytes: 4 * MiB,
   /** Longer frames between workers go through a message port. */
   forwardInlineBytesMax: 256 * KiB,
-  /** Frames that wait for room in the ring to another worker; beyond, requests are refused. */
-  forwardBacklogBytesMax: 64 * MiB,
+  /** Bytes in that port that the other worker has not taken; beyond, frames wait. One always goes. */
+  forwardPortBytesMax: 16 * MiB,
+  /** Frames that wait for room on their way to another worker; beyond, its own requests are not run until it has taken some. */
+  forwardBacklogBytesMax: 16 * MiB,
+  /** Requests to another worker that are not answered; beyond, more are refused. One always goes. */
+  forwardInFlightBytesMax: 64 * MiB,
   /** Commands of one worker that wait for a range to have a leader; beyond, they are refused. One always waits. */
   waitingBytesMax: 64 * MiB,
   /**
@@ -59,8 +63,8 @@ export const limits = {
   peerFrameBytesMax: 576 * MiB,
   /** Commands sent to one worker of another node and not answered; beyond, more are refused. One always goes. */
   peerInFlightBytesMax: 64 * MiB,
-  /** Replies that another node's worker leaves unread; beyond, its commands are refused. */
-  peerRepliesBytesMax: 64 * MiB,
+  /** Replies that another node's worker leaves unread; beyond, its commands are held and not run. */
+  peerRepliesBytesMax: 16 * MiB,
   /** A piece of a snapshot's file as it is read, sent and written. */
   snapshotChunkBytes: 256 * KiB,
   /** How far a snapshot's sender may be ahead of what the receiver has written. */

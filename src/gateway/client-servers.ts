@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { MetricsReader } from '../observe/counters.ts';
 import type { MetricsWriter } from '../observe/counters.ts';
-import { sumSlot } from '../observe/counters.ts';
+import { maxSlot, sumSlot } from '../observe/counters.ts';
 import { slots } from '../observe/metrics.ts';
 import type { NodeId } from '../core/brands.ts';
 import type { Listener } from '../net/listener.ts';
@@ -110,6 +110,7 @@ export function createClientServers(options: ClientServersOptions): ClientServer
   };
   const shared = {
     outputBytesMax: maxOutputBytes + maxValueBytes,
+    largestValueBytes: () => maxSlot(readers, slots.longestValueBytes),
     idleTimeoutMs,
     isFull: () => sumSlot(readers, slots.connectionsOpen) >= settings.maxConnections,
     meter: {

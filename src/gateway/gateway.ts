@@ -125,6 +125,7 @@ export class Gateway {
     // Sockets that take commands again may have run some.
     for (const link of this.#links) link.flush();
     this.peers?.flush();
+    if (this.#links.some((link) => link.canGoOn)) this.#schedule();
   }
 
   /** Whether other workers have sent something. */
@@ -132,9 +133,9 @@ export class Gateway {
     return this.#links.some((link) => link.readable);
   }
 
-  /** Commands handed to other workers and nodes and not answered. */
+  /** Commands handed to other workers and nodes and not answered, and those of other workers that are not run yet. */
   get inFlight(): number {
-    return this.#links.reduce((sum, link) => sum + link.inFlight, this.peers?.inFlight ?? 0);
+    return this.#links.reduce((sum, link) => sum + link.inFlight + link.heldCount, this.peers?.inFlight ?? 0);
   }
 }
 

@@ -15,8 +15,8 @@
  * thread, the kernel and the client nearly twice as much as one. They wait HOLD_MS at most.
  *
  * Commands are no longer taken (onPause) while too much is unread, while too many are unanswered, or while the replies
- * that are due would be too much, judged by the size of those so far. So a client that reads gets everything, however
- * deep its pipeline, and one that does not read costs a bounded amount of memory.
+ * that are due may be too much (due-replies.ts). So a client that reads gets everything, however deep its pipeline, and one
+ * that does not read costs a bounded amount of memory.
  */
 import type { Socket } from 'node:net';
 import { ByteWriter } from '../codec/byte-writer.ts';
@@ -25,6 +25,7 @@ import { assert } from '../core/assert.ts';
 import type { ReplyProtocol, ReplySink, ReplyTarget } from '../core/kv/reply.ts';
 import { discardReply } from '../core/kv/reply.ts';
 import { limits } from '../core/limits.ts';
+import { DueReplies } from './due-replies.ts';
 import { endGently } from './end-gently.ts';
 import type { Flushable, FlushQueue, Holdable } from './flush-queue.ts';
 
@@ -41,6 +42,8 @@ export interface ConnectionOptions {
   readonly flushQueue: FlushQueue;
   /** Replies that the client has not taken, in bytes, above which it is cut off when one more is due. */
   readonly outputBytesMax: number;
+  /** No value in this node's memory is longer. */
+  readonly largestValueBytes: () => number;
   readonly protocol: ReplyProtocol;
   /** Take no more commands for now: too much is unanswered or unread; and: go on. */
   readonly onPause: () => void;
@@ -54,10 +57,8 @@ export interface ConnectionOptions {
 const IN_FLIGHT_MAX = 10_000;
 /** Bytes of commands that may be unanswered. */
 const IN_FLIGHT_BYTES_MAX = 32 * 1024 * 1024;
-/** Replies that are due, as a share of what may be unread: they may turn out larger than expected, and all come at once. */
+/** Replies that are due, as a share of what may be unread. */
 const DUE_SHARE = 1 / 8;
-/** How large replies are taken to be before the first ones are there. */
-const REPLY_BYTES_ASSUMED = 1024 * 1024;
 /** The clock is read for one command in so many: twice for each is more than a read costs. */
 const TIMED_ONE_IN = 8;
 /** A buffer above this is not kept for the next replies. */
@@ -104,7 +105,7 @@ export class Connection implements ReplyTarget, Flushable, Holdable {
   readonly #muted = new Set<number>();
   /** Where the reply begins that is being written. */
   #replyStart = 0;
-  #replyBytesExpected = REPLY_BYTES_ASSUMED;
+  readonly #due: DueReplies;
   /** Bytes of commands since none was unanswered. */
   #inFlightBytes = 0;
 
@@ -120,6 +121,7 @@ export class Connection implements ReplyTarget, Flushable, Holdable {
     this.#options = options;
     this.socket = options.socket;
     this.#protocol = options.protocol;
+    this.#due = new DueReplies(options.outputBytesMax * DUE_SHARE, options.largestValueBytes);
     this.#outSink = createReplyWriter(this.#protocol, this.#out);
     this.#earlySink = createReplyWriter(this.#protocol, this.#early);
   }
@@ -159,25 +161,19 @@ export class Connection implements ReplyTarget, Flushable, Holdable {
     return this.#out.buffer.length + this.#writingBytes + this.#early.buffer.length;
   }
 
-  /** The slot of the next command, which has `bytes`. `isMuted`: its reply is not sent. */
-  slot(isWrite: boolean, isMuted = false, bytes = 0): number {
+  /** The slot of the next command, which has `bytes` and asks for so many `values`. `isMuted`: its reply is not sent. */
+  slot(isWrite: boolean, isMuted = false, bytes = 0, values = 0): number {
     const slot = this.#next++;
     if (slot === this.#oldest) this.#burstEnd = -1;
     if (isWrite) this.#lastWrite = slot;
     if (isMuted) this.#muted.add(slot);
     this.#inFlightBytes += bytes;
+    this.#due.took(values, bytes);
     if (this.#timedSlot < 0 && slot % TIMED_ONE_IN === 0 && this.#options.meter !== undefined) {
       this.#timedSlot = slot;
       this.#timedSinceMs = performance.now();
     }
-    const { inFlight } = this;
-    if (
-      inFlight >= IN_FLIGHT_MAX ||
-      inFlight * this.#replyBytesExpected >= this.#options.outputBytesMax * DUE_SHARE ||
-      this.#inFlightBytes >= IN_FLIGHT_BYTES_MAX
-    ) {
-      this.#pause();
-    }
+    if (this.#isBusy(1)) this.#pause();
     return slot;
   }
 
@@ -194,7 +190,7 @@ export class Connection implements ReplyTarget, Flushable, Holdable {
       return;
     }
     const out = this.#out;
-    this.#learnSize(out.length - this.#replyStart);
+    this.#due.learn(out.length - this.#replyStart);
     if (this.#muted.size > 0 && this.#muted.delete(slot)) out.length = this.#replyStart;
     this.#answered();
   }
@@ -273,7 +269,7 @@ export class Connection implements ReplyTarget, Flushable, Holdable {
 
   #arrivedEarly(slot: number): void {
     const early = this.#early;
-    this.#learnSize(early.length - this.#replyStart);
+    this.#due.learn(early.length - this.#replyStart);
     if (this.#muted.size > 0 && this.#muted.has(slot)) early.length = this.#replyStart;
     if (this.inFlight > this.#earlyEnds.length) this.#growEarly();
     const index = slot & (this.#earlyEnds.length - 1);
@@ -291,6 +287,7 @@ export class Connection implements ReplyTarget, Flushable, Holdable {
     }
     if (this.#oldest === this.#next) {
       this.#inFlightBytes = 0;
+      this.#due.allAnswered();
       const callback = this.#whenIdle;
       this.#whenIdle = null;
       if (callback !== null) queueMicrotask(callback);
@@ -356,10 +353,14 @@ export class Connection implements ReplyTarget, Flushable, Holdable {
     this.#earlyEnds = ends;
   }
 
-  /** Grows at once, shrinks slowly: being wrong upwards costs a short wait, downwards a lot of memory. */
-  #learnSize(bytes: number): void {
-    const expected = this.#replyBytesExpected;
-    this.#replyBytesExpected = bytes >= expected ? bytes : expected + (bytes - expected) / 8;
+  /** Whether enough is unanswered; a `share` below 1 asks whether it is that share of enough. */
+  #isBusy(share: number): boolean {
+    const { inFlight } = this;
+    return (
+      inFlight >= IN_FLIGHT_MAX * share ||
+      this.#inFlightBytes >= IN_FLIGHT_BYTES_MAX ||
+      this.#due.exceeds(share, inFlight)
+    );
   }
 
   /** Whether the client gets no more, because it has left so much unread already. */
@@ -388,9 +389,8 @@ export class Connection implements ReplyTarget, Flushable, Holdable {
 
   #maybeResume(): void {
     if (!this.#isPaused || this.unsentBytes > limits.connectionOutputPauseBytes / 2) return;
-    const { inFlight } = this;
-    if (this.#inFlightBytes >= IN_FLIGHT_BYTES_MAX || inFlight > IN_FLIGHT_MAX / 2) return;
-    if (inFlight > 0 && inFlight * this.#replyBytesExpected >= (this.#options.outputBytesMax * DUE_SHARE) / 2) return;
+    if (this.inFlight > 0 && this.#isBusy(0.5)) return;
+    if (this.unsentBytes === 0) this.#due.allRead();
     this.#isPaused = false;
     this.socket.resume();
     this.#options.onResume();

@@ -73,3 +73,10 @@ export class MetricsReader {
 export function sumSlot(readers: readonly MetricsReader[], slot: number): number {
   return readers.reduce((sum, reader) => sum + reader.get(slot), 0);
 }
+
+/** The largest of one slot over several threads; 0 at least. */
+export function maxSlot(readers: readonly MetricsReader[], slot: number): number {
+  let most = 0;
+  for (const reader of readers) most = Math.max(most, reader.get(slot));
+  return most;
+}

@@ -130,6 +130,12 @@ export const scalarMetrics = {
     'skerry_memory_reserved_bytes',
     'Bytes of shared memory that the store has taken from the system.',
   )(),
+  longestValueBytes: scalar(
+    'gauge',
+    'worker',
+    'skerry_longest_value_bytes',
+    'No value in the memory of this worker is longer; it may be a quarter above the longest.',
+  )(),
 
   walRingFill: ringFill({ ring: 'wal' }),
   forwardRingFill: ringFill({ ring: 'forward' }),

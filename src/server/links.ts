@@ -10,7 +10,7 @@ export function createLinks(endpoints: number, ringBytes: number): LinkEnd[][] {
     for (let high = low + 1; high < endpoints; high++) {
       const up = createRing({ capacityBytes: ringBytes });
       const down = createRing({ capacityBytes: ringBytes });
-      const waiting = new SharedArrayBuffer(2 * Int32Array.BYTES_PER_ELEMENT);
+      const waiting = new SharedArrayBuffer(4 * Int32Array.BYTES_PER_ELEMENT);
       const { port1, port2 } = new MessageChannel();
       links[low]?.push({ outgoing: up, incoming: down, waiting, mine: 0, port: port1, peer: high });
       links[high]?.push({ outgoing: down, incoming: up, waiting, mine: 1, port: port2, peer: low });

@@ -180,6 +180,7 @@ export async function startNativeHarness(options: NativeHarnessOptions = {}): Pr
     valueBytesMax,
     isFull: () => server.connectionCount >= connectionsMax,
     outputBytesMax,
+    largestValueBytes: () => 0,
     idleTimeoutMs,
     places: () => places,
     orderCluster: (order) => Promise.resolve({ order }),

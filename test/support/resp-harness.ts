@@ -218,6 +218,7 @@ export async function startRespHarness(options: HarnessOptions = {}): Promise<Re
   const server = createRespServer({
     isFull: () => server.connectionCount >= connectionsMax,
     outputBytesMax,
+    largestValueBytes: () => 0,
     idleTimeoutMs,
     flushQueue,
     services: {

@@ -63,6 +63,9 @@ export const CONSISTENCY_STALE = 2;
 /** The part of `op` that is the command's code; above it is how this call of it is to be run (table.ts). */
 export const OP_CODE_MASK = 0xffff;
 
+/** Of a reply that is not made of values, or of nobody knows how many, and may have any length. */
+export const UNKNOWN_VALUES = -1;
+
 export interface CommandSpec {
   /** Upper case. */
   readonly name: string;
@@ -88,6 +91,11 @@ export interface CommandSpec {
   /** For a command (EXEC) whose keys no positions can tell: they are found in its arguments. Then firstKey is 0. */
   readonly touched?: (args: Args) => KeySet;
   readonly gather?: Gather;
+  /**
+   * How many values of the store its reply holds at most. UNKNOWN_VALUES: the reply is as
+   * long as the store makes it.
+   */
+  readonly repliesValues: (args: Args) => number;
   /**
    * Bytes that a value which it builds may have beyond the command's own bytes, at most, if that is not 0. Whoever admits
    * writes asks before they are in the log, because an applied command must never find the memory used up.

@@ -65,6 +65,11 @@ export class MemoryArena {
     return (all - pages.freePages - 1) * memory.pageBytes + pages.hugeBytes;
   }
 
+  /** No value is longer than this, in bytes; values given up and not yet freed included. */
+  get longestValueBytes(): number {
+    return Math.max(this.memory.inlineBytesMax, this.extents.longest);
+  }
+
   /**
    * Frees memory that has been given up, at most about `stepMax` pages and extents. Mutations do a little of it by themselves;
    * an idle worker calls this until it returns false.

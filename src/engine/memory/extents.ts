@@ -13,6 +13,7 @@
 import { assert } from '../../core/assert.ts';
 import { EXTENT_HEADER_BYTES } from './leaf.ts';
 import type { PageAllocator } from './pages.ts';
+import { SizeCensus } from './size-census.ts';
 import { type PageMemory, UNIT_BYTES } from './slab.ts';
 
 const BLOCK_BYTES_MAX = 65536 + UNIT_BYTES;
@@ -49,6 +50,7 @@ export class ExtentAllocator {
   readonly #chunkOfPage: (Chunk | undefined)[] = [];
   readonly #hugeBirth = new Map<number, number>();
   #lastHuge = 0;
+  readonly #census = new SizeCensus();
 
   constructor(memory: PageMemory, pages: PageAllocator) {
     this.#memory = memory;
@@ -76,8 +78,19 @@ export class ExtentAllocator {
     return this.#pagesFor(valueBytes) * (this.#memory.pageBytes / UNIT_BYTES);
   }
 
+  /** No extent is longer than this, in bytes. */
+  get longest(): number {
+    return this.#census.longest;
+  }
+
   /** Room for `valueBytes` bytes: its number. Throws KV_OUT_OF_MEMORY, and then nothing has changed. */
   allocate(valueBytes: number, epoch: number, pastLimit: boolean): number {
+    const extent = this.#allocate(valueBytes, epoch, pastLimit);
+    this.#census.add(valueBytes);
+    return extent;
+  }
+
+  #allocate(valueBytes: number, epoch: number, pastLimit: boolean): number {
     const memory = this.#memory;
     if (valueBytes > memory.slabValueBytesMax) {
       const buffer = Buffer.from(this.#pages.huge(valueBytes, pastLimit));
@@ -99,6 +112,7 @@ export class ExtentAllocator {
   }
 
   free(extent: number, valueBytes: number): void {
+    this.#census.remove(valueBytes);
     const memory = this.#memory;
     if (valueBytes > memory.slabValueBytesMax) {
       assert(memory.huge.delete(extent), 'huge value freed twice');

@@ -6,8 +6,8 @@
  *     #out     │ header │ value │ header │ value │ …  ─ flush ─▶ socket.write
  *
  * Requests are no longer taken (onPause) while too many are unanswered, too much is unread, or the replies that are due
- * would be too much, judged by the size of those so far. So a client that reads gets everything, and one that does not
- * costs a bounded amount of memory.
+ * may be too much (net/due-replies.ts). So a client that reads gets everything, and one that does not costs a bounded
+ * amount of memory.
  */
 import type { Socket } from 'node:net';
 import { ByteWriter } from '../../codec/byte-writer.ts';
@@ -27,6 +27,7 @@ import type { ReplySink, ReplyTarget } from '../../core/kv/reply.ts';
 import { discardReply } from '../../core/kv/reply.ts';
 import { limits } from '../../core/limits.ts';
 import type { ConnectionMeter } from '../../net/connection.ts';
+import { DueReplies } from '../../net/due-replies.ts';
 import { endGently } from '../../net/end-gently.ts';
 import type { Flushable, FlushQueue } from '../../net/flush-queue.ts';
 import { ExplainedRequests } from './explained.ts';
@@ -36,6 +37,8 @@ export interface NativeConnectionOptions {
   readonly flushQueue: FlushQueue;
   /** Replies that the client has not taken, in bytes, above which it is cut off. */
   readonly outputBytesMax: number;
+  /** No value in this node's memory is longer. */
+  readonly largestValueBytes: () => number;
   /** Take no more requests for now; and: go on. */
   readonly onPause: () => void;
   readonly onResume: () => void;
@@ -50,10 +53,8 @@ export interface NativeConnectionOptions {
 const IN_FLIGHT_MAX = 16_384;
 /** Bytes of requests that may be unanswered. */
 const IN_FLIGHT_BYTES_MAX = 32 * 1024 * 1024;
-/** Replies that are due, as a share of what may be unread: they may turn out larger than expected, and all come at once. */
+/** Replies that are due, as a share of what may be unread. */
 const DUE_SHARE = 1 / 8;
-/** How large replies are taken to be before the first ones are there. */
-const REPLY_BYTES_ASSUMED = 1024 * 1024;
 /** The clock is read for one request in so many. */
 const TIMED_ONE_IN = 8;
 /** A buffer above this is not kept for the next replies. */
@@ -80,7 +81,7 @@ export class NativeConnection implements ReplyTarget, Flushable {
   /** Bytes of requests since none was unanswered. */
   #inFlightBytes = 0;
   #writesInFlight = 0;
-  #replyBytesExpected = REPLY_BYTES_ASSUMED;
+  readonly #due: DueReplies;
   /** Answered since the meter was told. */
   #answeredCount = 0;
   #takenCount = 0;
@@ -99,6 +100,7 @@ export class NativeConnection implements ReplyTarget, Flushable {
     this.#options = options;
     this.#socket = options.socket;
     this.#explained = new ExplainedRequests(options.worker);
+    this.#due = new DueReplies(options.outputBytesMax * DUE_SHARE, options.largestValueBytes);
   }
 
   get open(): boolean {
@@ -118,14 +120,15 @@ export class NativeConnection implements ReplyTarget, Flushable {
     return this.#out.length + this.#writingBytes;
   }
 
-  /** The slot for the reply to a request that has `bytes`. */
-  take(requestId: number, isWrite: boolean, bytes: number): number {
+  /** The slot for the reply to a request that has `bytes` and asks for so many `values`. */
+  take(requestId: number, isWrite: boolean, bytes: number, values = 0): number {
     const slot = this.#freeSlots.pop() ?? this.#requestIds.length;
     this.#requestIds[slot] = requestId;
     this.#isWrite[slot] = isWrite;
     if (isWrite) this.#writesInFlight++;
     this.#inFlight++;
     this.#inFlightBytes += bytes;
+    this.#due.took(values, bytes);
     if (this.#timedSlot < 0 && this.#takenCount++ % TIMED_ONE_IN === 0 && this.#options.meter !== undefined) {
       this.#timedSlot = slot;
       this.#timedSinceMs = performance.now();
@@ -157,7 +160,7 @@ export class NativeConnection implements ReplyTarget, Flushable {
       if (explanation !== null) out.append(explanation, 0, explanation.length);
       const flags = explanation === null ? 0 : RESPONSE_EXPLAINED;
       writeResponseHeader(out.buffer, start, requestId, status, out.length - body, flags);
-      this.#learnSize(out.length - start);
+      this.#due.learn(out.length - start);
     }
     this.#answered(slot);
   }
@@ -166,7 +169,7 @@ export class NativeConnection implements ReplyTarget, Flushable {
     if (!this.#isOverflowing()) {
       const explanation = this.#explanationOf(slot);
       this.#frame(this.#requestIds[slot] as number, statusOfReply(source, start), source, start, end, explanation);
-      this.#learnSize(RESPONSE_HEADER_BYTES + end - start);
+      this.#due.learn(RESPONSE_HEADER_BYTES + end - start);
     }
     this.#answered(slot);
   }
@@ -285,7 +288,10 @@ export class NativeConnection implements ReplyTarget, Flushable {
     if (this.#isWrite[slot] === true) this.#writesInFlight--;
     this.#inFlight--;
     this.#answeredCount++;
-    if (this.#inFlight === 0) this.#inFlightBytes = 0;
+    if (this.#inFlight === 0) {
+      this.#inFlightBytes = 0;
+      this.#due.allAnswered();
+    }
     if (slot === this.#timedSlot) {
       this.#timedSlot = -1;
       this.#options.meter?.latency((performance.now() - this.#timedSinceMs) * 1000);
@@ -301,19 +307,13 @@ export class NativeConnection implements ReplyTarget, Flushable {
     this.#options.flushQueue.add(this);
   }
 
-  /** Whether enough is unanswered; a `share` below 1 asks whether it is less than that share of enough. */
+  /** Whether enough is unanswered; a `share` below 1 asks whether it is that share of enough. */
   #isBusy(share: number): boolean {
     return (
       this.#inFlight >= IN_FLIGHT_MAX * share ||
-      this.#inFlight * this.#replyBytesExpected >= this.#options.outputBytesMax * DUE_SHARE * share ||
-      this.#inFlightBytes >= IN_FLIGHT_BYTES_MAX
+      this.#inFlightBytes >= IN_FLIGHT_BYTES_MAX ||
+      this.#due.exceeds(share, this.#inFlight)
     );
-  }
-
-  /** Grows at once, shrinks slowly: being wrong upwards costs a short wait, downwards a lot of memory. */
-  #learnSize(bytes: number): void {
-    const expected = this.#replyBytesExpected;
-    this.#replyBytesExpected = bytes >= expected ? bytes : expected + (bytes - expected) / 8;
   }
 
   /** Whether the client gets no more, because it has left so much unread already. */
@@ -336,6 +336,7 @@ export class NativeConnection implements ReplyTarget, Flushable {
   #maybeResume(): void {
     if (!this.#isPaused || this.unsentBytes > limits.connectionOutputPauseBytes / 2) return;
     if (this.#inFlight > 0 && this.#isBusy(0.5)) return;
+    if (this.unsentBytes === 0) this.#due.allRead();
     this.#isPaused = false;
     this.#socket.resume();
     this.#options.onResume();

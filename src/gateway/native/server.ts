@@ -31,6 +31,8 @@ export interface NativeServerOptions {
   /** Whether there are as many connections as may be; then one more is told so and closed. */
   readonly isFull: () => boolean;
   readonly outputBytesMax: number;
+  /** No value in this node's memory is longer. */
+  readonly largestValueBytes: () => number;
   /** A connection over which nothing came or went for so long is closed. 0 = never. */
   readonly idleTimeoutMs: number;
   /** Where all nodes' workers are; the same array as long as they are the same. */
@@ -94,8 +96,14 @@ export function createNativeServer(options: NativeServerOptions): NativeServer {
         return;
       }
       const { flushQueue } = gateway;
-      const measured = meter === undefined ? {} : { meter };
-      const session = new NativeSession({ socket, flushQueue, services, outputBytesMax, ...measured });
+      const session = new NativeSession({
+        socket,
+        flushQueue,
+        services,
+        outputBytesMax,
+        largestValueBytes: options.largestValueBytes,
+        ...(meter === undefined ? {} : { meter }),
+      });
       sessions.add(session);
       options.onOpen();
       socket.on('data', (chunk: Buffer) => {

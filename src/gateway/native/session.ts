@@ -68,6 +68,7 @@ export interface NativeSessionOptions {
   readonly flushQueue: FlushQueue;
   readonly services: NativeServices;
   readonly outputBytesMax: number;
+  readonly largestValueBytes: () => number;
   readonly meter?: ConnectionMeter;
 }
 
@@ -94,13 +95,14 @@ export class NativeSession {
   #writes = 0;
   #others = 0;
 
-  constructor({ socket, flushQueue, services, outputBytesMax, meter }: NativeSessionOptions) {
+  constructor({ socket, flushQueue, services, outputBytesMax, largestValueBytes, meter }: NativeSessionOptions) {
     this.#services = services;
     this.connection = new NativeConnection({
       socket,
       flushQueue,
       outputBytesMax,
       worker: services.worker,
+      largestValueBytes,
       onPause: () => {
         this.#isPaused = true;
         this.#reader.pause();
@@ -191,7 +193,7 @@ export class NativeSession {
     else this.#reads++;
     // New routing goes before the reply, so that whoever reads the reply knows it.
     this.#tellTopology();
-    const slot = connection.take(requestId, spec.write, bytes);
+    const slot = connection.take(requestId, spec.write, bytes, spec.repliesValues(args));
     if (isExplained) connection.explainSlot(slot);
     const hasIdentity = (flags & FLAG_IDENTITY) !== 0;
     this.#services.router.submit(spec, args, connection, slot, hasIdentity ? { ...identity } : null);

@@ -15,6 +15,8 @@ export interface RespServerOptions {
   /** Whether there are as many connections as may be; then one more is told so and closed. */
   readonly isFull: () => boolean;
   readonly outputBytesMax: number;
+  /** No value in this node's memory is longer. */
+  readonly largestValueBytes: () => number;
   /** A connection over which nothing came or went for so long is closed. 0 = never. */
   readonly idleTimeoutMs: number;
   readonly onOpen: () => void;
@@ -38,7 +40,7 @@ export interface RespServer {
 const TOO_MANY = '-ERR max number of clients reached\r\n';
 
 export function createRespServer(options: RespServerOptions): RespServer {
-  const { services, flushQueue, isFull, outputBytesMax, meter } = options;
+  const { services, flushQueue, isFull, outputBytesMax, largestValueBytes, meter } = options;
   let { idleTimeoutMs } = options;
   const sessions = new Set<RespSession>();
 
@@ -60,6 +62,7 @@ export function createRespServer(options: RespServerOptions): RespServer {
         flushQueue,
         services,
         outputBytesMax,
+        largestValueBytes,
         ...(meter === undefined ? {} : { meter }),
       });
       sessions.add(session);

@@ -41,6 +41,7 @@ export interface RespSessionOptions {
   readonly flushQueue: FlushQueue;
   readonly services: RespServices;
   readonly outputBytesMax: number;
+  readonly largestValueBytes: () => number;
   readonly meter?: ConnectionMeter;
 }
 
@@ -82,7 +83,7 @@ export class RespSession {
   /** CLIENT REPLY SKIP: the next command is not answered. */
   #skipsNext = false;
 
-  constructor({ socket, flushQueue, services, outputBytesMax, meter }: RespSessionOptions) {
+  constructor({ socket, flushQueue, services, outputBytesMax, largestValueBytes, meter }: RespSessionOptions) {
     this.services = services;
     this.transaction = new Transaction(services.valueBytesMax + TRANSACTION_BYTES_EXTRA);
     this.#parser = new RespParser({
@@ -93,6 +94,7 @@ export class RespSession {
       socket,
       flushQueue,
       outputBytesMax,
+      largestValueBytes,
       protocol: 2,
       onPause: () => this.#hold(HOLD_CONNECTION),
       onResume: () => this.#release(HOLD_CONNECTION),
@@ -220,7 +222,7 @@ export class RespSession {
     } else {
       const { queued: commands, args } = transaction.build();
       const needsStore = transaction.watchedCount > 0 || commands.some(({ spec }) => spec !== undefined);
-      const slot = this.#slot(needsStore, args.buffer.length);
+      const slot = this.#slot(needsStore, args.buffer.length, execCommand.repliesValues(args));
       if (needsStore && commands.every(({ spec }) => spec !== undefined)) {
         router.submit(execCommand, args, this.connection, slot);
       } else if (needsStore) {
@@ -303,10 +305,10 @@ export class RespSession {
     this.close('protocol');
   }
 
-  #slot(isWrite: boolean, bytes: number): number {
+  #slot(isWrite: boolean, bytes: number, values = 0): number {
     const isMuted = this.#skipsNext || this.#replyMode === 'OFF';
     this.#skipsNext = false;
-    return this.connection.slot(isWrite, isMuted, bytes);
+    return this.connection.slot(isWrite, isMuted, bytes, values);
   }
 
   #command(args: Args, nameStart: number, nameEnd: number): void {
@@ -325,7 +327,8 @@ export class RespSession {
       const bytes = args.count === 0 ? 0 : (args.end[args.count - 1] as number) - nameStart;
       if (spec.write) this.#writes++;
       else this.#reads++;
-      this.services.router.submit(spec, args, this.connection, this.#slot(spec.write, bytes));
+      const slot = this.#slot(spec.write, bytes, spec.repliesValues(args));
+      this.services.router.submit(spec, args, this.connection, slot);
     }
   }
 

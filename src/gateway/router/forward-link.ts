@@ -6,9 +6,17 @@
  *       target    ◀── drain() ◀───────────── ring in ◀── reply
  *
  * Everything that a turn of the loop sends is published with one doorbell (flush), or, between a caller's thread and the
- * workers, in pieces of `publishEvery` frames, so that the other end works on them while this one makes more. When the ring is full, frames wait in
- * a queue in memory, in order; requests are refused once that queue is long, replies never are: they are bounded by the
- * requests that were let in.
+ * workers, in pieces of `publishEvery` frames, so that the other end works on them while this one makes more. What finds the
+ * ring full, or too much on its way through the port, waits in a backlog, in order:
+ *
+ *     their requests ─▶ run ─▶ replies ─▶ backlog ─▶ ring, port ─▶ their drain() ─▶ their connections
+ *             │                              │
+ *             └──▶ held  ◀── too much? ──────┘          held requests are run, in order, when the backlog is shorter
+ *
+ * Invariant: of replies to one other worker there are in memory, but for those of one turn, at most the ring, the port's
+ * share and the backlog's; of requests, what that worker may have unanswered. drain() always takes all there is, replies to
+ * its connections and requests to be held, so two workers that are full towards each other free each other, and a
+ * client that does not read stops nobody else.
  */
 import type { MessagePort } from 'node:worker_threads';
 import { receiveMessageOnPort } from 'node:worker_threads';
@@ -50,7 +58,10 @@ export interface ForwardLinkOptions {
   readonly port: MessagePort;
   /** The other worker's doorbell: rung when it waits for room in its own outgoing ring. */
   readonly peerDoorbell: Doorbell;
-  /** Two words shared by both ends: [mine] is set while this end waits for room in its outgoing ring. */
+  /**
+   * Words shared by both ends: [mine] is set while this end waits for room; [2 + mine] counts the bytes that it has taken
+   * out of the port, modulo 2^32.
+   */
   readonly waiting: Int32Array<SharedArrayBuffer>;
   readonly mine: 0 | 1;
   /** Frames that may lie in the ring unseen until the turn ends. */
@@ -75,10 +86,17 @@ export class ForwardLink {
   /** Whoever waits, by the slot number of our requests; free numbers are kept in #free. */
   readonly #targets: (ReplyTarget | null)[] = [];
   readonly #targetSlots: number[] = [];
+  readonly #requestBytes: number[] = [];
   readonly #free: number[] = [];
-  /** Frames that found the ring full. */
+  /** Frames that found no room. */
   readonly #backlog: Buffer[] = [];
   #backlogBytes = 0;
+  /** Bytes sent through the port since the beginning, modulo 2^32. */
+  #portBytes = 0;
+  /** Requests of the other worker that are not to be run yet. */
+  readonly #held: Buffer[] = [];
+  /** Bytes of requests sent and not yet answered. */
+  #inFlightBytes = 0;
   #unpublishedCount = 0;
   /** Requests sent and not yet answered. */
   inFlight = 0;
@@ -90,7 +108,7 @@ export class ForwardLink {
 
   /** Whether requests are refused for now: too much waits for the other worker already. */
   get overloaded(): boolean {
-    return this.#backlogBytes > limits.forwardBacklogBytesMax;
+    return this.#inFlightBytes > limits.forwardInFlightBytesMax;
   }
 
   /** Sends a command to the other worker; the reply will arrive at target's `slot`. */
@@ -102,10 +120,10 @@ export class ForwardLink {
     requestId: RequestId | null,
     scope: RangeScope | null,
   ): void {
-    const number = this.#await(target, slot);
+    const most = requestFrameBytes(args);
+    const number = this.#await(target, slot, most);
     const behindWrites = target.writesInFlight > 0;
     const { protocol } = target;
-    const most = requestFrameBytes(args);
     const at = this.#reserve(most);
     if (at >= 0) {
       const { outgoing } = this.#options;
@@ -122,10 +140,10 @@ export class ForwardLink {
 
   /** As request(), with arguments that are the caller's own values. */
   requestValues(op: number, values: readonly Argument[], target: ReplyTarget, slot: number): void {
-    const number = this.#await(target, slot);
+    const most = requestBytesMax(values);
+    const number = this.#await(target, slot, most);
     const behindWrites = target.writesInFlight > 0;
     const { protocol } = target;
-    const most = requestBytesMax(values);
     const at = this.#reserve(most);
     if (at >= 0) {
       const { outgoing } = this.#options;
@@ -162,6 +180,16 @@ export class ForwardLink {
     this.#send(frame);
   }
 
+  /** Requests of the other worker that are not run yet. */
+  get heldCount(): number {
+    return this.#held.length;
+  }
+
+  /** Whether drain() would run requests that were held. */
+  get canGoOn(): boolean {
+    return this.#held.length > 0 && !this.#isFull;
+  }
+
   /** Anything to drain? For the doorbell's re-check. */
   get readable(): boolean {
     return this.#options.incoming.readable;
@@ -171,6 +199,8 @@ export class ForwardLink {
   drain(): void {
     const { incoming, waiting, mine, peerDoorbell } = this.#options;
     let any = false;
+    if (this.#backlog.length > 0) this.#pump();
+    if (this.#held.length > 0) this.#runHeld();
     while (incoming.poll()) {
       any = true;
       const { buffer, start, end } = incoming;
@@ -206,11 +236,8 @@ export class ForwardLink {
     if (kind === FRAME_REPLY) {
       this.#handleReply(buffer.readUInt32LE(start + 8), buffer, start + FRAME_HEADER_BYTES, end);
     } else if (kind === FRAME_REQUEST) {
-      readRequestFrame(buffer, start, end, this.#frame);
-      const asker = this.#askers.get(this.#frame.protocol);
-      assert(asker !== undefined, 'forward link: unknown protocol');
-      asker.writesInFlight = this.#frame.behindWrites ? 1 : 0;
-      this.#options.execute(this.#frame, asker);
+      if (this.#held.length > 0 || this.#isFull) this.#held.push(Buffer.from(buffer.subarray(start, end)));
+      else this.#execute(buffer, start, end);
     } else if (kind === FRAME_EXPLANATION) {
       this.#handleExplanation(buffer.readUInt32LE(start + 8), buffer, start + FRAME_HEADER_BYTES, end);
     } else {
@@ -218,15 +245,41 @@ export class ForwardLink {
       const received = receiveMessageOnPort(this.#options.port);
       assert(received !== undefined, 'forward link: a note without its message');
       const bytes = received.message as Uint8Array;
+      const { waiting, mine } = this.#options;
+      Atomics.add(waiting, 2 + mine, bytes.byteLength);
       this.#handle(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), 0, bytes.byteLength);
     }
   }
 
+  #execute(buffer: Buffer, start: number, end: number): void {
+    readRequestFrame(buffer, start, end, this.#frame);
+    const asker = this.#askers.get(this.#frame.protocol);
+    assert(asker !== undefined, 'forward link: unknown protocol');
+    asker.writesInFlight = this.#frame.behindWrites ? 1 : 0;
+    this.#options.execute(this.#frame, asker);
+  }
+
+  /** Whether the other worker has so much to take that nothing more is done for it. */
+  get #isFull(): boolean {
+    return this.#backlogBytes > limits.forwardBacklogBytesMax;
+  }
+
+  #runHeld(): void {
+    let done = 0;
+    while (done < this.#held.length && !this.#isFull) {
+      const frame = this.#held[done++] as Buffer;
+      this.#execute(frame, 0, frame.length);
+    }
+    this.#held.splice(0, done);
+  }
+
   /** The number under which the reply will come. */
-  #await(target: ReplyTarget, slot: number): number {
+  #await(target: ReplyTarget, slot: number, bytes: number): number {
     const number = this.#free.pop() ?? this.#targets.length;
     this.#targets[number] = target;
     this.#targetSlots[number] = slot;
+    this.#requestBytes[number] = bytes;
+    this.#inFlightBytes += bytes;
     this.inFlight++;
     return number;
   }
@@ -242,6 +295,7 @@ export class ForwardLink {
     this.#targets[number] = null;
     this.#free.push(number);
     this.inFlight--;
+    this.#inFlightBytes -= this.#requestBytes[number] as number;
     target.raw(this.#targetSlots[number] as number, buffer, start, end);
   }
 
@@ -258,35 +312,45 @@ export class ForwardLink {
   }
 
   #pump(): void {
-    const { outgoing, port, waiting, mine } = this.#options;
     let sent = 0;
-    while (sent < this.#backlog.length) {
-      const frame = this.#backlog[sent] as Buffer;
-      const long = frame.length > limits.forwardInlineBytesMax;
-      const bytes = long ? FRAME_HEADER_BYTES : frame.length;
-      let at = outgoing.reserve(bytes);
-      if (at < 0) {
-        // Say that we wait, then look once more: the other end may have released in between, without seeing the word.
-        outgoing.publish();
-        Atomics.store(waiting, mine, 1);
-        at = outgoing.reserve(bytes);
-        if (at < 0) break;
-        Atomics.store(waiting, mine, 0);
-      }
-      if (long) {
-        // The message is in the other end's queue before its note can be seen.
-        const bytesOfFrame = new Uint8Array(frame);
-        port.postMessage(bytesOfFrame, [bytesOfFrame.buffer]);
-        writeNote(outgoing.buffer, at);
-      } else {
-        frame.copy(outgoing.buffer, at);
-      }
-      outgoing.commit(bytes);
-      this.#backlogBytes -= frame.length;
-      this.#unpublishedCount++;
-      sent++;
-    }
+    while (sent < this.#backlog.length && this.#sendFirst(this.#backlog[sent] as Buffer)) sent++;
     this.#backlog.splice(0, sent);
+  }
+
+  /** Sends the oldest frame of the backlog, if there is room. */
+  #sendFirst(frame: Buffer): boolean {
+    const { outgoing, port, waiting, mine } = this.#options;
+    const isLong = frame.length > limits.forwardInlineBytesMax;
+    const bytes = isLong ? FRAME_HEADER_BYTES : frame.length;
+    let at = this.#roomFor(bytes, isLong);
+    if (at < 0) {
+      // Say that we wait, then look once more: the other end may have taken some in between, without seeing the word.
+      outgoing.publish();
+      Atomics.store(waiting, mine, 1);
+      at = this.#roomFor(bytes, isLong);
+      if (at < 0) return false;
+      Atomics.store(waiting, mine, 0);
+    }
+    const { length } = frame;
+    if (isLong) {
+      // The message is in the other end's queue before its note can be seen.
+      port.postMessage(frame, [frame.buffer as ArrayBuffer]);
+      this.#portBytes = (this.#portBytes + length) >>> 0;
+      writeNote(outgoing.buffer, at);
+    } else {
+      frame.copy(outgoing.buffer, at);
+    }
+    outgoing.commit(bytes);
+    this.#backlogBytes -= length;
+    this.#unpublishedCount++;
+    return true;
+  }
+
+  /** A place in the ring, or -1. */
+  #roomFor(bytes: number, isLong: boolean): number {
+    const { outgoing, waiting, mine } = this.#options;
+    const inPort = (this.#portBytes - Atomics.load(waiting, 3 - mine)) >>> 0;
+    return isLong && inPort > limits.forwardPortBytesMax ? -1 : outgoing.reserve(bytes);
   }
 }
 

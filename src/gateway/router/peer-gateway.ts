@@ -3,6 +3,11 @@
  *
  *     remote(member).request() ─▶ link ─▶ … ─▶ the other node's onRequests ─▶ its execute ─▶ its range
  *                    target ◀── REPLIES ◀── …                       PeerAsker ◀── reply, or notLeader
+ *
+ * While a worker of another node leaves many replies unread, its commands are held and not run: so of its replies there are
+ * in memory, but for those of one turn, at most peerRepliesBytesMax, and of its commands what it may have unanswered. They
+ * are read all the same, because Raft's messages come by the same connection; and the asker always reads, whatever its
+ * clients do, so those that are held are run in the end.
  */
 import type { ByteWriter } from '../../codec/byte-writer.ts';
 import { createByteWriter } from '../../codec/byte-writer.ts';
@@ -47,15 +52,21 @@ export interface PeerAsker extends ReplyTarget {
   notLeader(slot: number, leader: MemberId | 0): void;
 }
 
-const OVERLOADED = 'OVERLOADED too many replies of this node are unread; nothing was done, try again';
+/** A worker of another node that asks. */
+interface Asker {
+  /** Stand for its connections, by protocol. */
+  readonly targets: readonly PeerTarget[];
+  /** Commands that are not to be run yet, in order. */
+  readonly held: Buffer[];
+}
+
 const TOO_LARGE = 'ERR the reply is too large to be sent from one node to another; ask for less';
 
 export class PeerGateway {
   readonly mesh: PeerMesh;
   readonly #options: PeerGatewayOptions;
   readonly #remotes = new Map<PeerLink, PeerRemote>();
-  /** Stand for the connections of each asking worker, one per protocol. */
-  readonly #targets = new WeakMap<PeerInbound, readonly PeerTarget[]>();
+  readonly #askers = new WeakMap<PeerInbound, Asker>();
   readonly #frame: RequestFrame = {
     protocol: 2,
     slot: 0,
@@ -119,30 +130,48 @@ export class PeerGateway {
   }
 
   #onRequests(inbound: PeerInbound, source: Buffer, start: number, end: number): void {
-    const targets = this.#targetsOf(inbound);
+    const asker = this.#askerOf(inbound);
     for (let at = start; at < end;) {
       const next = peerFrameEnd(source, at, end);
       checkRequestFrame(source, at, next);
-      const frame = this.#frame;
-      readRequestFrame(source, at, next, frame);
-      const target = targets[frame.protocol] as PeerTarget;
-      target.writesInFlight = frame.behindWrites ? 1 : 0;
-      if (inbound.overloaded) replyError(target, frame.slot, OVERLOADED);
-      else this.#options.execute(frame, target);
+      if (asker.held.length > 0 || inbound.isFull) asker.held.push(Buffer.from(source.subarray(at, next)));
+      else this.#execute(asker, source, at, next);
       at = next;
     }
     // A worker whose own clients say nothing would sit on them.
     this.#options.mesh.schedule();
   }
 
-  /** By protocol. */
-  #targetsOf(inbound: PeerInbound): readonly PeerTarget[] {
-    const known = this.#targets.get(inbound);
+  #execute({ targets }: Asker, source: Buffer, start: number, end: number): void {
+    const frame = this.#frame;
+    readRequestFrame(source, start, end, frame);
+    const target = targets[frame.protocol] as PeerTarget;
+    target.writesInFlight = frame.behindWrites ? 1 : 0;
+    this.#options.execute(frame, target);
+  }
+
+  /** The asker has read some. */
+  #runHeld(inbound: PeerInbound, asker: Asker): void {
+    const { held } = asker;
+    let done = 0;
+    while (done < held.length && !inbound.isFull) {
+      const frame = held[done++] as Buffer;
+      this.#execute(asker, frame, 0, frame.length);
+    }
+    if (done === 0) return;
+    held.splice(0, done);
+    this.#options.mesh.schedule();
+  }
+
+  #askerOf(inbound: PeerInbound): Asker {
+    const known = this.#askers.get(inbound);
     if (known !== undefined) return known;
     const targets: PeerTarget[] = [];
     for (const protocol of [2, 3, 4] as const) targets[protocol] = new PeerTarget(inbound, protocol);
-    this.#targets.set(inbound, targets);
-    return targets;
+    const asker: Asker = { targets, held: [] };
+    this.#askers.set(inbound, asker);
+    inbound.onSent = () => this.#runHeld(inbound, asker);
+    return asker;
   }
 }
 

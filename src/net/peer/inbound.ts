@@ -52,7 +52,8 @@ export class PeerInbound {
   /** Set for a snapshot connection: it gets all frames after the handshake. */
   onSnapshotFrame: ((kind: number, source: Buffer, start: number, end: number) => void) | null = null;
   onClosed: ((reason: string) => void) | null = null;
-  onWritable: (() => void) | null = null;
+  /** Some of the replies have left. */
+  onSent: (() => void) | null = null;
   hello: Hello | null = null;
   readonly #reader = new PayloadReader(Buffer.alloc(0), 0, 0);
   #isQueued = false;
@@ -62,10 +63,7 @@ export class PeerInbound {
     this.#owner = owner;
     this.frames = new FrameSocket(socket, owner.counters, {
       onFrame: (kind, source, start, end) => this.#onFrame(kind, source, start, end),
-      onWritable: () => {
-        this.onWritable?.();
-        this.wake();
-      },
+      onWritable: () => this.wake(),
       onClose: (reason, isProtocolError) => {
         this.onClosed?.(reason);
         owner.closed(this, reason, isProtocolError);
@@ -78,8 +76,8 @@ export class PeerInbound {
     return !this.frames.closed;
   }
 
-  /** Whether the asker leaves so much unread that its commands must be refused. */
-  get overloaded(): boolean {
+  /** Whether the asker leaves so much unread that its commands must wait. */
+  get isFull(): boolean {
     return this.frames.unsentBytes > limits.peerRepliesBytesMax;
   }
 
@@ -102,6 +100,7 @@ export class PeerInbound {
   flush(): void {
     this.#isQueued = false;
     this.frames.send();
+    this.onSent?.();
   }
 
   tick(silentTicksMax: number): void {

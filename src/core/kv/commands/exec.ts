@@ -11,7 +11,7 @@ import type { Args } from '../args.ts';
 import { createArgs } from '../args.ts';
 import type { CommandContext, CommandSpec, KeySet } from '../spec.ts';
 import { keyIndexes } from '../spec.ts';
-import { command, find, oversize, safeIntegerArg } from './shared.ts';
+import { command, find, oversize, safeIntegerArg, valuePerArg } from './shared.ts';
 
 /** Fills `out` with `count` arguments from `first` on. */
 function slice(args: Args, first: number, count: number, out: Args): void {
@@ -119,6 +119,7 @@ export function createExecCommand(commandByOp: (op: number) => CommandSpec | und
     keyStep: 0,
     acrossRanges: 'refuse',
     touched,
+    repliesValues: valuePerArg,
     growthBytes,
     run: exec,
   });

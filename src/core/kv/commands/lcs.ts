@@ -1,6 +1,6 @@
 /** LCS: the longest common subsequence of two strings, by dynamic programming as in Redis (t_string.c). */
 import type { CommandContext, CommandSpec } from '../spec.ts';
-import { argIs, command, find, NOT_AN_INTEGER, safeIntegerArg, SYNTAX_ERROR } from './shared.ts';
+import { argIs, command, find, NOT_AN_INTEGER, oneValue, safeIntegerArg, SYNTAX_ERROR } from './shared.ts';
 
 const CELL_BYTES = 4;
 
@@ -125,6 +125,7 @@ export const lcsCommands: readonly CommandSpec[] = [
     categories: ['string'],
     lastKey: 2,
     acrossRanges: 'refuse',
+    repliesValues: oneValue,
     run: lcs,
   }),
 ];

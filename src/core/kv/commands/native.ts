@@ -2,7 +2,7 @@
 import { argText } from '../args.ts';
 import type { CommandContext, CommandSpec } from '../spec.ts';
 import { ItemList } from './item-list.ts';
-import { argIs, command, deleteKey, find, putString, safeIntegerArg } from './shared.ts';
+import { argIs, command, deleteKey, find, putString, safeIntegerArg, unknownValues } from './shared.ts';
 
 /** Bytes of keys and values after which LIST ends its page. */
 const LIST_BYTES_MAX = 1024 * 1024;
@@ -109,6 +109,7 @@ export const nativeCommands: readonly CommandSpec[] = [
     lastKey: 0,
     keyStep: 0,
     gather: 'walk',
+    repliesValues: unknownValues,
     run: list,
   }),
   command({

@@ -4,7 +4,7 @@ import type { CommandContext, CommandSpec } from '../spec.ts';
 import type { StoreCursor } from '../store.ts';
 import { globMatches, literalPrefixBytes } from './glob.ts';
 import { ItemList } from './item-list.ts';
-import { argIs, command, safeIntegerArg, SYNTAX_ERROR } from './shared.ts';
+import { argIs, command, safeIntegerArg, SYNTAX_ERROR, unknownValues } from './shared.ts';
 
 function dbsize({ store, reply }: CommandContext): void {
   reply.integer(store.keyCount);
@@ -150,6 +150,7 @@ export const scanCommands: readonly CommandSpec[] = [
     arity: 2,
     categories: ['keyspace', 'dangerous'],
     flags: ['readonly'],
+    repliesValues: unknownValues,
     run: keys,
   }),
   command({
@@ -170,6 +171,7 @@ export const scanCommands: readonly CommandSpec[] = [
     op: 74,
     arity: -2,
     flags: ['readonly'],
+    repliesValues: unknownValues,
     run: unreachableScan,
   }),
   command({
@@ -181,6 +183,7 @@ export const scanCommands: readonly CommandSpec[] = [
     firstKey: 0,
     lastKey: 0,
     keyStep: 0,
+    repliesValues: unknownValues,
     run: scanRange,
   }),
 ];

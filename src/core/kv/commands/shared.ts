@@ -5,6 +5,7 @@ import { limits } from '../../limits.ts';
 import type { Args } from '../args.ts';
 import { argLength, argText } from '../args.ts';
 import type { CommandContext, CommandSpec } from '../spec.ts';
+import { UNKNOWN_VALUES } from '../spec.ts';
 
 export const SYNTAX_ERROR = 'ERR syntax error';
 export const NOT_AN_INTEGER = 'ERR value is not an integer or out of range';
@@ -25,8 +26,15 @@ export function command(
   if (flags.includes('write')) categories.push('write');
   if (flags.includes('readonly')) categories.push('read');
   categories.push(flags.includes('fast') ? 'fast' : 'slow');
-  return { firstKey: 1, lastKey: 1, keyStep: 1, acrossRanges: 'one', ...row, categories };
+  return { firstKey: 1, lastKey: 1, keyStep: 1, acrossRanges: 'one', repliesValues: noValue, ...row, categories };
 }
+
+const noValue = (): number => 0;
+
+// For CommandSpec.repliesValues:
+export const oneValue = (): number => 1;
+export const valuePerArg = ({ count }: Args): number => count;
+export const unknownValues = (): number => UNKNOWN_VALUES;
 
 /** Fills context.value with the value of key argument `i`. False: the key is absent, or expired, which is the same. */
 export function find(context: CommandContext, i: number): boolean {

@@ -1,4 +1,5 @@
 /** Whole strings: SET and its relatives, GET and its relatives. Options and error texts are those of Redis 7. */
+import type { Args } from '../args.ts';
 import { argLength } from '../args.ts';
 import type { CommandContext, CommandSpec } from '../spec.ts';
 import {
@@ -7,12 +8,14 @@ import {
   find,
   integerArg,
   NOT_AN_INTEGER,
+  oneValue,
   putString,
   safeIntegerArg,
   scratchBytes,
   SYNTAX_ERROR,
   TOO_LONG,
   toSafeInteger,
+  valuePerArg,
 } from './shared.ts';
 import { expiryArg, parseStringOptions, resolveExpiry, stringOptions } from './string-options.ts';
 
@@ -223,12 +226,15 @@ function getrange(context: CommandContext): void {
   else reply.bulk(value.buffer, value.start + first, value.start + last + 1);
 }
 
+/** Only with options, of which GET is one. */
+const oldValue = ({ count }: Args): number => (count > 2 ? 1 : 0);
+
 const READ = { write: false, categories: ['string'] } as const;
 const WRITE = { write: true, categories: ['string'] } as const;
 
 export const stringCommands: readonly CommandSpec[] = [
-  command({ ...READ, name: 'GET', op: 1, arity: 2, flags: ['readonly', 'fast'], run: get }),
-  command({ ...WRITE, name: 'SET', op: 2, arity: -3, flags: ['write', 'denyoom'], run: set }),
+  command({ ...READ, name: 'GET', op: 1, arity: 2, flags: ['readonly', 'fast'], repliesValues: oneValue, run: get }),
+  command({ ...WRITE, name: 'SET', op: 2, arity: -3, flags: ['write', 'denyoom'], repliesValues: oldValue, run: set }),
   command({
     ...WRITE,
     name: 'SETEX',
@@ -246,9 +252,9 @@ export const stringCommands: readonly CommandSpec[] = [
     run: setWithExpiry(1, 'psetex'),
   }),
   command({ ...WRITE, name: 'SETNX', op: 5, arity: 3, flags: ['write', 'denyoom', 'fast'], run: setnx }),
-  command({ ...WRITE, name: 'GETSET', op: 6, arity: 3, flags: ['write', 'denyoom', 'fast'], run: getset }),
-  command({ ...WRITE, name: 'GETDEL', op: 7, arity: 2, flags: ['write', 'fast'], run: getdel }),
-  command({ ...WRITE, name: 'GETEX', op: 8, arity: -2, flags: ['write', 'fast'], run: getex }),
+  command({ ...WRITE, name: 'GETSET', op: 6, arity: 3, flags: ['write', 'denyoom', 'fast'], repliesValues: oneValue, run: getset }),
+  command({ ...WRITE, name: 'GETDEL', op: 7, arity: 2, flags: ['write', 'fast'], repliesValues: oneValue, run: getdel }),
+  command({ ...WRITE, name: 'GETEX', op: 8, arity: -2, flags: ['write', 'fast'], repliesValues: oneValue, run: getex }),
   command({
     ...READ,
     name: 'MGET',
@@ -258,6 +264,7 @@ export const stringCommands: readonly CommandSpec[] = [
     lastKey: -1,
     acrossRanges: 'gather',
     gather: 'perKey',
+    repliesValues: valuePerArg,
     run: mget,
   }),
   command({
@@ -301,6 +308,6 @@ export const stringCommands: readonly CommandSpec[] = [
     growthBytes: setrangeGrowth,
     run: setrange,
   }),
-  command({ ...READ, name: 'GETRANGE', op: 15, arity: 4, flags: ['readonly'], run: getrange }),
-  command({ ...READ, name: 'SUBSTR', op: 16, arity: 4, flags: ['readonly'], run: getrange }),
+  command({ ...READ, name: 'GETRANGE', op: 15, arity: 4, flags: ['readonly'], repliesValues: oneValue, run: getrange }),
+  command({ ...READ, name: 'SUBSTR', op: 16, arity: 4, flags: ['readonly'], repliesValues: oneValue, run: getrange }),
 ];

@@ -42,6 +42,7 @@ function setUp() {
     flushQueue,
     worker: 256,
     outputBytesMax: OUTPUT_BYTES_MAX,
+    largestValueBytes: () => 0,
     onPause: () => events.push('pause'),
     onResume: () => events.push('resume'),
     onOverflow: () => events.push('overflow'),

@@ -313,8 +313,8 @@ test('FAILURES 31: commands to a node that takes nothing are bounded: more are r
   t.false(remote.overloaded);
 });
 
-test('a node that leaves its replies unread is refused more of them; nothing is done for it', async (t) => {
-  const { asker, asked, proxy } = await startPair(t);
+test('the commands of a node that leaves its replies unread wait, and are run in their order when it has read some', async (t) => {
+  const { asker, leader, asked, proxy } = await startPair(t);
   const remote = asker.remote(LEADER);
   const client = new Client();
   const reply = Buffer.alloc(8 * 1024 * 1024, 'r');
@@ -326,14 +326,19 @@ test('a node that leaves its replies unread is refused more of them; nothing is 
     target.begin(slot).bulk(reply, 0, reply.length);
     target.finish(slot);
   }
-  remote.request(SET, argsOf('a', '1'), client, unread, null, null);
-  remote.request(SET, argsOf('a', '2'), client, unread + 1, null, null);
-  // The requests arrive while the replies cannot leave.
-  await until(() => asker.mesh.counters.framesOut > 3);
+  const later = ['1', '2', '3'].map((value) => value.repeat(100_000));
+  const bytesBefore = leader.mesh.counters.bytesIn;
+  for (const [i, value] of later.entries()) remote.request(SET, argsOf('a', value), client, unread + i, null, null);
+  await until(() => leader.mesh.counters.bytesIn > bytesBefore + 300_000);
+  t.is(asked.length, unread, 'no write is run');
   proxy.toClient.bytesPerSecond = 0;
-  await until(() => client.replies.size === unread + 2);
-  t.is(asked.length, unread, 'neither write was executed');
-  t.regex(client.replies.get(unread) ?? '', /^-OVERLOADED .*nothing was done/);
+  await until(() => asked.length === unread + later.length);
+  t.deepEqual(
+    asked.slice(unread).map(({ args }) => args[1]),
+    later,
+  );
+  for (const one of asked.slice(unread)) answer(one, 'OK');
+  await until(() => client.replies.size === unread + later.length);
   t.is(client.replies.get(0)?.length, reply.length + 12);
 });
 
