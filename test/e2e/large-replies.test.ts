@@ -29,7 +29,7 @@ async function fill(node: NodeProcess, bytes: number): Promise<void> {
   client.close();
 }
 
-/** The largest resident memory since the last call, in bytes, less what is resident now. */
+/** The largest resident memory since the last call, in bytes. */
 function peakBytes(node: NodeProcess): number {
   const status = readFileSync(`/proc/${node.child.pid}/status`, 'latin1');
   const peak = Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1]) * 1024;
@@ -65,7 +65,8 @@ async function open(node: NodeProcess): Promise<Socket> {
   return socket;
 }
 
-const bulk = (value: Buffer): Buffer => Buffer.concat([Buffer.from(`$${value.length}\r\n`), value, Buffer.from('\r\n')]);
+const bulk = (value: Buffer): Buffer =>
+  Buffer.concat([Buffer.from(`$${value.length}\r\n`), value, Buffer.from('\r\n')]);
 
 const OK = Buffer.from('+OK\r\n');
 
@@ -97,4 +98,50 @@ test('thousands of large replies to one connection come right and in order, in b
   await boundedRise(t, node, async () => {
     for (const half of ['a', 'z'] as const) await readMany(node, half, MiB, 1500);
   });
+});
+
+test('clients that never read do not stop others, cost bounded memory, and get everything when they do read', async (t) => {
+  const node = await withNode(t);
+  await fill(node, MiB);
+  const values = Array.from({ length: KEYS }, (_, i) => bulk(valueOf(i, MiB)));
+  const gets = 100;
+  await boundedRise(t, node, async () => {
+    const crowd = await Promise.all(Array.from({ length: 24 }, () => open(node)));
+    for (const [i, socket] of crowd.entries()) {
+      socket.pause();
+      const half = i % 2 === 0 ? 'a' : 'z';
+      socket.write(Buffer.concat(Array.from({ length: gets }, (_, k) => resp('GET', `${half}:${k % KEYS}`))));
+    }
+    // Several, so that each worker has one.
+    const others = await Promise.all(Array.from({ length: 6 }, () => RawClient.connect(node.respPort)));
+    for (let round = 0; round < 50; round++) {
+      const rounds = others.map(async (client, i) => {
+        const [key, value] = [`${round % 2 === 0 ? 'a' : 'z'}:good ${i}`, `${i} ${round}`];
+        const expected = `+OK\r\n$${value.length}\r\n${value}\r\n`;
+        const answer = await client.ask(Buffer.concat([resp('SET', key, value), resp('GET', key)]), expected);
+        if (answer !== expected) throw new Error(`a wrong answer: ${answer}`);
+      });
+      await Promise.all(rounds);
+    }
+    for (const client of others) client.close();
+    for (const socket of crowd) {
+      await readAll(socket, gets, (i) => values[i % KEYS] as Buffer);
+      socket.destroy();
+    }
+  });
+});
+
+test('fan-outs over both workers come whole, in order and in bounded memory, however many are asked for at once', async (t) => {
+  const node = await withNode(t);
+  await fill(node, MiB);
+  const socket = await open(node);
+  const keys = ['a', 'z'].flatMap((half) => Array.from({ length: 4 }, (_, i) => `${half}:${i}`));
+  const whole = Buffer.concat([Buffer.from('*8\r\n'), ...keys.map((key) => bulk(valueOf(Number(key[2]), MiB)))]);
+  const small = Array.from({ length: 100 }, () => resp('MGET', 'a:none', 'z:none'));
+  const nothing = Buffer.from('*2\r\n$-1\r\n$-1\r\n');
+  await boundedRise(t, node, async () => {
+    socket.write(Buffer.concat([...small, ...Array.from({ length: 200 }, () => resp('MGET', ...keys))]));
+    await readAll(socket, 300, (i) => (i < 100 ? nothing : whole));
+  });
+  socket.destroy();
 });

@@ -177,8 +177,13 @@ export async function startRespHarness(options: HarnessOptions = {}): Promise<Re
     onForward: () => undefined,
   });
   const submit = router.submit.bind(router);
+  let longestArgBytes = 0;
   router.submit = (...given) => {
     submitted++;
+    const { start, end, count } = given[1];
+    for (let i = 0; i < count; i++) {
+      longestArgBytes = Math.max(longestArgBytes, (end[i] as number) - (start[i] as number));
+    }
     submit(...given);
   };
   const closed: CloseReason[] = [];
@@ -218,7 +223,7 @@ export async function startRespHarness(options: HarnessOptions = {}): Promise<Re
   const server = createRespServer({
     isFull: () => server.connectionCount >= connectionsMax,
     outputBytesMax,
-    largestValueBytes: () => 0,
+    largestValueBytes: () => longestArgBytes,
     idleTimeoutMs,
     flushQueue,
     services: {

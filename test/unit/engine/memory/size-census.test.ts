@@ -1,10 +1,10 @@
 import test from 'ava';
-import fc from 'fast-check';
+import { array, assert, boolean, integer, oneof, property, tuple } from 'fast-check';
 import { SizeCensus } from '../../../../src/engine/memory/size-census.ts';
 
 test('the longest is known within a quarter, whatever comes and goes', (t) => {
-  const length = fc.oneof(fc.integer({ min: 4, max: 2 ** 29 }), fc.integer({ min: 4, max: 2000 }));
-  const property = fc.property(fc.array(fc.tuple(length, fc.boolean())), (steps) => {
+  const length = oneof(integer({ min: 4, max: 2 ** 29 }), integer({ min: 4, max: 2000 }));
+  const holds = property(array(tuple(length, boolean())), (steps) => {
     const census = new SizeCensus();
     const there: number[] = [];
     for (const [bytes, goes] of steps) {
@@ -20,5 +20,5 @@ test('the longest is known within a quarter, whatever comes and goes', (t) => {
     }
     return true;
   });
-  t.notThrows(() => fc.assert(property));
+  t.notThrows(() => assert(holds));
 });
