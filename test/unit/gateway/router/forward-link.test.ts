@@ -59,7 +59,7 @@ function twoWorkers(bytes: number): readonly [Worker, Worker] {
     const worker: Worker = {
       client: new Client(),
       ran: 0,
-      link: connectLink(end, doorbells, ({ args, slot }, target) => {
+      link: connectLink(end, doorbells, Infinity, ({ args, slot }, target) => {
         worker.ran++;
         const reply = Buffer.alloc(bytes, '.');
         reply.write(argText(args, 0));
