@@ -279,6 +279,27 @@ test('a leader keeps in memory what a live follower still needs, up to a bound',
   }
 });
 
+test('what a live follower needs is kept when the leader has just asked itself who is live', (t) => {
+  const raft = createMember({ preVote: false });
+  elect(raft);
+  for (const append of sent(raft, MSG_APPEND)) raft.step(acknowledge(append));
+  drain(raft);
+  for (let tick = 0; tick < 4 * ELECTION_TICKS; tick++) {
+    raft.propose(Buffer.from('x'));
+    raft.tick();
+    const messages = drain(raft).flatMap((ready) => ready.messages);
+    t.is(Number(raft.compact(raft.appliedIndex)), 1, `after ${tick} ticks`);
+    for (const each of messages) {
+      // Member 3 answers, and has not stored what it was sent.
+      if (each.type === MSG_APPEND && each.to === 2) raft.step(acknowledge(each));
+      const answer = { term: raft.term, context: each.context };
+      if (each.type === MSG_HEARTBEAT) raft.step(message(MSG_HEARTBEAT_RESPONSE, Number(each.to), answer));
+    }
+    drain(raft);
+  }
+  t.true(raft.appliedIndex > 2 * ELECTION_TICKS, 'the others went on');
+});
+
 test('only what is applied and durable is dropped from memory', (t) => {
   const raft = createMember({ log: [1, 1, 1], commit: 2 });
   const ready = raft.ready();

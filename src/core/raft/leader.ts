@@ -88,6 +88,9 @@ export function tickLeader(r: RaftState): boolean {
 function quorumIsActive(r: RaftState): boolean {
   const heard = (id: MemberId): boolean => id === r.id || r.progress.get(id)?.recentActive === true;
   const isActive = jointVote(r.conf, heard) === VOTE_WON;
-  for (const peer of r.peers) peer.recentActive = false;
+  for (const peer of r.peers) {
+    peer.activeBefore = peer.recentActive;
+    peer.recentActive = false;
+  }
   return isActive;
 }

@@ -72,6 +72,8 @@ export class Progress {
   pendingSnapshot = 0 as LogIndex;
   /** Heard from since the last check of the quorum. */
   recentActive = false;
+  /** Heard from between the last check of the quorum and the one before. */
+  activeBefore = false;
   /** PROBE: an append is out, wait for its answer or a heartbeat's. */
   probeSent = false;
   /** Send an append even if it is empty. */
@@ -93,6 +95,11 @@ export class Progress {
     this.sinceStamp = sinceStamp;
     this.ackedStamp = -1;
     this.inflights = inflights;
+  }
+
+  /** Whether it answers: a check of the quorum a moment ago does not make it silent. */
+  get isLive(): boolean {
+    return this.recentActive || this.activeBefore;
   }
 
   get paused(): boolean {

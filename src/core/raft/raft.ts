@@ -189,7 +189,7 @@ export class Raft implements RaftGroup {
     const { log } = r;
     let upTo = Math.min(index, log.applied, log.persisted);
     if (log.bytes <= r.limits.maxRetainedBytes) {
-      for (const peer of r.peers) if (peer.recentActive) upTo = Math.min(upTo, peer.match);
+      for (const peer of r.peers) if (peer.isLive) upTo = Math.min(upTo, peer.match);
     }
     log.compact(upTo as LogIndex);
     r.confs.compacted(log.baseIndex);
