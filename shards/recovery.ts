@@ -5,9 +5,10 @@
  *     WAL    1:41  1:42  2:7  1:43 = split, new range 5   5:2  5:3  1:44
  *            ──────────────────────────────────────────────────────────▶  one pass, in the order of writing
  *
- * In a group of one, what is durable is committed. In any other only what a hard state says is; the rest of the log is the
- * tail that the group decides about. A cut record voids the log before it: the snapshot that took its place is staged
- * beside the checkpoints, and becomes one now if the crash came between the two.
+ * In a group of one, what is durable is committed, and puts that later ones supersede are left out (superseded.ts). In any
+ * other only what a hard state says is; the rest of the log is the tail that the group decides about. A cut record voids the
+ * log before it: the snapshot that took its place is staged beside the checkpoints, and becomes one now if the crash came
+ * between the two.
  *
  * A range whose checkpoint, or whose place in the log, is damaged is given up when its group has other voters
  * (docs/adr/0009-damaged-replicas.md), and with it what was cut from it and lives by its log.
@@ -34,7 +35,14 @@ import type { CheckpointFolder, CheckpointInfo } from '../src/storage/checkpoint
 import { isBuried, loadCheckpoint, readCheckpointInfo } from '../src/storage/checkpoint/index.ts';
 import type { Disk } from '../src/storage/disk.ts';
 import { readVote } from '../src/storage/wal/entries.ts';
-import { FLAG_CUT, FLAG_HARD_STATE, TYPE_CHECKPOINT, TYPE_CONFIG, TYPE_DATA } from '../src/storage/wal/format.ts';
+import {
+  FLAG_CUT,
+  FLAG_HARD_STATE,
+  TYPE_CHECKPOINT,
+  TYPE_CONFIG,
+  TYPE_DATA,
+  TYPE_NOOP,
+} from '../src/storage/wal/format.ts';
 import type { WalScan } from '../src/storage/wal/recovery.ts';
 import { replayWal } from '../src/storage/wal/recovery.ts';
 import {
@@ -49,6 +57,7 @@ import {
 import { whatIsDamaged } from './damage.ts';
 import { hasOtherVoters, isSingle, withMembers } from './membership.ts';
 import { RangeCatalog } from './range-catalog.ts';
+import { SupersededPuts } from './superseded.ts';
 
 export interface RecoverOptions {
   readonly nodeId: NodeId;
@@ -127,6 +136,7 @@ export function recoverRanges(options: RecoverOptions): Recovered {
   const staged = new Map<number, string>();
   for (const file of options.staged) staged.set(readCheckpointInfo(disk, file).rangeId, file);
   const isMine = (rangeId: number): boolean => ranges.has(rangeId) || staged.has(rangeId) || !checkpointed.has(rangeId);
+  const superseded = findSuperseded(options, ranges);
   replayWal(disk, walDir, scan, isMine, (type, flags, term, rangeId, index, buffer, start, end, sequence) => {
     // What comes before a cut belongs to an earlier member, or to a log that a snapshot replaced.
     if (sequence < (scan.ranges.get(rangeId)?.cutSequence ?? 0)) return;
@@ -249,7 +259,9 @@ export function recoverRanges(options: RecoverOptions): Recovered {
     } else {
       assert(data[0] === BATCH_KIND, 'recovery: an entry of unknown kind');
       if (batchRangeVersion(data) !== range.descriptor.epoch.version) return;
-      range.machine.apply(data, replayListener);
+      const first = range.replayedCommands;
+      const puts = superseded.get(range.descriptor.rangeId);
+      range.machine.apply(data, replayListener, puts === undefined ? undefined : (i) => puts.isSuperseded(first + i));
       range.replayedCommands += batchCount(data);
     }
   }
@@ -288,6 +300,43 @@ export function recoverRanges(options: RecoverOptions): Recovered {
       }
     }
   }
+}
+
+/**
+ * What the replay may leave out of the log of each range that this member decides about alone, so that all its entries are
+ * committed. Each is followed as far as nothing but batches changes it: what the replay counts as its commands stands in
+ * the same order here.
+ */
+function findSuperseded(
+  { disk, walDir, scan, valueBytesMax }: RecoverOptions,
+  ranges: ReadonlyMap<number, RecoveredRange>,
+): ReadonlyMap<number, SupersededPuts> {
+  const found = new Map<number, SupersededPuts>();
+  const followed = new Map<number, { next: number; readonly version: number; readonly puts: SupersededPuts }>();
+  for (const [rangeId, range] of ranges) {
+    if (!isAlone(range) || (scan.ranges.get(rangeId)?.cutSequence ?? 0) > 0) continue;
+    const puts = new SupersededPuts(valueBytesMax);
+    found.set(rangeId, puts);
+    followed.set(rangeId, { next: range.appliedIndex + 1, version: range.descriptor.epoch.version, puts });
+  }
+  const isFollowed = (rangeId: number): boolean => followed.has(rangeId);
+  replayWal(disk, walDir, scan, isFollowed, (type, flags, _term, rangeId, index, buffer, start, end) => {
+    const range = followed.get(rangeId);
+    if (range === undefined || (flags & FLAG_HARD_STATE) !== 0 || type === TYPE_CHECKPOINT) return;
+    if (index < range.next) return;
+    const kind = type === TYPE_DATA ? buffer[start] : null;
+    const changesNothing = type === TYPE_NOOP || kind === CATALOG_KIND;
+    if (index > range.next || (kind !== BATCH_KIND && !changesNothing)) {
+      followed.delete(rangeId);
+      return;
+    }
+    range.next++;
+    if (kind !== BATCH_KIND) return;
+    const batch = buffer.subarray(start, end);
+    if (batchRangeVersion(batch) === range.version) range.puts.note(batch);
+  });
+  for (const puts of found.values()) puts.finish();
+  return found;
 }
 
 /** Whether this member alone decides: now, and after every membership change in the tail. A learner never does. */

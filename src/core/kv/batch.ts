@@ -116,9 +116,7 @@ export function writeCommand(
 
 /** Fills `out` with the command at `offset` of `batch`. Throws AssertionFailed on bytes that writeCommand cannot have made. */
 export function readCommand(batch: Buffer, offset: number, out: BatchCommand): void {
-  const length = batch.readUInt32LE(offset);
-  const next = offset + 4 + length;
-  assert(next <= batch.length, 'batch: command runs past the end');
+  const next = nextCommand(batch, offset);
   out.op = batch.readUInt16LE(offset + 4);
   out.flags = batch[offset + 6] as number;
   let at = offset + COMMAND_HEADER_BYTES;
@@ -131,6 +129,13 @@ export function readCommand(batch: Buffer, offset: number, out: BatchCommand): v
   const end = readArgs(batch, at, next, out.args);
   assert(end === next, 'batch: command has bytes left over');
   out.next = next;
+}
+
+/** The offset of the command behind the one at `offset`. */
+export function nextCommand(batch: Buffer, offset: number): number {
+  const next = offset + 4 + batch.readUInt32LE(offset);
+  assert(next <= batch.length, 'batch: command runs past the end');
+  return next;
 }
 
 function arrayHeaderBytes(count: number): number {

@@ -15,7 +15,14 @@ import { assert } from '../assert.ts';
 import type { Args } from './args.ts';
 import { createArgs } from './args.ts';
 import type { BatchCommand } from './batch.ts';
-import { BATCH_HEADER_BYTES, batchCount, batchVersion, COMMAND_HAS_REQUEST_ID, readCommand } from './batch.ts';
+import {
+  BATCH_HEADER_BYTES,
+  batchCount,
+  batchVersion,
+  COMMAND_HAS_REQUEST_ID,
+  nextCommand,
+  readCommand,
+} from './batch.ts';
 import { oversize } from './commands/shared.ts';
 import type { RecordedReply } from './recorded-reply.ts';
 import { replayReply, ReplyRecorder } from './recorded-reply.ts';
@@ -47,7 +54,8 @@ export interface StateMachineOptions {
 export interface StateMachine {
   /** The version of the last command applied. */
   readonly latestVersion: Hlc;
-  apply(batch: Buffer, listener: ApplyListener): void;
+  /** `isSuperseded`: in a replay, which commands need not be run, since later ones of the log make up for them. */
+  apply(batch: Buffer, listener: ApplyListener, isSuperseded?: (i: number) => boolean): void;
   /** Runs a command that changes nothing. `nowMs`: Unix milliseconds, for expiry. */
   read(spec: CommandSpec, args: Args, nowMs: number, reply: ReplySink): void;
   /**
@@ -139,17 +147,21 @@ export function createStateMachine(options: StateMachineOptions): StateMachine {
     get latestVersion() {
       return latestVersion;
     },
-    apply(batch, listener) {
+    apply(batch, listener, isSuperseded) {
       const count = batchCount(batch);
       const first = batchVersion(batch);
       assert(first > latestVersion, 'state machine: versions do not go back');
       writeContext.nowMs = hlcToMs(first);
       command.next = BATCH_HEADER_BYTES;
       for (let i = 0; i < count; i++) {
+        latestVersion = (first + i) as Hlc;
+        if (isSuperseded?.(i) === true) {
+          command.next = nextCommand(batch, command.next);
+          continue;
+        }
         readCommand(batch, command.next, command);
         const spec = commandByOp(command.op);
         assert(spec !== undefined && spec.write, 'state machine: a batch holds an unknown command');
-        latestVersion = (first + i) as Hlc;
         writeContext.version = latestVersion;
         writeContext.seed = latestVersion % 2 ** 32;
         const reply = listener.sink(i);

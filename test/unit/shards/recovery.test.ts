@@ -1,0 +1,129 @@
+import test from 'ava';
+import type { Hlc, LogIndex, NodeId, RangeId } from '../../../src/core/brands.ts';
+import { HLC_LOGICAL_RANGE } from '../../../src/core/hlc.ts';
+import { createValueRef } from '../../../src/core/kv/store.ts';
+import { requireCommand } from '../../../src/core/kv/table.ts';
+import { memberId } from '../../../src/core/member.ts';
+import { confOf, encodeConfEntry } from '../../../src/core/raft/configuration.ts';
+import { MemoryArena } from '../../../src/engine/memory/arena.ts';
+import { DataDir } from '../../../src/server/data-dir.ts';
+import { TYPE_CONFIG, TYPE_NOOP } from '../../../src/storage/wal/format.ts';
+import { encodeSplit } from '../../../shards/entry.ts';
+import type { RecoveredRange } from '../../../shards/recovery.ts';
+import { recoverRanges } from '../../../shards/recovery.ts';
+import { FaultyDisk } from '../../support/faulty-disk.ts';
+import { argsOf, encodeBatch } from '../../support/kv-machine.ts';
+import { WalHarness } from '../../support/wal-harness.ts';
+
+const NODE = 1 as NodeId;
+const FIRST_VERSION = 1_700_000_000_000 * HLC_LOGICAL_RANGE;
+const VALUE_BYTES_MAX = 2 ** 16;
+
+/** A store with one range whose log is written by hand. */
+class LogByHand {
+  readonly disk = new FaultyDisk(1);
+  readonly #dir: DataDir;
+  readonly #wal: WalHarness;
+  #index = 2;
+  #version = FIRST_VERSION;
+
+  constructor() {
+    this.disk.mkdir('/node');
+    this.#dir = new DataDir(this.disk, '/node');
+    this.#dir.make();
+    const settings = { replicationFactor: 3, nodeName: () => 'first', workerCount: 1, splitKeys: [] };
+    this.#dir.bootstrap({ nodeId: NODE, ...settings });
+    this.#wal = new WalHarness(this.disk, { dir: this.#dir.walDir });
+  }
+
+  /** A batch of SETs, each written `key=value`, or of other commands, each an array. */
+  batch(commands: readonly (string | readonly string[])[], { rangeVersion = 1, rangeId = 1, index = 0 } = {}): this {
+    const items = commands.map((command) => {
+      const [name = '', ...values] = typeof command === 'string' ? ['SET', ...command.split('=')] : command;
+      return { spec: requireCommand(name), args: argsOf(values) };
+    });
+    const data = encodeBatch(this.#version, items, rangeVersion);
+    this.#version += items.length;
+    this.#wal.append(rangeId, index === 0 ? this.#index++ : index, data);
+    return this;
+  }
+
+  entry(data: Buffer, type?: number): this {
+    this.#wal.append(1, this.#index++, data, type === undefined ? {} : { type });
+    return this;
+  }
+
+  recover(): readonly RecoveredRange[] {
+    this.#wal.flush();
+    const again = new WalHarness(this.disk, { dir: this.#dir.walDir });
+    const { checkpoints } = this.#dir.findRanges(NODE);
+    const arena = new MemoryArena({ maxBytes: 2 ** 28 });
+    const { ranges } = recoverRanges({
+      nodeId: NODE,
+      disk: this.disk,
+      walDir: this.#dir.walDir,
+      scan: again.recovery,
+      checkpoints: checkpoints.map(({ file }) => file),
+      staged: [],
+      folder: this.#dir.checkpoints,
+      checkpointed: new Set(checkpoints.map(({ rangeId }) => rangeId)),
+      createStore: () => arena.createStore(),
+      valueBytesMax: VALUE_BYTES_MAX,
+      members: [],
+      mayHeal: false,
+      nowMs: 0,
+    });
+    return ranges;
+  }
+}
+
+function contents({ store }: RecoveredRange): string[] {
+  const cursor = store.cursor();
+  const found: string[] = [];
+  for (let more = cursor.first(); more; more = cursor.next()) {
+    const { buffer, start, end } = cursor.value;
+    found.push(`${cursor.keyBuffer.toString('latin1', 0, cursor.keyEnd)}=${buffer.toString('latin1', start, end)}`);
+  }
+  return found;
+}
+
+function versionOf({ store }: RecoveredRange, key: string): Hlc {
+  const value = createValueRef();
+  store.get(Buffer.from(key), 0, key.length, value);
+  return value.version;
+}
+
+test('the last put of each key is what a replay leaves, with the version that it had', (t) => {
+  const log = new LogByHand().batch(['a=1', 'b=1', 'a=2']).entry(Buffer.alloc(0), TYPE_NOOP);
+  log.batch(['c=1', ['APPEND', 'c', '2'], 'b=3']).batch(['a=4', ['DEL', 'c'], 'c=5']);
+  const [range] = log.recover() as [RecoveredRange];
+  t.deepEqual(contents(range), ['a=4', 'b=3', 'c=5']);
+  t.deepEqual(
+    ['a', 'b', 'c'].map((key) => versionOf(range, key) - FIRST_VERSION),
+    [6, 5, 8],
+  );
+  t.is(range.appliedIndex, 5 as LogIndex);
+  t.is(range.replayedCommands, 9);
+});
+
+test('a batch that a split has made stale does not take the place of puts before it', (t) => {
+  const split = encodeSplit({ newRangeId: 2 as RangeId, splitKey: Buffer.from('m'), rangeVersion: 1 });
+  const log = new LogByHand().batch(['a=1', 'x=1']).entry(split).batch(['a=stale', 'x=stale']);
+  log.batch(['a=2', 'b=2'], { rangeVersion: 2 }).batch(['y=2'], { rangeVersion: 2, rangeId: 2, index: 2 });
+  log.batch(['b=stale'], { rangeVersion: 1 });
+  const [left, right] = log.recover() as [RecoveredRange, RecoveredRange];
+  t.deepEqual(contents(left), ['a=2', 'b=2']);
+  t.deepEqual(contents(right), ['x=1', 'y=2']);
+});
+
+test('entries that a group has not committed take the place of nothing', (t) => {
+  const conf = confOf([1, 2, 3].map((nodeId) => memberId(nodeId as NodeId, 0, 1)));
+  const log = new LogByHand().batch(['a=1', 'b=1']).entry(Buffer.from(encodeConfEntry(conf)), TYPE_CONFIG);
+  log.batch(['a=2']);
+  const [range] = log.recover() as [RecoveredRange];
+  t.deepEqual(contents(range), ['a=1', 'b=1']);
+  t.deepEqual(
+    range.tail.map(({ index }) => index),
+    [3, 4] as LogIndex[],
+  );
+});
