@@ -121,9 +121,7 @@ export const nodeDisk: Disk = {
   list: (dir) => fs.readdirSync(dir).sort(),
   rename: (from, to) => fs.renameSync(from, to),
   unlink: (file) => fs.unlinkSync(file),
-  mkdir: (dir) => {
-    fs.mkdirSync(dir, { recursive: true });
-  },
+  mkdir: makeDirs,
   exists: (file) => fs.existsSync(file),
   syncDir(dir) {
     const fd = fs.openSync(dir, 'r');
@@ -139,6 +137,23 @@ export const nodeDisk: Disk = {
   },
   lockFile: lockWithKernel,
 };
+
+/**
+ * Node's own `recursive` never ends where a folder cannot be made in a folder that is there, and the system says ENOENT
+ * (/proc).
+ */
+function makeDirs(dir: string): void {
+  try {
+    fs.mkdirSync(dir);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST' && fs.statSync(dir).isDirectory()) return;
+    const parent = path.dirname(dir);
+    if (code !== 'ENOENT' || fs.existsSync(parent)) throw error;
+    makeDirs(parent);
+    makeDirs(dir);
+  }
+}
 
 /** Makes the folder and the missing ones above it, and makes their names durable. */
 export function makeDirDurably(disk: Disk, dir: string): void {

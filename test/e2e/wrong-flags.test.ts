@@ -1,6 +1,7 @@
 /** Starts that cannot be: each ends at once, with the reason on stderr, nothing on stdout, and the exit code that says whose fault it is. */
 import { execFile, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { chmod, copyFile, mkdir, readdir, writeFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
@@ -99,6 +100,13 @@ test.serial('a data folder that is a file is refused', async (t) => {
   const file = path.join(await temporaryDir(t), 'file');
   await writeFile(file, 'precious');
   refused(t, await serve(t, '--data-dir', file), FAILED, /The data folder .*file cannot be used \(ENOTDIR.*--data-dir/);
+});
+
+const inProc = existsSync('/proc/self') ? test.serial : test.skip;
+
+inProc('a data folder where none can be made is refused, not tried for ever', async (t) => {
+  const pattern = /The data folder \/proc\/skerry cannot be used \(ENOENT.*--data-dir/;
+  refused(t, await serve(t, '--data-dir', '/proc/skerry'), FAILED, pattern);
 });
 
 // Root reads everything: then the node is started as nobody, if nobody may read our code.

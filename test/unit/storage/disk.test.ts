@@ -25,6 +25,18 @@ const disks: [string, () => { disk: Disk; dir: string; end: () => void }][] = [
   ],
 ];
 
+test('the real disk: folders are made with those above them; what is there already is no error, a file in the way is', (t) => {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'skerry-disk-'));
+  t.teardown(() => fs.rmSync(dir, { recursive: true }));
+  const deep = path.join(dir, 'a', 'b', 'c');
+  nodeDisk.mkdir(deep);
+  nodeDisk.mkdir(deep);
+  t.true(fs.statSync(deep).isDirectory());
+  fs.writeFileSync(path.join(dir, 'file'), 'precious');
+  t.throws(() => nodeDisk.mkdir(path.join(dir, 'file')), { code: 'EEXIST' });
+  t.throws(() => nodeDisk.mkdir(path.join(dir, 'file', 'below', 'it')), { code: 'ENOTDIR' });
+});
+
 for (const [name, make] of disks) {
   test(`${name}: writes, reads, lists, renames, truncates, removes`, (t) => {
     const { disk, dir, end } = make();
