@@ -26,7 +26,7 @@ interface Asked {
 }
 
 export class AskedEntries {
-  /** In order of their index. */
+  /** Of an earlier leadership too, whose entries this log may have lost and others not. */
   #inLog: Asked[] = [];
 
   /** `proposed`: what the core answered, an index or a refusal; `term`: the leader's; `nowMs`: Unix milliseconds. */
@@ -37,18 +37,21 @@ export class AskedEntries {
 
   /** This committed entry was applied: it did nothing and why, or what the catalog answered. */
   applied(entry: Entry, error: string | null, answer: CatalogResult | null): void {
-    const first = this.#inLog[0];
-    if (first === undefined || first.index > entry.index) return;
-    this.#inLog.shift();
-    if (first.term === entry.term) first.done(error, answer);
-    else first.done(NOT_LEADER, null);
+    if (this.#inLog.length === 0) return;
+    const ended = this.#inLog.filter(({ index }) => index === entry.index);
+    this.#inLog = this.#inLog.filter(({ index }) => index !== entry.index);
+    for (const { term, done } of ended) {
+      if (term === entry.term) done(error, answer);
+      else done(NOT_LEADER, null);
+    }
   }
 
   /** What entered the log before `timeMs` may still be applied; nobody waits for it any longer. */
   giveUpBefore(timeMs: number): void {
-    while (this.#inLog[0] !== undefined && this.#inLog[0].enteredAtMs < timeMs) {
-      this.#inLog.shift()?.done(UNKNOWN_RESULT, null);
-    }
+    const late = this.#inLog.filter(({ enteredAtMs }) => enteredAtMs < timeMs);
+    if (late.length === 0) return;
+    this.#inLog = this.#inLog.filter(({ enteredAtMs }) => enteredAtMs >= timeMs);
+    for (const { done } of late) done(UNKNOWN_RESULT, null);
   }
 
   /** Nothing of this log will be applied here any more. */

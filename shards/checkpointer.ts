@@ -32,6 +32,10 @@ const REPLAY_COMMANDS_PER_SECOND = 400_000;
  */
 const REPLAY_SHARE = 0.4;
 
+/** A range that somebody waits for is tried again so long after a failure, and twice as long after each further one. */
+const RETRY_MS = 250;
+const RETRY_MS_MAX = 10_000;
+
 export interface CheckpointerOptions {
   readonly maxRecoverySeconds: number;
   readonly replicas: ReadonlyMap<RangeId, Replica>;
@@ -44,6 +48,8 @@ export interface CheckpointerOptions {
   /** Asks for a turn of the loop, after a checkpoint has ended. */
   readonly schedule: () => void;
   readonly onError: (rangeId: RangeId, error: unknown) => void;
+  /** Monotonic clock, milliseconds. */
+  readonly monotonicMs: () => number;
 }
 
 export class Checkpointer {
@@ -56,8 +62,10 @@ export class Checkpointer {
   /** A state is frozen, and waits for the log to be durable up to it. */
   #awaitsLog: { readonly replica: Replica; readonly index: LogIndex; readonly resolve: () => void } | null = null;
   #isRunning = false;
-  /** A failed checkpoint is tried again only when this much more has come. */
+  /** After a failure the next one that nobody waits for comes only when this much more has come. */
   #costAtFailure = 0;
+  #retryMs = RETRY_MS;
+  #retryAtMs = 0;
   /** How long a restart may take. */
   maxRecoverySeconds: number;
   readonly #toLog: { readonly rangeId: RangeId; readonly index: LogIndex; readonly term: Term }[] = [];
@@ -130,9 +138,11 @@ export class Checkpointer {
 
   #due(): Replica | null {
     const { replicas } = this.#options;
-    for (const rangeId of this.#laggards) {
-      const replica = replicas.get(rangeId);
-      if (replica !== undefined && this.#costAtFailure === 0) return replica;
+    if (this.#laggards.size > 0 && this.#options.monotonicMs() >= this.#retryAtMs) {
+      for (const rangeId of this.#laggards) {
+        const replica = replicas.get(rangeId);
+        if (replica !== undefined) return replica;
+      }
     }
     let sum = 0;
     let largest: Replica | null = null;
@@ -185,9 +195,12 @@ export class Checkpointer {
       for (const owed of this.#owed.values()) owed.delete(rangeId);
       this.#toLog.push({ rangeId, index: appliedIndex, term: appliedTerm });
       this.#costAtFailure = 0;
+      this.#retryMs = RETRY_MS;
     } catch (error) {
       // The old checkpoint and the log behind it are still there: nothing is lost but time.
       this.#costAtFailure = Math.max(0.5, this.#costAtFailure * 2);
+      this.#retryAtMs = this.#options.monotonicMs() + this.#retryMs;
+      this.#retryMs = Math.min(RETRY_MS_MAX, this.#retryMs * 2);
       onError(rangeId, error);
     } finally {
       store.release(frozen);

@@ -6,7 +6,8 @@
  *                                                         their index)
  *
  * What waits can still go anywhere. What is in the log has one of three ends: its entry is applied; another leader's
- * entry took its place (it never happened); or nobody knows within the time that a client waits.
+ * entry is applied in its place (it never happened); or nobody knows within the time that a client waits. That this log
+ * lost it to another leader's entries is no end: those may be lost in turn.
  */
 import { assert } from '../src/core/assert.ts';
 import type { LogIndex, Term } from '../src/core/brands.ts';
@@ -38,6 +39,8 @@ export class Proposals {
   #queued: PendingBatch[] = [];
   /** In order of their index. */
   #inLog: PendingBatch[] = [];
+  /** Left by an earlier leadership: this log has something else in their place, and others may still have them. */
+  #displaced: PendingBatch[] = [];
 
   constructor(countPending: (bytes: number) => void, monotonicMs: () => number) {
     this.#countPending = countPending;
@@ -87,6 +90,11 @@ export class Proposals {
     return last === undefined || (last.index <= commitIndex && last.count >= APPLIED_BESIDE_MIN);
   }
 
+  /** Whether somebody may be waiting for what is in the log, or was. */
+  get isAwaited(): boolean {
+    return this.#inLog.length > 0 || this.#displaced.length > 0;
+  }
+
   /** The batch to be proposed next. */
   get next(): PendingBatch | null {
     return this.#queued[0] ?? this.#filling;
@@ -97,6 +105,10 @@ export class Proposals {
     const batch = this.#queued.shift() ?? this.#filling;
     assert(batch !== null, 'proposals: nothing waits');
     if (batch === this.#filling) this.#filling = null;
+    for (let last = this.#inLog.at(-1); last !== undefined && last.index >= index; last = this.#inLog.at(-1)) {
+      this.#displaced.push(last);
+      this.#inLog.pop();
+    }
     batch.index = index;
     batch.term = term;
     batch.enteredAtMs = nowMs;
@@ -114,20 +126,34 @@ export class Proposals {
 
   /** The batch that this committed entry was made of, if it was made here; what the entry displaced is refused. */
   take(entry: Entry): PendingBatch | null {
+    let taken: PendingBatch | null = null;
     const first = this.#inLog[0];
-    if (first === undefined || first.index > entry.index) return null;
-    assert(first.index === entry.index, 'proposals: a batch in the log was passed over');
-    this.#inLog.shift();
-    this.#countPending(BATCH_HEADER_BYTES - first.bytes - first.growthBytes);
-    if (first.term === entry.term) return first;
-    first.answerAll(NOT_LEADER);
+    if (first !== undefined && first.index <= entry.index) {
+      assert(first.index === entry.index, 'proposals: a batch in the log was passed over');
+      this.#inLog.shift();
+      taken = this.#end(first, entry);
+    }
+    if (this.#displaced.length === 0) return taken;
+    for (const batch of this.#displaced) if (batch.index === entry.index) taken = this.#end(batch, entry) ?? taken;
+    this.#displaced = this.#displaced.filter(({ index }) => index !== entry.index);
+    return taken;
+  }
+
+  #end(batch: PendingBatch, entry: Entry): PendingBatch | null {
+    this.#uncount(batch);
+    if (batch.term === entry.term) return batch;
+    batch.answerAll(NOT_LEADER);
     return null;
+  }
+
+  #uncount(batch: PendingBatch): void {
+    this.#countPending(BATCH_HEADER_BYTES - batch.bytes - batch.growthBytes);
   }
 
   /** Takes out what has not entered the log. */
   takeWaiting(): PendingBatch[] {
     const waiting = this.#filling === null ? this.#queued : [...this.#queued, this.#filling];
-    for (const batch of waiting) this.#countPending(BATCH_HEADER_BYTES - batch.bytes - batch.growthBytes);
+    for (const batch of waiting) this.#uncount(batch);
     this.#queued = [];
     this.#filling = null;
     return waiting;
@@ -136,17 +162,24 @@ export class Proposals {
   /** Tells whoever waits for a batch that entered the log before `timeMs` that its end is not known. */
   giveUpBefore(timeMs: number): void {
     for (const batch of this.#inLog) {
-      if (batch.enteredAtMs >= timeMs) return;
+      if (batch.enteredAtMs >= timeMs) break;
       batch.answerAll(UNKNOWN_RESULT);
     }
+    if (this.#displaced.length === 0) return;
+    const late = this.#displaced.filter(({ enteredAtMs }) => enteredAtMs < timeMs);
+    this.#displaced = this.#displaced.filter(({ enteredAtMs }) => enteredAtMs >= timeMs);
+    for (const batch of late) this.#giveUp(batch);
   }
 
   /** Nothing of this log will be applied here any more. */
   abandon(): void {
-    for (const batch of this.#inLog) {
-      this.#countPending(BATCH_HEADER_BYTES - batch.bytes - batch.growthBytes);
-      batch.answerAll(UNKNOWN_RESULT);
-    }
+    for (const batch of [...this.#inLog, ...this.#displaced]) this.#giveUp(batch);
     this.#inLog = [];
+    this.#displaced = [];
+  }
+
+  #giveUp(batch: PendingBatch): void {
+    this.#uncount(batch);
+    batch.answerAll(UNKNOWN_RESULT);
   }
 }

@@ -81,8 +81,9 @@ export class Replica {
   readonly #asked = new AskedEntries();
   /** A split that waits to enter the log. */
   #splitting: { readonly data: Buffer; readonly done: SplitCallback } | null = null;
-  /** Index of the last split that did. */
+  /** Index and term of the last split that did. */
   #splitIndex = 0 as LogIndex;
+  #splitTerm = 0 as Term;
 
   readonly #listener: ApplyListener;
   /** The batch being applied, if replies to it are wanted here, and its next read. */
@@ -223,7 +224,7 @@ export class Replica {
 
   /** Tells whoever has waited since before `timeMs` for a write in the log that its end is not known. */
   giveUpBefore(timeMs: number): void {
-    if (this.#proposals.inLogCount > 0) this.#proposals.giveUpBefore(timeMs);
+    if (this.#proposals.isAwaited) this.#proposals.giveUpBefore(timeMs);
     this.#asked.giveUpBefore(timeMs);
   }
 
@@ -404,9 +405,13 @@ export class Replica {
     batch.targets[i]?.explain?.(batch.slots[i] as number, explanation);
   }
 
-  /** A split is in the log and not applied. What takes its place ends it as well. */
+  /**
+   * A split of this leadership is in the log and not applied. One of an earlier leadership may be gone from the log, and
+   * need not be waited for: what is proposed once this leadership is settled comes after it.
+   */
   get #isSplitting(): boolean {
-    return this.#splitting !== null || this.#splitIndex > this.raft.appliedIndex;
+    const isInLog = this.#splitTerm === this.raft.term && this.#splitIndex > this.raft.appliedIndex;
+    return this.#splitting !== null || isInLog;
   }
 
   #proposeSplit({ data, done }: { readonly data: Buffer; readonly done: SplitCallback }): void {
@@ -415,6 +420,7 @@ export class Replica {
     if (proposed < 0) return;
     this.#splitting = null;
     this.#splitIndex = proposed as LogIndex;
+    this.#splitTerm = this.raft.term;
     this.#asked.add(proposed, this.raft.term, this.#host.nowMs, (error) => done(error));
   }
 

@@ -129,6 +129,7 @@ export class Shard {
       logCheckpoint: (rangeId, index, term) => ports.log.checkpointed(rangeId, index, term),
       schedule: ports.schedule,
       onError: ports.checkpointFailed,
+      monotonicMs,
     });
     this.#joining = new JoiningMembers({
       send: ports.sendMessage,

@@ -15,8 +15,10 @@ export interface ClientOptions {
   readonly thinkMs: number;
   readonly timeoutMs: number;
   readonly nodes: number;
-  /** The nodes that believe they lead; a client is told now and then. */
-  leaders(): readonly number[];
+  /** The nodes that believe they lead what the key belongs to. */
+  leaders(key: string): readonly number[];
+  /** How often a client is told one of them. Default 0.5. */
+  readonly toldChance?: number;
 }
 
 /** Hands a request to a node; `answer` may never be called, or late. */
@@ -27,6 +29,10 @@ export class Clients {
   /** Answered with ok. */
   readsDone = 0;
   writesDone = 0;
+  /** Of readsDone, those by a lease. */
+  leaseReadsDone = 0;
+  failed = 0;
+  unknown = 0;
   readonly #time: VirtualTime;
   readonly #prng: Prng;
   readonly #options: ClientOptions;
@@ -36,7 +42,8 @@ export class Clients {
   #nextValue = 1;
   /** Where the leader was last seen, by client. */
   readonly #leader: number[];
-  readonly #underWay = new Set<Answer>();
+  /** At which node. */
+  readonly #underWay = new Map<Answer, number>();
   isStopped = false;
 
   constructor(time: VirtualTime, prng: Prng, options: ClientOptions, submit: Submit, count: number) {
@@ -51,7 +58,12 @@ export class Clients {
   /** Nobody waits any longer. */
   stop(): void {
     this.isStopped = true;
-    for (const done of this.#underWay) done({ outcome: 'unknown' });
+    for (const done of this.#underWay.keys()) done({ outcome: 'unknown' });
+  }
+
+  /** Their connections with this node break. */
+  disconnect(node: number): void {
+    for (const [done, at] of this.#underWay) if (at === node) done({ outcome: 'unknown' });
   }
 
   #think(client: number): void {
@@ -75,18 +87,22 @@ export class Clients {
       this.#record(client, request, invokedAt, reply);
       this.#think(client);
     };
-    this.#underWay.add(done);
     this.#time.after(timeoutMs, () => done({ outcome: 'unknown' }));
-    const leaders = this.#options.leaders();
-    const isTold = leaders.length > 0 && this.#prng.chance(0.5);
+    const leaders = this.#options.leaders(request.key);
+    const isTold = leaders.length > 0 && this.#prng.chance(this.#options.toldChance ?? 0.5);
     const node = (isTold ? leaders[this.#prng.below(leaders.length)] : this.#leader[client]) as number;
+    this.#underWay.set(done, node);
     this.#time.after(this.#prng.next() * 2, () => {
       this.#submit(node, request, (reply) => this.#time.after(this.#prng.next() * 2, () => done(reply)));
     });
   }
 
-  #record(client: number, { kind, key, value }: ClientRequest, invokedAt: number, reply: ClientReply): void {
+  #record(client: number, request: ClientRequest, invokedAt: number, reply: ClientReply): void {
+    const { kind, key, value, consistency } = request;
     const { outcome } = reply;
+    if (outcome === 'failed') this.failed++;
+    if (outcome === 'unknown') this.unknown++;
+    if (outcome === 'ok' && kind === 'read' && consistency === 'lease') this.leaseReadsDone++;
     if (outcome === 'ok' && kind === 'read') this.readsDone++;
     if (outcome === 'ok' && kind === 'write') this.writesDone++;
     if (outcome !== 'ok') this.#leader[client] = 1 + this.#prng.below(this.#options.nodes);

@@ -4,6 +4,7 @@
  */
 import type { Prng } from '../../src/core/prng.ts';
 import { CALM_DISK } from './core-disk.ts';
+import type { Coverage } from './coverage.ts';
 import type { DiskFaults } from './core-disk.ts';
 import { CALM_NETWORK } from './network.ts';
 import type { NetworkFaults } from './network.ts';
@@ -101,50 +102,84 @@ export class FaultSchedule<Packet, Node extends SimulatedNode<Packet>> {
   readonly #prng: Prng;
   readonly #profile: FaultProfile;
   readonly #target: Target;
-  #isStopped = false;
+  readonly #coverage: Coverage | null;
+  /** Everything has healed for good. */
+  isStopped = false;
+  #isCalm = false;
   #cut = 0;
 
-  constructor(world: World<Packet, Node>, prng: Prng, profile: FaultProfile, target: Target) {
+  constructor(
+    world: World<Packet, Node>,
+    prng: Prng,
+    profile: FaultProfile,
+    target: Target,
+    coverage: Coverage | null = null,
+  ) {
+    this.#coverage = coverage;
     this.#world = world;
     this.#prng = prng;
     this.#profile = profile;
     this.#target = target;
     world.network.faults = profile.network;
-    this.#every(profile.partitionEveryMs, () => this.#partition());
-    this.#every(profile.crashEveryMs, () => this.#crash(this.#anyHost()));
-    this.#every(profile.crashAllEveryMs, () => world.hosts.forEach((host) => this.#crash(host)));
-    this.#every(profile.pauseEveryMs, () => this.#pause(this.#prefersLeader()));
-    this.#every(profile.clockEveryMs, () => this.#drift(this.#anyHost()));
-    this.#every(profile.leaderDeathEveryMs, () => this.#crash(this.#prefersLeader()));
-    this.#every(profile.membershipEveryMs, () => target.changeMembers());
-    this.#every(profile.transferEveryMs, () => target.transfer());
+    this.stormEvery(profile.partitionEveryMs, () => this.#partition());
+    this.stormEvery(profile.crashEveryMs, () => this.#crash(this.#anyHost()));
+    this.stormEvery(profile.crashAllEveryMs, () => this.#crashAll());
+    this.stormEvery(profile.pauseEveryMs, () => this.#pause(this.#prefersLeader()));
+    this.every(profile.clockEveryMs, () => this.#drift(this.#anyHost()));
+    this.stormEvery(profile.leaderDeathEveryMs, () => this.#crash(this.#prefersLeader()));
+    this.every(profile.membershipEveryMs, () => target.changeMembers());
+    this.every(profile.transferEveryMs, () => target.transfer());
+  }
+
+  /** The faults rest, and what they did to the network and the processes is over. */
+  calm(): void {
+    this.#isCalm = true;
+    this.#mend();
+    this.#coverage?.count('calms');
+  }
+
+  storm(): void {
+    this.#isCalm = false;
+    this.#world.network.faults = this.#profile.network;
   }
 
   /** Everything heals: all nodes are up, hear each other, and their clocks run alike. */
   heal(): void {
+    this.isStopped = true;
+    for (const { clock } of this.#world.hosts) clock.setRate(1);
+    this.#mend();
+  }
+
+  #mend(): void {
     const { hosts, network } = this.#world;
-    this.#isStopped = true;
     network.heal();
     network.faults = CALM_NETWORK;
     for (const host of hosts) {
-      host.clock.setRate(1);
       host.resume();
       host.start();
     }
   }
 
-  #every(meanMs: number, action: () => void): void {
+  /** Every now and then, on average after so long, until everything heals. */
+  every(meanMs: number, action: () => void): void {
     if (meanMs === Infinity) return;
     this.#world.time.after(this.#prng.next() * 2 * meanMs, () => {
-      if (this.#isStopped) return;
+      if (this.isStopped) return;
       action();
-      this.#every(meanMs, action);
+      this.every(meanMs, action);
+    });
+  }
+
+  /** The same, except in a calm. */
+  stormEvery(meanMs: number, action: () => void): void {
+    this.every(meanMs, () => {
+      if (!this.#isCalm) action();
     });
   }
 
   #later(meanMs: number, action: () => void): void {
     this.#world.time.after(this.#prng.next() * 2 * meanMs, () => {
-      if (!this.#isStopped) action();
+      if (!this.isStopped) action();
     });
   }
 
@@ -159,6 +194,11 @@ export class FaultSchedule<Packet, Node extends SimulatedNode<Packet>> {
     return this.#world.hosts[(leaders[this.#prng.below(leaders.length)] as number) - 1] as Host<Packet>;
   }
 
+  #crashAll(): void {
+    this.#coverage?.count('crashes of all nodes');
+    for (const host of this.#world.hosts) this.#crash(host);
+  }
+
   #crash(host: Host<Packet>): void {
     if (!host.isUp) return;
     host.crash();
@@ -170,10 +210,12 @@ export class FaultSchedule<Packet, Node extends SimulatedNode<Packet>> {
     if (!host.isUp || host.isPaused) return;
     host.pause();
     this.pauses++;
+    this.#coverage?.count('pauses');
     this.#later(this.#profile.pauseMs, () => host.resume());
   }
 
   #drift(host: Host<Packet>): void {
+    this.#coverage?.count('clock rates changed');
     host.clock.setRate(1 + this.#prng.next() * this.#profile.clockDrift);
   }
 
@@ -184,17 +226,21 @@ export class FaultSchedule<Packet, Node extends SimulatedNode<Packet>> {
     this.partitions++;
     const kind = prng.below(4);
     if (kind === 0) {
+      this.#coverage?.count('islands');
       network.separate(new Set(numbers.filter(() => prng.chance(0.4))), numbers);
     } else if (kind === 1) {
+      this.#coverage?.count('lonely nodes');
       network.separate(new Set([this.#prefersLeader().number]), numbers);
     } else if (kind === 2) {
       // One way: it is heard and does not hear, or the other way round.
       const { number } = this.#prefersLeader();
       const isDeaf = prng.chance(0.5);
+      this.#coverage?.count(isDeaf ? 'deaf nodes' : 'mute nodes');
       for (const other of numbers)
         if (isDeaf) network.cut(other, number);
         else network.cut(number, other);
     } else {
+      this.#coverage?.count('random cuts');
       for (const a of numbers) for (const b of numbers) if (a !== b && prng.chance(0.25)) network.cut(a, b);
     }
     const cut = ++this.#cut;

@@ -1,6 +1,7 @@
-/** `npm run sim -- [--seed N] [--seeds COUNT | --minutes M] [--members K | --shards] [--ms T] [--trace FILE]`: runs until one breaks a rule. docs/simulator.md */
+/** `npm run sim -- [--seed N] [--seeds COUNT | --minutes M] [--members K | --shards] [--ms T] [--trace FILE] [--coverage]`: runs until one breaks a rule. docs/simulator.md */
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { CoverageReport } from './coverage.ts';
 import { ShardSimulation } from './shard-simulation.ts';
 import { Simulation } from './simulation.ts';
 import { StateTrace, UNTRACEABLE } from './state-trace.ts';
@@ -17,11 +18,14 @@ const { values } = parseArgs({
     shards: { type: 'boolean', default: false },
     /** Writes what the members of one group do to this file; of a run without crashes and membership changes. */
     trace: { type: 'string' },
+    /** With --shards: how often each event happened, in how many seeds. */
+    coverage: { type: 'boolean', default: false },
     minutes: { type: 'string', default: '0' },
   },
 });
 const first = Number(values.seed);
 const untilMs = performance.now() + Number(values.minutes) * 60_000;
+const report = new CoverageReport();
 let done = 0;
 for (let seed = first; done < Number(values.seeds) || performance.now() < untilMs; seed++, done++) {
   const members = values.members === undefined ? ([3, 5, 3, 5, 1][seed % 5] as number) : Number(values.members);
@@ -30,17 +34,25 @@ for (let seed = first; done < Number(values.seeds) || performance.now() < untilM
   const trace = new StateTrace(members);
   const traced = values.trace === undefined ? {} : { trace, faults: UNTRACEABLE };
   try {
-    const result = values.shards
-      ? await new ShardSimulation({ seed, faultyMs }).run()
-      : new Simulation({ seed, members, faultyMs, ...traced }).run();
+    let result: object;
+    if (values.shards) {
+      const { coverage, ...others } = await new ShardSimulation({ seed, faultyMs }).run();
+      report.add(coverage);
+      result = { ...others, ...Object.fromEntries(coverage.counts) };
+    } else {
+      result = new Simulation({ seed, members, faultyMs, ...traced }).run();
+    }
     if (values.seeds === '1' && values.minutes === '0') process.stdout.write(`${JSON.stringify(result, null, 1)}\n`);
     if (values.trace !== undefined) writeFileSync(values.trace, `${trace.lines.join('\n')}\n`);
   } catch (error) {
     process.stderr.write(
       `seed ${seed} breaks a rule after ${done} that hold: ${String(error)}\nAgain: npm run sim -- --seed ${seed} ${kind} --ms ${values.ms}\n`,
     );
-    throw error;
+    if (error instanceof Error)
+      process.stderr.write(`${error.stack?.split('\n    at ').slice(1, 12).join('\n    ')}\n`);
+    process.exit(1);
   }
   if (done % 1000 === 999) process.stderr.write(`${done + 1} seeds hold\n`);
 }
+if (values.coverage) process.stdout.write(report.toString());
 process.stdout.write(`${done} seeds hold, from ${first} on\n`);

@@ -30,6 +30,9 @@ const UNDER_WAY_MAX = 20_000;
 export class Network<Packet> {
   faults: NetworkFaults = CALM_NETWORK;
   packets = 0;
+  lost = 0;
+  repeated = 0;
+  late = 0;
   #underWay = 0;
   readonly #time: VirtualTime;
   readonly #prng: Prng;
@@ -45,9 +48,14 @@ export class Network<Packet> {
 
   send(from: number, to: number, packet: Packet): void {
     const { lossChance, duplicateChance } = this.faults;
-    if (this.#isCut(from, to) || this.#prng.chance(lossChance)) return;
+    if (this.#isCut(from, to) || this.#prng.chance(lossChance)) {
+      this.lost++;
+      return;
+    }
     this.#carry(from, to, packet);
-    if (this.#prng.chance(duplicateChance)) this.#carry(from, to, packet);
+    if (!this.#prng.chance(duplicateChance)) return;
+    this.repeated++;
+    this.#carry(from, to, packet);
   }
 
   #carry(from: number, to: number, packet: Packet): void {
@@ -56,6 +64,7 @@ export class Network<Packet> {
     assert(this.#underWay <= UNDER_WAY_MAX, 'network: packets call forth more and more packets');
     const { meanDelayMs, lateChance, lateMs } = this.faults;
     const isLate = this.#prng.chance(lateChance);
+    if (isLate) this.late++;
     this.#time.after(this.#prng.next() * (isLate ? lateMs : 2 * meanDelayMs), () => {
       this.#underWay--;
       if (!this.#isCut(from, to)) this.#deliver(to, packet);

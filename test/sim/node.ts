@@ -40,6 +40,8 @@ export interface SimulatedNode<Packet> {
   start(): void;
   /** The process dies: what is not on the disk is gone. */
   crash(): void;
+  /** Whether this error, thrown by any of the others, ends the process and no more; it has ended then. */
+  exits?(error: unknown): boolean;
   tick(count: number): void;
   receive(packet: Packet): void;
   submit(request: ClientRequest, answer: Answer): void;

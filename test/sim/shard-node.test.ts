@@ -3,8 +3,10 @@ import type { LogIndex, NodeId, RangeId } from '../../src/core/brands.ts';
 import { memberId } from '../../src/core/member.ts';
 import { createPrng } from '../../src/core/prng.ts';
 import type { ConfChangeStep } from '../../src/core/raft/types.ts';
+import { SEGMENT_BYTES_MIN } from '../../src/storage/wal/format.ts';
 import { FIRST_INDEX } from '../../shards/entry.ts';
 import { CALM_DISK } from './core-disk.ts';
+import { Coverage } from './coverage.ts';
 import { Invariants } from './invariants.ts';
 import type { ClientReply } from './node.ts';
 import { ShardNode } from './shard-node.ts';
@@ -17,9 +19,21 @@ class Script {
   readonly #invariants = new Map<RangeId, Invariants>();
 
   constructor(nodes: number, seed: number, options: Partial<ShardNodeOptions> = {}) {
-    const all = { maxRecoverySeconds: 10, checkpointMs: 1, snapshotTimeoutMs: 500, ...options };
+    const all = {
+      maxRecoverySeconds: 10,
+      checkpointMs: 1,
+      snapshotTimeoutMs: 500,
+      segmentBytes: SEGMENT_BYTES_MIN,
+      ...options,
+    };
     this.world = new World(createPrng(seed), nodes, (surroundings) => {
-      return new ShardNode(surroundings, (id) => this.#invariantsOf(id), all, surroundings.nodeNumber === 1);
+      return new ShardNode(
+        surroundings,
+        (id) => this.#invariantsOf(id),
+        all,
+        surroundings.nodeNumber === 1,
+        new Coverage(),
+      );
     });
     for (const host of this.world.hosts) host.start();
   }

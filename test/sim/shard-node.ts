@@ -13,7 +13,7 @@ import { nodeOf } from '../../src/core/member.ts';
 import type { Args } from '../../src/core/kv/args.ts';
 import { argCopy, copyArgs } from '../../src/core/kv/args.ts';
 import type { RequestId } from '../../src/core/kv/batch.ts';
-import type { ReplySink, ReplyTarget } from '../../src/core/kv/reply.ts';
+import type { ReplyTarget } from '../../src/core/kv/reply.ts';
 import { replyError } from '../../src/core/kv/reply.ts';
 import type { CommandSpec } from '../../src/core/kv/spec.ts';
 import { CONSISTENCY_LINEARIZABLE } from '../../src/core/kv/spec.ts';
@@ -24,20 +24,25 @@ import { openFrozen } from '../../src/engine/memory/frozen.ts';
 import type { Engine, FrozenStore } from '../../src/engine/engine.ts';
 import { DataDir } from '../../src/server/data-dir.ts';
 import type { CheckpointInfo } from '../../src/storage/checkpoint/index.ts';
+import { alignToBlock, RECORD_HEADER_BYTES } from '../../src/storage/wal/format.ts';
+import { segmentName } from '../../src/storage/wal/segment.ts';
 import { writeCheckpoint } from '../../src/storage/checkpoint/index.ts';
-import { RangeLog } from '../../shards/log.ts';
+import { RangeLog, refusalOf } from '../../shards/log.ts';
 import { recoverRanges } from '../../shards/recovery.ts';
 import type { Replica } from '../../shards/replica.ts';
 import { NOT_LEADER } from '../../shards/replies.ts';
 import { Shard } from '../../shards/shard.ts';
-import { FaultyDisk, SimulatedCrash } from '../support/faulty-disk.ts';
-import { argsOf, ValueSink } from '../support/kv-machine.ts';
-import type { Reply } from '../support/kv-machine.ts';
+import type { FaultyDisk } from '../support/faulty-disk.ts';
+import { argsOf } from '../support/kv-machine.ts';
 import { WalHarness } from '../support/wal-harness.ts';
+import { WAL_FULL, WAL_POISONED, WAL_RUNNING } from '../../src/storage/wal/status.ts';
 import type { DiskFaults } from './core-disk.ts';
 import { CALM_DISK } from './core-disk.ts';
+import type { Coverage } from './coverage.ts';
 import type { Invariants } from './invariants.ts';
+import { isDiskError, NodeDisk } from './node-disk.ts';
 import type { Answer, ClientRequest, NodeSurroundings, SimulatedNode } from './node.ts';
+import { OneCommand } from './one-command.ts';
 import { ObservedLog } from './shard-observer.ts';
 import { TICK_MS } from './world.ts';
 
@@ -57,40 +62,18 @@ export interface ShardNodeOptions {
   readonly maxRecoverySeconds: number;
   readonly checkpointMs: number;
   readonly snapshotTimeoutMs: number;
+  /** Of the log; small ones are used again soon. */
+  readonly segmentBytes: number;
 }
 
 const ROOT = '/node';
 const VALUE_BYTES_MAX = 2 ** 16;
 const KiB = 1024;
+const RING_BYTES = 32 * KiB;
+/** A log that cannot be written ends the process so soon; its threads do not know it at once. */
+const NEWS_MS = 10;
 /** Where the wall clocks of all nodes stand at the beginning. */
 const BEGINNING_MS = 1_700_000_000_000;
-
-/** A client's connection with one command. */
-class OneCommand implements ReplyTarget {
-  readonly protocol = 4;
-  readonly open = true;
-  readonly writesInFlight = 0;
-  readonly #sink = new ValueSink();
-  readonly #answer: Answer;
-
-  constructor(answer: Answer) {
-    this.#answer = answer;
-  }
-
-  begin(): ReplySink {
-    return this.#sink;
-  }
-  finish(): void {
-    const [reply] = this.#sink.take() as [Reply];
-    const text = String(reply);
-    if (text.startsWith('-UNKNOWNRESULT')) this.#answer({ outcome: 'unknown' });
-    else if (text.startsWith('-')) this.#answer({ outcome: 'failed' });
-    else this.#answer({ outcome: 'ok', value: reply === null || text === '+OK' ? null : text });
-  }
-  raw(): void {
-    throw new Error('replies of other threads do not come here');
-  }
-}
 
 interface CheckpointUnderWay {
   readonly file: string;
@@ -105,8 +88,12 @@ export class ShardNode implements SimulatedNode<ShardPacket> {
   readonly #surroundings: NodeSurroundings<ShardPacket>;
   readonly #invariantsOf: (rangeId: RangeId) => Invariants;
   readonly #options: ShardNodeOptions;
+  readonly #coverage: Coverage;
+  readonly storage: NodeDisk;
   readonly #disk: FaultyDisk;
   readonly #dir: DataDir;
+  /** By so much the wall clock is ahead of the monotonic one. */
+  #wallAheadMs = BEGINNING_MS;
   #wal: WalHarness | null = null;
   #log: ObservedLog | null = null;
   #isSyncing = false;
@@ -120,12 +107,15 @@ export class ShardNode implements SimulatedNode<ShardPacket> {
     invariantsOf: (rangeId: RangeId) => Invariants,
     options: ShardNodeOptions,
     isFirst: boolean,
+    coverage: Coverage,
   ) {
+    this.#coverage = coverage;
     this.#surroundings = surroundings;
     this.#invariantsOf = invariantsOf;
     this.#options = options;
     this.nodeId = surroundings.nodeNumber as NodeId;
-    this.#disk = new FaultyDisk(1 + surroundings.prng.below(2 ** 30));
+    this.storage = new NodeDisk(surroundings.prng.fork(), coverage);
+    this.#disk = this.storage.disk;
     this.#disk.mkdir(ROOT);
     this.#dir = new DataDir(this.#disk, ROOT);
     this.#dir.make();
@@ -135,17 +125,29 @@ export class ShardNode implements SimulatedNode<ShardPacket> {
     }
   }
 
+  /** Somebody sets it so far from the truth. */
+  setWallClock(errorMs: number): void {
+    this.#wallAheadMs = BEGINNING_MS + errorMs;
+  }
+
   get replicas(): ReadonlyMap<RangeId, Replica> {
     return this.shard?.host.replicas ?? new Map<RangeId, Replica>();
   }
 
   start(): void {
     const found = this.#dir.findRanges(this.nodeId);
-    const wal = new WalHarness(this.#disk, { dir: this.#dir.walDir, isReplayed: false });
+    const { segmentBytes } = this.#options;
+    const wal = new WalHarness(this.#disk, {
+      dir: this.#dir.walDir,
+      isReplayed: false,
+      ringBytes: RING_BYTES,
+      wal: { segmentBytes },
+    });
+    this.#noteStaleRecords(wal);
     const arena = new MemoryArena({ maxBytes: 2 ** 26, slabBytes: 128 * KiB, pageBytes: 4 * KiB });
     const appender = wal.appenders[0];
     if (appender === undefined) throw new Error('a log has a worker');
-    const log = new ObservedLog(new RangeLog(appender), () => this.replicas, this.#invariantsOf);
+    const log = new ObservedLog(new RangeLog(appender), () => this.replicas, this.#invariantsOf, this.#coverage);
     const createStore = (): ReturnType<MemoryArena['createStore']> => arena.createStore();
     this.#wal = wal;
     this.#log = log;
@@ -174,25 +176,40 @@ export class ShardNode implements SimulatedNode<ShardPacket> {
     wal.writer.control({ type: 'replayed' });
   }
 
-  /** Half of the time in the middle of what the disk was about to do. */
+  /** Mostly in the middle of what the disk was about to do. */
   crash(): void {
     const { prng } = this.#surroundings;
-    if (prng.chance(0.5)) this.#dieAtWork(1 + prng.below(12));
-    if (prng.chance(0.7)) this.#disk.crash();
-    else this.#disk.kill();
+    if (prng.chance(0.8)) {
+      this.storage.dieAt(prng.chance(0.7) ? prng.below(3) : prng.below(12), () => {
+        this.#writeCheckpoint();
+        this.#wal?.turn();
+      });
+    }
+    if (prng.chance(0.7)) this.storage.crash();
+    else this.storage.kill();
+    this.#forget();
+  }
+
+  /** As a worker's loop and the main thread do: a disk that fails where nothing expects it to ends the node. */
+  exits(error: unknown): boolean {
+    if (!isDiskError(error)) return false;
+    this.#coverage.count(
+      this.shard === null ? 'starts that failed for their disk' : 'processes that stopped for their disk',
+    );
+    this.#note(error);
+    this.storage.kill();
+    this.#forget();
+    return true;
+  }
+
+  #forget(): void {
     this.shard = null;
     this.#wal = null;
     this.#log = null;
   }
 
-  #dieAtWork(operations: number): void {
-    this.#disk.faults = { crashAfter: operations };
-    try {
-      this.#writeCheckpoint();
-      this.#wal?.turn();
-    } catch (error) {
-      if (!(error instanceof SimulatedCrash)) throw error;
-    }
+  #note(error: unknown): void {
+    if ((error as NodeJS.ErrnoException).code === 'EIO') this.#coverage.count('fsyncs failed');
   }
 
   tick(): void {
@@ -213,13 +230,13 @@ export class ShardNode implements SimulatedNode<ShardPacket> {
     const spec = requireCommand(kind === 'write' ? 'SET' : 'GET');
     const asked = consistency === 'linearizable' ? { ...spec, consistency: CONSISTENCY_LINEARIZABLE } : spec;
     const args = argsOf(kind === 'write' ? [key, value] : [key]);
-    this.#route(asked, args, new OneCommand(answer), 0, null);
+    this.#route(asked, args, new OneCommand(answer, this.#coverage), 0, null);
   }
 
   turn(): void {
     const { shard } = this;
     if (shard === null) return;
-    shard.turn(BEGINNING_MS + Math.floor(this.#surroundings.monotonicMs()));
+    shard.turn(Math.floor(this.#wallAheadMs + this.#surroundings.monotonicMs()));
     this.#log?.stepped();
     this.#sync();
   }
@@ -253,7 +270,7 @@ export class ShardNode implements SimulatedNode<ShardPacket> {
         disk: this.#disk,
         folder: this.#dir.checkpoints,
         createStore,
-        refuseWrites: () => null,
+        refuseWrites: () => refusalOf(this.#wal?.status.status ?? WAL_RUNNING),
         hasMemory: () => true,
         resubmit: (spec, args, target, slot, requestId) => this.#route(spec, args, target, slot, requestId),
         awaitLeader: (_spec, _args, target, slot) => replyError(target, slot, NOT_LEADER),
@@ -262,7 +279,7 @@ export class ShardNode implements SimulatedNode<ShardPacket> {
         rangesChanged: () => undefined,
         catalogChanged: () => undefined,
         writeCheckpoint: (frozen, info) => this.#beginCheckpoint(frozen, info),
-        checkpointFailed: fail,
+        checkpointFailed: (rangeId, error) => this.#checkpointFailed(rangeId, error),
         snapshotFailed: fail,
         schedule: () => this.#surroundings.later(0, () => undefined),
         monotonicMs,
@@ -280,27 +297,59 @@ export class ShardNode implements SimulatedNode<ShardPacket> {
   /** The writer's thread: it writes and syncs what is in the ring, after the time that the disk takes. */
   #sync(): void {
     const wal = this.#wal;
-    if (wal === null || this.#isSyncing || !wal.writer.isReady) return;
+    if (wal === null || this.#isSyncing) return;
+    const isWaitingForRoom = wal.status.status === WAL_FULL;
+    if (!wal.writer.isReady && !isWaitingForRoom) return;
     const { prng } = this.#surroundings;
     const { syncMs, stallChance, stallMs } = this.faults;
+    const isStalled = prng.chance(stallChance);
+    if (isStalled) this.#coverage.count('disk stalls');
     this.#isSyncing = true;
-    this.#surroundings.later(prng.next() * (prng.chance(stallChance) ? stallMs : 2 * syncMs), () => {
+    this.#surroundings.later(prng.next() * (isStalled ? stallMs : 2 * syncMs), () => {
       this.#isSyncing = false;
-      wal.turn();
-      for (const event of wal.events.splice(0)) {
-        if (event.type === 'sealed') this.shard?.holdBack(event.laggards.map(({ rangeId }) => rangeId as RangeId));
-      }
+      this.#writeLog(wal);
     });
+  }
+
+  #writeLog(wal: WalHarness): void {
+    try {
+      wal.turn();
+    } catch (error) {
+      if (!isDiskError(error) || wal.status.status === WAL_POISONED) throw error;
+      wal.writer.poison();
+      this.#surroundings.later(this.#surroundings.prng.next() * NEWS_MS, () => {
+        throw error;
+      });
+    }
+    for (const event of wal.events.splice(0)) {
+      if (event.type === 'recycle') this.#coverage.count('log segments recycled');
+      if (event.type !== 'sealed') continue;
+      this.#coverage.count('log segments sealed');
+      this.shard?.holdBack(event.laggards.map(({ rangeId }) => rangeId as RangeId));
+    }
+  }
+
+  /** The log ended in a segment that was another one before, whose records lie right behind its own. */
+  #noteStaleRecords({ recovery }: WalHarness): void {
+    const last = recovery.segments.at(-1);
+    if (last === undefined || last.dataEnd >= last.segmentBytes) return;
+    const file = path.join(this.#dir.walDir, segmentName(last.segmentId));
+    const behind = this.#disk.bytes(file, alignToBlock(last.dataEnd), RECORD_HEADER_BYTES);
+    if (behind.some((byte) => byte !== 0)) this.#coverage.count('recoveries over stale records');
   }
 
   #beginCheckpoint(frozen: FrozenStore, info: CheckpointInfo): Promise<void> {
     const file = this.#dir.checkpoints.checkpointFile(info.rangeId, info.appliedIndex);
     const checkpoint = { file, frozen, info };
     this.#checkpoint = checkpoint;
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       this.#surroundings.later(this.#surroundings.prng.next() * 2 * this.#options.checkpointMs, () => {
-        this.#writeCheckpoint();
-        resolve();
+        try {
+          this.#writeCheckpoint();
+          resolve();
+        } catch (error) {
+          reject(error as Error);
+        }
       });
     });
   }
@@ -308,9 +357,16 @@ export class ShardNode implements SimulatedNode<ShardPacket> {
   #writeCheckpoint(): void {
     if (this.#checkpoint === null) return;
     const { file, frozen, info } = this.#checkpoint;
+    this.#checkpoint = null;
     writeCheckpoint(this.#disk, file, openFrozen(frozen), info);
     this.#dir.checkpoints.dropOlder(info.rangeId, info.appliedIndex);
-    this.#checkpoint = null;
+    this.#coverage.count('checkpoints');
+  }
+
+  #checkpointFailed(_rangeId: RangeId, error: unknown): void {
+    if (!isDiskError(error)) throw error;
+    this.#note(error);
+    this.#coverage.count('checkpoints failed');
   }
 
   #sendSnapshot(rangeId: RangeId, message: Message, file: string, done: (isTaken: boolean) => void): void {
@@ -319,6 +375,7 @@ export class ShardNode implements SimulatedNode<ShardPacket> {
       return;
     }
     const transfer = this.#nextNumber++;
+    this.#coverage.count('snapshots sent');
     this.#transfers.set(transfer, done);
     this.#surroundings.later(this.#options.snapshotTimeoutMs, () => this.#endTransfer(transfer, false));
     const contents = this.#disk.bytes(file, 0, fileBytes(this.#disk, file));
@@ -333,16 +390,26 @@ export class ShardNode implements SimulatedNode<ShardPacket> {
 
   /** The transport has it whole: the file is made durable, then the shard is told. */
   #takeSnapshot({ rangeId, message, contents, transfer }: Extract<ShardPacket, { kind: 'snapshot' }>): void {
+    const answer = (isTaken: boolean): void => {
+      this.#coverage.count(isTaken ? 'snapshots installed' : 'snapshots not taken');
+      this.#surroundings.send(nodeOf(message.from), { kind: 'taken', transfer, isTaken });
+    };
     const index = message.snapshot?.index ?? (0 as LogIndex);
     const file = this.#dir.checkpoints.incomingFile(rangeId, index, this.#nextNumber++);
-    const output = this.#disk.openFile(file, 'w+');
-    output.write(contents, 0, contents.length, 0);
-    output.sync();
-    output.close();
-    this.#disk.syncDir(path.dirname(file));
-    this.shard?.snapshotArrived(rangeId, message, file, (isTaken) => {
-      this.#surroundings.send(nodeOf(message.from), { kind: 'taken', transfer, isTaken });
-    });
+    try {
+      const output = this.#disk.openFile(file, 'w+');
+      output.write(contents, 0, contents.length, 0);
+      output.sync();
+      output.close();
+      this.#disk.syncDir(path.dirname(file));
+    } catch (error) {
+      if (!isDiskError(error)) throw error;
+      this.#note(error);
+      this.#disk.unlink(file);
+      answer(false);
+      return;
+    }
+    this.shard?.snapshotArrived(rangeId, message, file, answer);
   }
 }
 

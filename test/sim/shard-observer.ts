@@ -11,6 +11,7 @@ import type { Entry, RaftGroup, RaftStatus, Ready } from '../../src/core/raft/ty
 import { ROLE_LEADER } from '../../src/core/raft/types.ts';
 import type { ShardLog } from '../../shards/log.ts';
 import type { Replica } from '../../shards/replica.ts';
+import type { Coverage } from './coverage.ts';
 import type { Invariants, Observed } from './invariants.ts';
 
 /** What the core's own log says, while it is in its memory. */
@@ -102,13 +103,16 @@ export class ObservedLog implements ShardLog {
   readonly #replicas: () => ReadonlyMap<RangeId, Replica>;
   readonly #invariantsOf: (rangeId: RangeId) => Invariants;
   readonly #members = new Map<RaftGroup, ObservedMember>();
+  readonly #coverage: Coverage;
   #writes: Write[] = [];
 
   constructor(
     log: ShardLog,
     replicas: () => ReadonlyMap<RangeId, Replica>,
     invariantsOf: (rangeId: RangeId) => Invariants,
+    coverage: Coverage,
   ) {
+    this.#coverage = coverage;
     this.#log = log;
     this.#replicas = replicas;
     this.#invariantsOf = invariantsOf;
@@ -120,6 +124,7 @@ export class ObservedLog implements ShardLog {
 
   append(rangeId: RangeId, ready: Ready): boolean {
     if (!this.#log.append(rangeId, ready)) return false;
+    if (ready.snapshot !== null) this.#coverage.count('logs cut by a snapshot');
     const replica = this.#replicas().get(rangeId);
     // A replica that left meanwhile; what it still stores counts for nobody.
     if (replica === undefined) return true;

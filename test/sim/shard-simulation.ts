@@ -8,13 +8,19 @@ import type { LogIndex, MemberId, NodeId, RangeId } from '../../src/core/brands.
 import { incarnationOf, memberId, nodeOf } from '../../src/core/member.ts';
 import type { Prng } from '../../src/core/prng.ts';
 import { createPrng } from '../../src/core/prng.ts';
+import { rangeContains } from '../../src/core/range.ts';
 import { isJoint } from '../../src/core/raft/configuration.ts';
 import type { ConfChangeStep } from '../../src/core/raft/types.ts';
+import { SEGMENT_BYTES_MIN } from '../../src/storage/wal/format.ts';
 import { FIRST_INDEX } from '../../shards/entry.ts';
 import type { Replica } from '../../shards/replica.ts';
 import { checkLinearizable } from '../support/linearizability.ts';
+import type { ClientOptions, Submit } from './clients.ts';
 import { Clients } from './clients.ts';
+import type { ClusterFaults } from './cluster-faults.ts';
+import { bounded, drawClusterFaults, restartAfterExit, scheduleClusterFaults } from './cluster-faults.ts';
 import { CALM_DISK } from './core-disk.ts';
+import { Coverage } from './coverage.ts';
 import type { FaultProfile } from './faults.ts';
 import { drawFaults, FaultSchedule } from './faults.ts';
 import { Invariants } from './invariants.ts';
@@ -27,25 +33,27 @@ export interface ShardSimulationOptions {
   /** Simulated time with faults. Default 5000. */
   readonly faultyMs?: number;
   /** Instead of what the seed draws. */
-  readonly faults?: Partial<FaultProfile>;
+  readonly faults?: Partial<FaultProfile & ClusterFaults>;
 }
 
 export interface ShardSimulationResult {
+  readonly nodes: number;
   readonly ranges: number;
   readonly committed: number;
-  readonly crashes: number;
-  readonly changes: number;
   readonly reads: number;
   readonly writes: number;
+  /** From the end of the faults until everything was finished. */
   readonly healedMs: number;
+  /** Events of the simulation, one after another. */
+  readonly steps: number;
+  readonly coverage: Coverage;
 }
 
-const NODES = 4;
-const KEYS = 8;
-const CLIENTS = 5;
-const RANGES_MAX = 4;
-const VOTERS_WANTED = 3;
+const KEYS = 12;
+const CLIENTS = 8;
+const RANGES_MAX = 5;
 const HEALED_MS_MAX = 60_000;
+const SEGMENT_BYTES = [64 * 1024, 256 * 1024, SEGMENT_BYTES_MIN] as const;
 
 /** A replica that leads, and where. */
 interface Leader {
@@ -61,61 +69,86 @@ export class ShardSimulation {
   readonly #invariants = new Map<RangeId, Invariants>();
   readonly #schedule: FaultSchedule<ShardPacket, ShardNode>;
   readonly #clients: Clients;
+  readonly #coverage = new Coverage();
+  readonly #nodes: number;
+  readonly #votersWanted: number;
   #nextRangeId = 2;
-  #changes = 0;
+  #steps = 0;
 
   constructor(options: ShardSimulationOptions) {
     this.#options = options;
     const prng = createPrng(options.seed);
     this.#prng = prng;
-    const profile = { ...drawFaults(prng), ...options.faults };
     const one = <T>(...choices: readonly T[]): T => choices[prng.below(choices.length)] as T;
+    this.#nodes = one(3, 4, 4, 5);
+    this.#votersWanted = this.#nodes === 5 ? one(3, 5) : 3;
+    const profile = { ...bounded(drawFaults(prng)), ...drawClusterFaults(prng), ...options.faults };
     const nodeOptions = {
       maxRecoverySeconds: one(0.0001, 0.001, 10),
       checkpointMs: one(1, 30, 200),
       snapshotTimeoutMs: one(100, 1000),
+      segmentBytes: one(...SEGMENT_BYTES),
     };
     const invariantsOf = (rangeId: RangeId): Invariants => this.#invariantsOf(rangeId);
-    this.#world = new World(prng.fork(), NODES, (surroundings) => {
-      const node = new ShardNode(surroundings, invariantsOf, nodeOptions, surroundings.nodeNumber === 1);
+    this.#world = new World(prng.fork(), this.#nodes, (surroundings) => {
+      const isFirst = surroundings.nodeNumber === 1;
+      const node = new ShardNode(surroundings, invariantsOf, nodeOptions, isFirst, this.#coverage);
       const { syncMs } = profile.disk;
       const slowness = surroundings.nodeNumber === 2 ? profile.slowDiskFactor : 1;
       node.faults = { ...profile.disk, syncMs: syncMs * slowness };
       return node;
     });
     // A cluster that never spreads has nothing to lose.
-    const membershipEveryMs = Math.min(profile.membershipEveryMs, 300);
+    const membershipEveryMs = Math.min(profile.membershipEveryMs, 100);
     this.#schedule = new FaultSchedule(
       this.#world,
       prng.fork(),
       { ...profile, membershipEveryMs },
       {
         leaders: () => this.#leaders().map(({ node }) => node.nodeId),
-        changeMembers: () => this.#administrate(),
+        changeMembers: () => this.#onSomeLeader((leader) => this.#changeMembers(leader)),
         transfer: () => this.#transfer(),
       },
+      this.#coverage,
     );
-    const { time, hosts } = this.#world;
-    const clientOptions = {
+    this.#clients = this.#createClients({
       keys: KEYS,
       writeChance: one(0.2, 0.5, 0.8),
       leaseChance: one(0, 0.5, 1),
-      thinkMs: one(5, 40),
-      timeoutMs: one(300, 2000),
-      nodes: NODES,
-      leaders: () => this.#leaders().map(({ node }) => node.nodeId),
+      thinkMs: one(1, 5, 15),
+      timeoutMs: one(150, 600),
+      nodes: this.#nodes,
+      leaders: (key) => this.#leadersOf(key),
+      toldChance: 0.8,
+    });
+    const faultPrng = prng.fork();
+    scheduleClusterFaults(profile, {
+      world: this.#world,
+      schedule: this.#schedule,
+      prng: faultPrng,
+      coverage: this.#coverage,
+      operations: () => this.#clients.readsDone + this.#clients.writesDone,
+      isSpread: () => this.#isSpread(),
+      split: () => this.#onSomeLeader((leader) => this.#split(leader)),
+      sweep: () => this.#sweep(),
+    });
+    for (const host of this.#world.hosts) {
+      host.onDown = (isExit) => {
+        this.#clients.disconnect(host.number);
+        if (isExit) restartAfterExit({ world: this.#world, prng: faultPrng }, host.number);
+      };
+      host.start();
+    }
+  }
+
+  #createClients(options: ClientOptions): Clients {
+    const { time, hosts } = this.#world;
+    const submit: Submit = (to, request, answer) => {
+      const host = hosts[to - 1];
+      if (host?.isUp === true) host.run(() => host.node.submit(request, answer));
+      else answer({ outcome: 'failed' });
     };
-    this.#clients = new Clients(
-      time,
-      prng.fork(),
-      clientOptions,
-      (to, request, answer) => {
-        const host = hosts[to - 1];
-        host?.run(() => host.node.submit(request, answer));
-      },
-      CLIENTS,
-    );
-    for (const host of hosts) host.start();
+    return new Clients(time, this.#prng.fork(), options, submit, CLIENTS);
   }
 
   /** Rejects with AssertionFailed when a rule is broken. */
@@ -124,25 +157,48 @@ export class ShardSimulation {
     const faultyMs = this.#options.faultyMs ?? 5000;
     while (time.nowMs < faultyMs) await this.#step();
     this.#schedule.heal();
-    for (const node of nodes) node.faults = CALM_DISK;
+    for (const node of nodes) {
+      node.faults = CALM_DISK;
+      node.storage.heal();
+    }
     await this.#heal(faultyMs + HEALED_MS_MAX);
     const verdict = checkLinearizable(this.#clients.history);
     assert(verdict.ok, verdict.ok ? '' : `the clients' history is not linearizable: ${verdict.explanation}`);
     let committed = 0;
-    for (const { committedIndex } of this.#invariants.values()) committed += committedIndex - FIRST_INDEX;
+    for (const { committedIndex, leaderOfTerm } of this.#invariants.values()) {
+      committed += committedIndex - FIRST_INDEX;
+      this.#coverage.count('leaders elected', leaderOfTerm.size);
+    }
     return {
+      nodes: this.#nodes,
       ranges: this.#invariants.size,
       committed,
-      crashes: this.#schedule.crashes,
-      changes: this.#changes,
       reads: this.#clients.readsDone,
       writes: this.#clients.writesDone,
       healedMs: time.nowMs - faultyMs,
+      steps: this.#steps,
+      coverage: this.#covered(),
     };
+  }
+
+  #covered(): Coverage {
+    const { readsDone, leaseReadsDone, writesDone, unknown, failed } = this.#clients;
+    const { lost, repeated, late } = this.#world.network;
+    const coverage = this.#coverage;
+    coverage.count('writes', writesDone);
+    coverage.count('reads by lease', leaseReadsDone);
+    coverage.count('reads by a round', readsDone - leaseReadsDone);
+    coverage.count('results unknown', unknown);
+    coverage.count('requests refused', failed);
+    coverage.count('packets lost', lost);
+    coverage.count('packets repeated', repeated);
+    coverage.count('packets late', late);
+    return coverage;
   }
 
   /** The next event, and then the promises that it has kept. */
   async #step(): Promise<void> {
+    this.#steps++;
     this.#world.time.step();
     await new Promise(setImmediate);
   }
@@ -173,23 +229,37 @@ export class ShardSimulation {
     this.#world.hosts[nodeId - 1]?.run(action);
   }
 
-  /** A membership change or a split of some range, as some leader sees it. */
-  #administrate(): void {
+  #leadersOf(key: string): NodeId[] {
+    const bytes = Buffer.from(key);
+    return this.#leaders()
+      .filter(({ replica: { descriptor } }) => rangeContains(descriptor, bytes, 0, bytes.length))
+      .map(({ node }) => node.nodeId);
+  }
+
+  #isSpread(): boolean {
+    const leaders = this.#newestLeaders();
+    return leaders.length > 0 && leaders.every(({ replica }) => replica.conf.voters.length >= this.#votersWanted);
+  }
+
+  #onSomeLeader(action: (leader: Leader) => void): void {
     const leaders = this.#leaders();
     const leader = leaders[this.#prng.below(leaders.length)];
-    if (leader === undefined) return;
-    if (this.#prng.chance(0.1) && this.#nextRangeId <= RANGES_MAX) this.#split(leader);
-    else this.#changeMembers(leader);
+    if (leader !== undefined) action(leader);
   }
 
   #split({ node, replica }: Leader): void {
+    if (this.#nextRangeId > RANGES_MAX) return;
     const key = Buffer.from(`k${1 + this.#prng.below(KEYS - 1)}`);
     if (node.replicaOf(key) !== replica || key.equals(replica.descriptor.startKey)) return;
     const rangeId = this.#nextRangeId++ as RangeId;
-    this.#on(node, () => node.shard?.split(key, rangeId, () => undefined));
+    this.#on(node, () => {
+      node.shard?.split(key, rangeId, (error) => {
+        if (error === null) this.#coverage.count('splits');
+      });
+    });
   }
 
-  /** Towards three voters; when there are so many, anything. */
+  /** Towards as many voters as are wanted; when there are so many, anything. */
   #changeMembers({ node, rangeId, replica }: Leader): void {
     const { conf, descriptor } = replica;
     const { confVersion } = descriptor.epoch;
@@ -198,32 +268,43 @@ export class ShardSimulation {
     const one = <T>(choices: readonly T[]): T | undefined => choices[prng.below(choices.length)];
     const taken = new Set(descriptor.replicas.map((member) => nodeOf(member.memberId)));
     const free: MemberId[] = [];
-    for (let id = 1; id <= NODES; id++) {
+    for (let id = 1; id <= this.#nodes; id++) {
       if (!taken.has(id as NodeId)) free.push(memberId(id as NodeId, 0, confVersion + 1));
     }
     const changes: ConfChangeStep[] = [];
     const add = (type: ConfChangeStep['type'], id: MemberId | undefined): void => {
       if (id !== undefined && !changes.some((step) => step.id === id)) changes.push({ type, id });
     };
-    const isSmall = conf.voters.length < VOTERS_WANTED;
+    const isSmall = conf.voters.length < this.#votersWanted;
     if (isSmall || prng.chance(0.3)) add('addVoter', one(conf.learners));
     if (changes.length === 0 || prng.chance(0.2)) add('addLearner', one(free));
     if (!isSmall && prng.chance(0.5)) add(prng.chance(0.7) ? 'remove' : 'addLearner', one(conf.voters));
     if (prng.chance(0.1)) add('remove', one(conf.learners));
     if (changes.length === 0) return;
+    const change = { rangeId, confVersion, changes, isJoint: prng.chance(0.3) };
     this.#on(node, () => {
-      const change = { rangeId, confVersion, changes, isJoint: prng.chance(0.3) };
       node.shard?.admin.changeMembers(change, (error) => {
-        if (error === null) this.#changes++;
+        if (error === null) this.#noteChange(changes, change.isJoint || changes.length > 1);
       });
     });
+  }
+
+  #noteChange(changes: readonly ConfChangeStep[], isJoint: boolean): void {
+    const events = { addLearner: 'learners added', addVoter: 'voters added', remove: 'members removed' } as const;
+    for (const { type } of changes) this.#coverage.count(events[type]);
+    if (isJoint) this.#coverage.count('joint changes');
   }
 
   #transfer(): void {
     for (const { node, rangeId, replica } of this.#leaders()) {
       const { voters } = replica.conf;
       const to = voters[this.#prng.below(voters.length)];
-      if (to !== undefined) this.#on(node, () => node.shard?.admin.transferLeader(rangeId, to, () => undefined));
+      if (to === undefined || to === replica.raft.id) continue;
+      this.#on(node, () => {
+        node.shard?.admin.transferLeader(rangeId, to, (error) => {
+          if (error === null) this.#coverage.count('leaders transferred');
+        });
+      });
     }
   }
 
@@ -251,7 +332,9 @@ export class ShardSimulation {
         const other = node.replicas.get(rangeId);
         const id = other?.raft.id;
         if (id === undefined || replicas.some((member) => member.memberId === id)) continue;
-        if (incarnationOf(id) <= epoch.confVersion) this.#on(node, () => node.shard?.drop(rangeId, id));
+        if (incarnationOf(id) > epoch.confVersion) continue;
+        this.#coverage.count('replicas dropped');
+        this.#on(node, () => node.shard?.drop(rangeId, id));
       }
     }
   }
@@ -293,13 +376,26 @@ export class ShardSimulation {
 
   #describe(): string {
     const states = this.#world.nodes.flatMap((node) =>
-      [...node.replicas].map(([rangeId, replica]) => {
-        const { startKey, endKey, epoch } = replica.descriptor;
-        return `node ${node.nodeId} range ${rangeId} [${startKey}, ${endKey}) ${JSON.stringify(epoch)} ${JSON.stringify(replica.raft.status())}`;
-      }),
+      [...node.replicas.values()].map((replica) => describe(node, replica)),
     );
-    return `the healed cluster does not finish:\n${states.join('\n')}`;
+    return `the healed cluster does not finish:\n${states.sort().join('\n')}`;
   }
+}
+
+function name(id: MemberId): string {
+  return id === 0 ? '-' : `${nodeOf(id)}.${incarnationOf(id)}`;
+}
+
+function describe({ nodeId }: ShardNode, { descriptor, raft, conf }: Replica): string {
+  const { rangeId, startKey, endKey, epoch } = descriptor;
+  const { role, term, vote, leader, commit, applied, persisted, lastIndex, progress } = raft.status();
+  const followers = progress.map(({ id, state, match, next }) => `${name(id)} ${state} ${match} ${next}`);
+  return (
+    `range ${rangeId} [${startKey}, ${endKey}) ${epoch.confVersion}.${epoch.version} on node ${nodeId} as ${name(raft.id)}: ` +
+    `role ${role} term ${term} vote ${name(vote)} leader ${name(leader)} ` +
+    `applied ${applied} commit ${commit} persisted ${persisted} last ${lastIndex} ` +
+    `voters ${conf.voters.map(name).join()} learners ${conf.learners.map(name).join()} ${followers.join('; ')}`
+  );
 }
 
 /** All keys and values of a replica, as text. */

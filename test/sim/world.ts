@@ -23,6 +23,8 @@ export class Host<Packet> {
   #ticks = 0;
   #backlog: (() => void)[] = [];
   readonly #time: VirtualTime;
+  /** The process has ended: killed, or by itself. */
+  onDown: ((isExit: boolean) => void) | null = null;
 
   constructor(
     time: VirtualTime,
@@ -54,18 +56,36 @@ export class Host<Packet> {
     this.isUp = true;
     this.#life++;
     this.#ticks = this.#ticksShown();
-    this.node.start();
-    this.node.turn();
-    this.#awaitTick(this.#life);
+    this.#guard(() => {
+      this.node.start();
+      this.node.turn();
+    });
+    if (this.isUp) this.#awaitTick(this.#life);
   }
 
   crash(): void {
     if (!this.isUp) return;
+    this.#end();
+    this.node.crash();
+    this.onDown?.(false);
+  }
+
+  #end(): void {
     this.isUp = false;
     this.isPaused = false;
     this.#life++;
     this.#backlog = [];
-    this.node.crash();
+  }
+
+  /** What an error of its own ends a process with is not an error of the simulation. */
+  #guard(action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      if (this.node.exits?.(error) !== true) throw error;
+      this.#end();
+      this.onDown?.(true);
+    }
   }
 
   /** The process is stopped; its clock is not. */
@@ -89,9 +109,11 @@ export class Host<Packet> {
     }
     const owed = this.#ticksShown() - this.#ticks;
     this.#ticks += owed;
-    if (owed > 0) this.node.tick(owed);
-    action();
-    this.node.turn();
+    this.#guard(() => {
+      if (owed > 0) this.node.tick(owed);
+      action();
+      this.node.turn();
+    });
   }
 
   #ticksShown(): number {

@@ -15,6 +15,8 @@ import type { Prng } from '../../src/core/prng.ts';
 import type { Disk, DiskFile, DiskLock, OpenFlags } from '../../src/storage/disk.ts';
 
 const BLOCK_BYTES = 4096;
+/** Every block of zeros is this one. */
+const ZEROS = Buffer.alloc(BLOCK_BYTES);
 
 /** The process died at this operation; nothing that it would have done next happens. */
 export class SimulatedCrash extends Error {
@@ -35,6 +37,8 @@ interface Inode {
   readonly current: Contents;
   readonly durable: Contents;
   readonly dirty: Set<number>;
+  /** Blocks besides the dirty ones may differ: the file was cut, or a sync failed. */
+  isAstray: boolean;
 }
 
 type NameStep =
@@ -82,6 +86,7 @@ export class FaultyDisk implements Disk {
           current: cloneContents(inode.current),
           durable: cloneContents(inode.durable),
           dirty: new Set(inode.dirty),
+          isAstray: inode.isAstray,
         };
         inodes.set(inode, twin);
       }
@@ -107,14 +112,11 @@ export class FaultyDisk implements Disk {
         const fate = choose(name, block);
         if (fate === 'old') continue;
         const fresh = current.blocks.get(block) as Buffer;
-        const stale = durable.blocks.get(block) ?? Buffer.alloc(BLOCK_BYTES);
+        const stale = durable.blocks.get(block) ?? ZEROS;
         const cut = fate === 'new' ? BLOCK_BYTES : this.#prng.below(BLOCK_BYTES);
         durable.blocks.set(block, Buffer.concat([fresh.subarray(0, cut), stale.subarray(cut)]));
       }
-      dirty.clear();
-      current.size = durable.size;
-      current.blocks.clear();
-      for (const [block, bytes] of durable.blocks) current.blocks.set(block, bytes);
+      restore(inode);
     }
     this.#locks.clear();
     this.faults = {};
@@ -175,7 +177,7 @@ export class FaultyDisk implements Disk {
     this.#steps.push(step);
   }
 
-  get #allocatedBytes(): number {
+  get allocatedBytes(): number {
     let blocks = 0;
     for (const inode of new Set(this.#names.values())) blocks += inode.current.blocks.size;
     return blocks * BLOCK_BYTES;
@@ -187,7 +189,7 @@ export class FaultyDisk implements Disk {
     if (inode === undefined) {
       if (flags === 'r' || flags === 'r+') throw diskError('ENOENT', file);
       if (!this.#dirs.has(path.dirname(file))) throw diskError('ENOENT', file);
-      inode = { current: emptyContents(), durable: emptyContents(), dirty: new Set() };
+      inode = { current: emptyContents(), durable: emptyContents(), dirty: new Set(), isAstray: false };
       this.#change({ kind: 'set', name: file, inode }, 'create', file);
     }
     const opened = inode;
@@ -207,7 +209,7 @@ export class FaultyDisk implements Disk {
 
   #write(inode: Inode, file: string, views: readonly Buffer[], position: number): void {
     const dies = this.#begin('write', file);
-    let bytes = Buffer.concat(views);
+    let bytes = views.length === 1 ? (views[0] as Buffer) : Buffer.concat(views);
     // The process dies with some of the bytes handed over.
     if (dies) bytes = bytes.subarray(0, this.#prng.below(bytes.length + 1));
     this.#allocate(inode, file, position, bytes.length);
@@ -225,7 +227,7 @@ export class FaultyDisk implements Disk {
     for (let block = Math.floor(position / BLOCK_BYTES); block * BLOCK_BYTES < position + length; block++) {
       if (!inode.current.blocks.has(block)) missing += BLOCK_BYTES;
     }
-    if (missing > 0 && this.#allocatedBytes + missing > budgetBytes) throw diskError('ENOSPC', file);
+    if (missing > 0 && this.allocatedBytes + missing > budgetBytes) throw diskError('ENOSPC', file);
   }
 
   #sync(inode: Inode, file: string): void {
@@ -237,6 +239,7 @@ export class FaultyDisk implements Disk {
       if (failSyncAfter === 0) {
         // As Linux does: the pages are marked clean, stay readable, and never reach the disk.
         inode.dirty.clear();
+        inode.isAstray = true;
         throw diskError('EIO', file);
       }
     }
@@ -252,6 +255,7 @@ export class FaultyDisk implements Disk {
       if (block * BLOCK_BYTES >= size) {
         inode.current.blocks.delete(block);
         inode.dirty.delete(block);
+        inode.isAstray = true;
       }
     }
     inode.current.size = size;
@@ -291,7 +295,7 @@ export class FaultyDisk implements Disk {
 
   freeBytes(): number {
     const { budgetBytes } = this.faults;
-    return budgetBytes === undefined ? Infinity : Math.max(0, budgetBytes - this.#allocatedBytes);
+    return budgetBytes === undefined ? Infinity : Math.max(0, budgetBytes - this.allocatedBytes);
   }
 
   lockFile(file: string): DiskLock {
@@ -320,16 +324,39 @@ function applyStep(names: Map<string, Inode>, step: NameStep): void {
   }
 }
 
+/** What is read from now on is what is durable. */
+function restore(inode: Inode): void {
+  const { current, durable, dirty } = inode;
+  current.size = durable.size;
+  if (inode.isAstray) {
+    current.blocks.clear();
+    for (const [block, bytes] of durable.blocks) current.blocks.set(block, bytes);
+  } else {
+    for (const block of dirty) {
+      const kept = durable.blocks.get(block);
+      if (kept === undefined) current.blocks.delete(block);
+      else current.blocks.set(block, kept);
+    }
+  }
+  inode.isAstray = false;
+  dirty.clear();
+}
+
 function writeInto(contents: Contents, bytes: Buffer, position: number): void {
   let done = 0;
   while (done < bytes.length) {
     const block = Math.floor((position + done) / BLOCK_BYTES);
     const inBlock = (position + done) % BLOCK_BYTES;
     const length = Math.min(BLOCK_BYTES - inBlock, bytes.length - done);
-    const fresh = Buffer.alloc(BLOCK_BYTES);
-    contents.blocks.get(block)?.copy(fresh);
-    bytes.copy(fresh, inBlock, done, done + length);
-    contents.blocks.set(block, fresh);
+    const part = bytes.subarray(done, done + length);
+    if (length === BLOCK_BYTES && ZEROS.equals(part)) {
+      contents.blocks.set(block, ZEROS);
+    } else {
+      const fresh = Buffer.allocUnsafe(BLOCK_BYTES);
+      if (length < BLOCK_BYTES) (contents.blocks.get(block) ?? ZEROS).copy(fresh);
+      part.copy(fresh, inBlock);
+      contents.blocks.set(block, fresh);
+    }
     done += length;
   }
   contents.size = Math.max(contents.size, position + bytes.length);

@@ -70,7 +70,10 @@ export function createManifest(disk: Disk, dir: string, manifest: Manifest): voi
   disk.syncDir(dir);
 }
 
-/** Makes the manifest durable in the slot that does not hold the present one. `generation` is the present one's + 1. */
+/**
+ * Makes the manifest durable in the slot that does not hold the present one. `generation` is the present one's + 1; with the
+ * present one's own, the same is written once more in the same place.
+ */
 export function writeManifest(disk: Disk, dir: string, manifest: Manifest): void {
   const file = disk.openFile(path.join(dir, MANIFEST_NAME), 'r+');
   try {

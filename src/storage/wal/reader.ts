@@ -35,9 +35,9 @@ const WINDOW_BYTES = 2 * 1024 * 1024;
 assert(WINDOW_BYTES >= recordBytes(PAYLOAD_BYTES_MAX) + BLOCK_BYTES, 'wal: a record fits into the window');
 const RECORD_BYTES_MIN = recordBytes(RECORD_PREFIX_BYTES);
 
-/** The memory of a reader; one serves many segments, one after another. */
-export function createWindow(): Buffer {
-  return Buffer.from(new ArrayBuffer(WINDOW_BYTES));
+/** The memory of a reader; one serves many segments, one after another, of at most `segmentBytes`. */
+export function createWindow(segmentBytes = WINDOW_BYTES): Buffer {
+  return Buffer.from(new ArrayBuffer(Math.min(WINDOW_BYTES, alignToBlock(segmentBytes))));
 }
 
 /** A record in place: its header's fields, and where its payload lies in the reader's buffer. Valid until the reader moves on. */

@@ -117,7 +117,8 @@ export function scanWal(disk: Disk, dir: string, onRecord?: OnRecord): WalScan {
     logs.record(type, flags, term, rangeId, index, buffer, start, sequence);
     onRecord?.(type, flags, term, rangeId, index, buffer, start, end, sequence);
   }, onRecord !== undefined);
-  const window = createWindow();
+  let windowFor = 0;
+  let window = createWindow(windowFor);
   const open = (segmentId: number | undefined): OpenSegment | null =>
     segmentId === undefined ? null : openSegment(disk, dir, segmentId, (manifest as Manifest).logId);
   const segments: ScannedSegment[] = [];
@@ -136,6 +137,10 @@ export function scanWal(disk: Disk, dir: string, onRecord?: OnRecord): WalScan {
       }
       tracker.opened(header.segmentId);
       const limit = sealed?.dataEnd ?? header.segmentBytes;
+      if (header.segmentBytes > windowFor) {
+        windowFor = header.segmentBytes;
+        window = createWindow(windowFor);
+      }
       const reader = new SegmentReader(current.file, segmentSeed(header.segmentId, header.logId), limit, window);
       const walk = startWalk(header.startSequence);
       walkSegment(reader, walk, limit, (record) => {
@@ -271,8 +276,8 @@ export function settleWal(disk: Disk, dir: string, scan: WalScan, nowUs: number)
   const file = disk.openFile(path.join(dir, segmentName(last.segmentId)), 'r+');
   try {
     if (last.lastBatchStart > 0) {
-      const window = createWindow();
       const end = alignToBlock(last.dataEnd);
+      const window = createWindow(end - last.lastBatchStart);
       for (let at = last.lastBatchStart; at < end; at += window.length) {
         const bytes = file.read(window, 0, Math.min(window.length, end - at), at);
         file.write(window, 0, bytes, at);
@@ -310,7 +315,7 @@ export function replayWal(
   onRecord: OnRecord,
 ): void {
   const assembler = new EntryAssembler(onRecord, true);
-  const window = createWindow();
+  const window = createWindow(Math.max(0, ...scan.segments.map(({ segmentBytes }) => segmentBytes)));
   for (const segment of scan.segments) {
     if (segment.entryCount === 0) continue;
     const name = path.join(dir, segmentName(segment.segmentId));

@@ -10,7 +10,7 @@ import { SkerryError } from '../../core/errors.ts';
 import { Doorbell } from '../../sharedarraybuffer-ring/index.ts';
 import { makeDirDurably } from '../disk.ts';
 import type { Disk } from '../disk.ts';
-import { createManifest } from './manifest.ts';
+import { createManifest, writeManifest } from './manifest.ts';
 import type { Manifest } from './manifest.ts';
 import type { WalControl, WalEvent, WalFailure } from './messages.ts';
 import { readLayout, scanWal, settleWal } from './recovery.ts';
@@ -40,6 +40,8 @@ export function openWal(disk: Disk, dir: string, segmentBytes: number): { scan: 
     createManifest(disk, dir, { generation: 1, logId: randomInt(1, LOG_ID_MAX), firstSegment: 1, openedSegment: 0 });
   }
   const scan = scanWal(disk, dir);
+  // Its last change may be in memory only, after an fsync that failed: it is made durable before files are given up by it.
+  if (scan.manifest !== null) writeManifest(disk, dir, scan.manifest);
   settleWal(disk, dir, scan, Date.now() * 1000);
   return {
     scan,
