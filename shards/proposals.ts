@@ -37,10 +37,10 @@ export class Proposals {
   #filling: PendingBatch | null = null;
   /** Full batches, in order, before #filling. */
   #queued: PendingBatch[] = [];
-  /** In order of their index. */
+  /** Of this leadership, in order of their index. */
   #inLog: PendingBatch[] = [];
-  /** Left by an earlier leadership: this log has something else in their place, and others may still have them. */
-  #displaced: PendingBatch[] = [];
+  /** Of earlier ones: this log may have something else in their place, and others may still have them. */
+  #former: PendingBatch[] = [];
 
   constructor(countPending: (bytes: number) => void, monotonicMs: () => number) {
     this.#countPending = countPending;
@@ -92,7 +92,7 @@ export class Proposals {
 
   /** Whether somebody may be waiting for what is in the log, or was. */
   get isAwaited(): boolean {
-    return this.#inLog.length > 0 || this.#displaced.length > 0;
+    return this.#inLog.length > 0 || this.#former.length > 0;
   }
 
   /** The batch to be proposed next. */
@@ -100,15 +100,18 @@ export class Proposals {
     return this.#queued[0] ?? this.#filling;
   }
 
+  /** This member leads in `term`. What an earlier leadership left in the log holds nothing up. */
+  leads(term: Term): void {
+    if (this.#inLog.length === 0 || this.#inLog[0]?.term === term) return;
+    this.#former.push(...this.#inLog);
+    this.#inLog = [];
+  }
+
   /** The next batch has become the log's entry at `index`. */
   entered(index: LogIndex, term: Term, nowMs: number): void {
     const batch = this.#queued.shift() ?? this.#filling;
     assert(batch !== null, 'proposals: nothing waits');
     if (batch === this.#filling) this.#filling = null;
-    for (let last = this.#inLog.at(-1); last !== undefined && last.index >= index; last = this.#inLog.at(-1)) {
-      this.#displaced.push(last);
-      this.#inLog.pop();
-    }
     batch.index = index;
     batch.term = term;
     batch.enteredAtMs = nowMs;
@@ -133,9 +136,9 @@ export class Proposals {
       this.#inLog.shift();
       taken = this.#end(first, entry);
     }
-    if (this.#displaced.length === 0) return taken;
-    for (const batch of this.#displaced) if (batch.index === entry.index) taken = this.#end(batch, entry) ?? taken;
-    this.#displaced = this.#displaced.filter(({ index }) => index !== entry.index);
+    if (this.#former.length === 0) return taken;
+    for (const batch of this.#former) if (batch.index === entry.index) taken = this.#end(batch, entry) ?? taken;
+    this.#former = this.#former.filter(({ index }) => index !== entry.index);
     return taken;
   }
 
@@ -165,17 +168,17 @@ export class Proposals {
       if (batch.enteredAtMs >= timeMs) break;
       batch.answerAll(UNKNOWN_RESULT);
     }
-    if (this.#displaced.length === 0) return;
-    const late = this.#displaced.filter(({ enteredAtMs }) => enteredAtMs < timeMs);
-    this.#displaced = this.#displaced.filter(({ enteredAtMs }) => enteredAtMs >= timeMs);
+    if (this.#former.length === 0) return;
+    const late = this.#former.filter(({ enteredAtMs }) => enteredAtMs < timeMs);
+    this.#former = this.#former.filter(({ enteredAtMs }) => enteredAtMs >= timeMs);
     for (const batch of late) this.#giveUp(batch);
   }
 
   /** Nothing of this log will be applied here any more. */
   abandon(): void {
-    for (const batch of [...this.#inLog, ...this.#displaced]) this.#giveUp(batch);
+    for (const batch of [...this.#inLog, ...this.#former]) this.#giveUp(batch);
     this.#inLog = [];
-    this.#displaced = [];
+    this.#former = [];
   }
 
   #giveUp(batch: PendingBatch): void {

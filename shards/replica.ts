@@ -344,6 +344,7 @@ export class Replica {
   #proposeWaiting(): void {
     const proposals = this.#proposals;
     const isAlone = isSingle(this.conf);
+    proposals.leads(this.raft.term);
     while (isAlone ? proposals.mayFollow(this.raft.commitIndex) : proposals.inLogCount < PIPELINED_BATCHES_MAX) {
       const batch = proposals.next;
       if (batch === null) break;

@@ -40,6 +40,7 @@ class Log {
 
   propose(index: number, term: number, nowMs = 0): Waiting {
     const target = new Waiting();
+    this.proposals.leads(term as Term);
     this.proposals.add(op, argsOf(['k', `${index} ${term}`]), 0, target, 0, null);
     this.proposals.entered(index as LogIndex, term as Term, nowMs);
     return target;
