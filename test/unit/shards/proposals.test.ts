@@ -8,7 +8,7 @@ import { AskedEntries } from '../../../shards/asked-entries.ts';
 import { Proposals } from '../../../shards/proposals.ts';
 import { argsOf, ValueSink } from '../../support/kv-machine.ts';
 
-const { op } = requireCommand('SET');
+const set = requireCommand('SET');
 const entry = (index: number, term: number): Entry => ({
   index: index as LogIndex,
   term: term as Term,
@@ -36,12 +36,15 @@ class Waiting implements ReplyTarget {
 
 class Log {
   pendingBytes = 0;
-  readonly proposals = new Proposals((bytes) => (this.pendingBytes += bytes));
+  readonly proposals = new Proposals(
+    (bytes) => (this.pendingBytes += bytes),
+    () => 0,
+  );
 
   propose(index: number, term: number, nowMs = 0): Waiting {
     const target = new Waiting();
     this.proposals.leads(term as Term);
-    this.proposals.add(op, argsOf(['k', `${index} ${term}`]), 0, target, 0, null);
+    this.proposals.add(set, argsOf(['k', `${index} ${term}`]), 0, target, 0, null);
     this.proposals.entered(index as LogIndex, term as Term, nowMs);
     return target;
   }
