@@ -81,9 +81,8 @@ export class Replica {
   readonly #asked = new AskedEntries();
   /** A split that waits to enter the log. */
   #splitting: { readonly data: Buffer; readonly done: SplitCallback } | null = null;
-  /** Index and term of the last split that did. */
-  #splitIndex = 0 as LogIndex;
-  #splitTerm = 0 as Term;
+  /** The last split that did. */
+  #split = { index: 0 as LogIndex, term: 0 as Term };
 
   readonly #listener: ApplyListener;
   /** The batch being applied, if replies to it are wanted here, and its next read. */
@@ -406,12 +405,9 @@ export class Replica {
     batch.targets[i]?.explain?.(batch.slots[i] as number, explanation);
   }
 
-  /**
-   * A split of this leadership is in the log and not applied. One of an earlier leadership may be gone from the log, and
-   * need not be waited for: what is proposed once this leadership is settled comes after it.
-   */
+  /** A split of this leadership is in the log and not applied. One of an earlier one is applied, or gone, once this is settled. */
   get #isSplitting(): boolean {
-    const isInLog = this.#splitTerm === this.raft.term && this.#splitIndex > this.raft.appliedIndex;
+    const isInLog = this.#split.term === this.raft.term && this.#split.index > this.raft.appliedIndex;
     return this.#splitting !== null || isInLog;
   }
 
@@ -420,8 +416,7 @@ export class Replica {
     // It waits while leadership is being handed over, or too much is uncommitted.
     if (proposed < 0) return;
     this.#splitting = null;
-    this.#splitIndex = proposed as LogIndex;
-    this.#splitTerm = this.raft.term;
+    this.#split = { index: proposed as LogIndex, term: this.raft.term };
     this.#asked.add(proposed, this.raft.term, this.#host.nowMs, (error) => done(error));
   }
 
