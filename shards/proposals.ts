@@ -29,6 +29,8 @@ import type { SyncTime } from './write-times.ts';
  * log's thread is woken, and the next batch grows meanwhile.
  */
 const APPLIED_BESIDE_MIN = 32;
+/** Entries of a group with peers that may be on their way at once. */
+const PIPELINED_BATCHES_MAX = 16;
 
 export class Proposals {
   /** Counts bytes of commands taken (positive) and done with (negative). */
@@ -77,15 +79,12 @@ export class Proposals {
     return this.#filling ?? this.#queued.at(-1) ?? this.#inLog.at(-1) ?? null;
   }
 
-  get inLogCount(): number {
-    return this.#inLog.length;
-  }
-
   /**
-   * Whether the next batch of a group without peers may enter the log: nothing of it is on its way to the disk, and what is
-   * committed and not applied is worth it.
+   * Whether the next batch may enter the log. In a group without peers, when nothing of it is on its way to the disk, and
+   * what is committed and not applied is worth it.
    */
-  mayFollow(commitIndex: LogIndex): boolean {
+  mayEnter(isAlone: boolean, commitIndex: LogIndex): boolean {
+    if (!isAlone) return this.#inLog.length < PIPELINED_BATCHES_MAX;
     const last = this.#inLog.at(-1);
     return last === undefined || (last.index <= commitIndex && last.count >= APPLIED_BESIDE_MIN);
   }

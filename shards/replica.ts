@@ -52,9 +52,6 @@ import { sendAgain, sendBatchAgain, sendReadAgain } from './sent-again.ts';
 import { explainWrite } from './write-times.ts';
 import type { SyncTime } from './write-times.ts';
 
-/** Entries of a group with peers that may be on their way at once. */
-const PIPELINED_BATCHES_MAX = 16;
-
 export class Replica {
   descriptor: RangeDescriptor;
   readonly raft: RaftGroup;
@@ -342,9 +339,8 @@ export class Replica {
 
   #proposeWaiting(): void {
     const proposals = this.#proposals;
-    const isAlone = isSingle(this.conf);
     proposals.leads(this.raft.term);
-    while (isAlone ? proposals.mayFollow(this.raft.commitIndex) : proposals.inLogCount < PIPELINED_BATCHES_MAX) {
+    while (proposals.mayEnter(isSingle(this.conf), this.raft.commitIndex)) {
       const batch = proposals.next;
       if (batch === null) break;
       const version = this.#host.nextVersion(batch.count, this.machine.latestVersion);
@@ -407,8 +403,8 @@ export class Replica {
 
   /** A split of this leadership is in the log and not applied. One of an earlier one is applied, or gone, once this is settled. */
   get #isSplitting(): boolean {
-    const isInLog = this.#split.term === this.raft.term && this.#split.index > this.raft.appliedIndex;
-    return this.#splitting !== null || isInLog;
+    const { index, term } = this.#split;
+    return this.#splitting !== null || (term === this.raft.term && index > this.raft.appliedIndex);
   }
 
   #proposeSplit({ data, done }: { readonly data: Buffer; readonly done: SplitCallback }): void {
