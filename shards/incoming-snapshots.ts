@@ -47,6 +47,11 @@ export interface IncomingPorts {
 
 /** What one turn spends on loading. */
 const TURN_MS = 2;
+/**
+ * How much longer than a turn's loading the next one waits: commands and the other threads of the machine come first, since
+ * a range that gets another replica is in no hurry. Loading alone would take a whole core.
+ */
+const PAUSE_FACTOR = 3;
 
 interface Loading {
   readonly rangeId: RangeId;
@@ -62,6 +67,8 @@ export class IncomingSnapshots {
   readonly #ports: IncomingPorts;
   readonly #waiting: Pick<Loading, 'rangeId' | 'message' | 'file' | 'done'>[] = [];
   #loading: Loading | null = null;
+  /** When the next piece may be loaded. */
+  #nextMs = 0;
 
   constructor(ports: IncomingPorts) {
     this.#ports = ports;
@@ -72,15 +79,21 @@ export class IncomingSnapshots {
     this.#waiting.push({ rangeId, message, file, done });
   }
 
-  /** Loads for a while. Whether there is more to do. */
-  turn(): boolean {
-    const untilMs = this.#ports.monotonicMs() + TURN_MS;
-    while (this.#ports.monotonicMs() < untilMs) {
+  /** Loads for a while. In how many milliseconds there is more to do; null = there is nothing. */
+  turn(): number | null {
+    if (this.#loading === null && this.#waiting.length === 0) return null;
+    const startMs = this.#ports.monotonicMs();
+    if (startMs < this.#nextMs) return this.#nextMs - startMs;
+    let nowMs = startMs;
+    while (nowMs < startMs + TURN_MS) {
       this.#loading ??= this.#begin();
-      if (this.#loading === null) return false;
+      if (this.#loading === null) return null;
       this.#step(this.#loading);
+      nowMs = this.#ports.monotonicMs();
     }
-    return this.#loading !== null || this.#waiting.length > 0;
+    const pauseMs = (nowMs - startMs) * PAUSE_FACTOR;
+    this.#nextMs = nowMs + pauseMs;
+    return pauseMs;
   }
 
   #begin(): Loading | null {

@@ -74,7 +74,10 @@ export interface ShardPorts {
   readonly writeCheckpoint: (frozen: FrozenStore, info: CheckpointInfo) => Promise<void>;
   readonly checkpointFailed: (rangeId: RangeId, error: unknown) => void;
   readonly snapshotFailed: (rangeId: RangeId, error: unknown) => void;
+  /** Asks for a turn. */
   readonly schedule: () => void;
+  /** Asks for one in a while. */
+  readonly scheduleIn: (delayMs: number) => void;
   /** Monotonic clock, milliseconds. */
   readonly monotonicMs: () => number;
 }
@@ -213,7 +216,8 @@ export class Shard {
     this.admin.turn();
     this.#checkpointer.turn();
     this.#outgoing.turn();
-    if (this.#incoming.turn()) this.#ports.schedule();
+    const loadsInMs = this.#incoming.turn();
+    if (loadsInMs !== null) this.#ports.scheduleIn(loadsInMs);
     this.#leaving = this.#leaving.filter((replica) => !this.#bury(replica));
     while (this.#gone[0] !== undefined && this.#ports.log.gone(this.#gone[0])) this.#gone.shift();
     // What the steps above have queued: snapshots to send, a snapshot's cut.

@@ -25,6 +25,7 @@ export class TurnLoop {
   #isScheduled = false;
   #isParked = false;
   #isStopped = false;
+  #alarm: NodeJS.Timeout | null = null;
 
   constructor(options: TurnLoopOptions) {
     this.#options = options;
@@ -39,6 +40,14 @@ export class TurnLoop {
     this.#isScheduled = true;
     setImmediate(this.#run);
   };
+
+  /** Asks for a turn in `delayMs`, or before that when one was asked for already. */
+  scheduleIn(delayMs: number): void {
+    this.#alarm ??= setTimeout(() => {
+      this.#alarm = null;
+      this.schedule();
+    }, delayMs);
+  }
 
   /** Stops once `isQuiet`, then calls back. */
   stopWhen(isQuiet: () => boolean, stopped: () => void): void {
@@ -55,6 +64,7 @@ export class TurnLoop {
     this.#isStopped = true;
     if (this.#isParked) this.#options.doorbell.unpark();
     this.#isParked = false;
+    if (this.#alarm !== null) clearTimeout(this.#alarm);
   }
 
   readonly #run = (): void => {

@@ -81,6 +81,7 @@ const shard = new Shard(shardOptions(boot), {
     requests.ask((id) => send({ type: 'checkpoint', id, frozen, info })),
   ),
   schedule: () => loop.schedule(),
+  scheduleIn: (delayMs) => loop.scheduleIn(delayMs),
   monotonicMs: () => performance.now(),
 });
 

@@ -282,6 +282,7 @@ export class ShardNode implements SimulatedNode<ShardPacket> {
         checkpointFailed: (rangeId, error) => this.#checkpointFailed(rangeId, error),
         snapshotFailed: fail,
         schedule: () => this.#surroundings.later(0, () => undefined),
+        scheduleIn: (delayMs) => this.#surroundings.later(delayMs, () => undefined),
         monotonicMs,
       },
     );

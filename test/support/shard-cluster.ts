@@ -136,6 +136,7 @@ export class ShardNode {
         checkpointFailed: (_rangeId, error) => cluster.fail(error),
         snapshotFailed: (_rangeId, error) => cluster.fail(error),
         schedule: () => undefined,
+        scheduleIn: () => undefined,
         monotonicMs: () => cluster.nowMs,
       },
     );
