@@ -29,6 +29,10 @@ export class AskedEntries {
   /** Of an earlier leadership too, whose entries this log may have lost and others not. */
   #inLog: Asked[] = [];
 
+  get isEmpty(): boolean {
+    return this.#inLog.length === 0;
+  }
+
   /** `proposed`: what the core answered, an index or a refusal; `term`: the leader's; `nowMs`: Unix milliseconds. */
   add(proposed: number, term: Term, nowMs: number, done: AskedCallback): void {
     if (proposed < 0) done(refusal(proposed), null);

@@ -52,13 +52,19 @@ export interface CheckpointerOptions {
   readonly monotonicMs: () => number;
 }
 
+/** A checkpoint, and the bounds that the range had: epoch.version. */
+export interface MadeCheckpoint {
+  readonly meta: SnapshotMeta;
+  readonly rangeVersion: number;
+}
+
 export class Checkpointer {
   readonly #options: CheckpointerOptions;
   /** Halves without a checkpoint, by the range that they were cut from. */
   readonly #owed = new Map<RangeId, Set<RangeId>>();
   readonly #laggards = new Set<RangeId>();
   /** The newest durable checkpoint of each range that this process made. */
-  readonly #newest = new Map<RangeId, SnapshotMeta>();
+  readonly #newest = new Map<RangeId, MadeCheckpoint>();
   /** A state is frozen, and waits for the log to be durable up to it. */
   #awaitsLog: { readonly replica: Replica; readonly index: LogIndex; readonly resolve: () => void } | null = null;
   #isRunning = false;
@@ -89,7 +95,7 @@ export class Checkpointer {
   }
 
   /** The newest durable checkpoint that was made of the range; null when there is none. */
-  newest(rangeId: RangeId): SnapshotMeta | null {
+  newest(rangeId: RangeId): MadeCheckpoint | null {
     return this.#newest.get(rangeId) ?? null;
   }
 
@@ -190,7 +196,8 @@ export class Checkpointer {
       replica.bytesSinceCheckpoint -= bytesSinceCheckpoint;
       replica.commandsSinceCheckpoint -= commandsSinceCheckpoint;
       if (this.#options.replicas.get(rangeId) !== replica) return;
-      this.#newest.set(rangeId, { index: appliedIndex, term: appliedTerm, conf });
+      const made = { index: appliedIndex, term: appliedTerm, conf };
+      this.#newest.set(rangeId, { meta: made, rangeVersion: descriptor.epoch.version });
       this.#laggards.delete(rangeId);
       for (const owed of this.#owed.values()) owed.delete(rangeId);
       this.#toLog.push({ rangeId, index: appliedIndex, term: appliedTerm });

@@ -1,4 +1,5 @@
 /** What the host of a worker's ranges asks of the thread that it lives in. */
+import type { Beat } from '../src/core/beat.ts';
 import type { MemberId, RangeId } from '../src/core/brands.ts';
 import type { Args } from '../src/core/kv/args.ts';
 import type { RequestId } from '../src/core/kv/batch.ts';
@@ -29,6 +30,9 @@ export interface HostPorts {
   readonly log: LogAppender;
   /** Sends a Raft message to another node. */
   readonly send: (rangeId: RangeId, message: Message) => void;
+  /** Sends a beat to a worker of another node, and says where a member lives (core/member.ts workerId). */
+  readonly sendBeat: (worker: number, beat: Beat) => void;
+  readonly workerOf: (member: MemberId) => number;
   /** Why writes are refused at the moment, whatever they are; null when they are not. */
   readonly refuseWrites: () => string | null;
   /** Whether memory for so many more bytes is left. */
@@ -77,6 +81,11 @@ export interface HostPorts {
 }
 
 export interface HostTimes {
+  /** Of groups: how many ticks without a leader begin an election; how many without a command a rest. */
+  readonly electionTicks: number;
+  readonly restAfterTicks: number;
+  /** Unlike that of any other start of a worker. */
+  readonly seed: number;
   /** Length of a Raft tick. */
   readonly tickMs: number;
   /** How long a write that is in the log may stay without an end. */

@@ -14,10 +14,12 @@
 import { assert } from '../src/core/assert.ts';
 import type { Hlc, MemberId, RangeId, Term } from '../src/core/brands.ts';
 import { createHlcClock } from '../src/core/hlc.ts';
+import { createPrng } from '../src/core/prng.ts';
 import type { Args } from '../src/core/kv/args.ts';
 import type { RequestId } from '../src/core/kv/batch.ts';
 import type { ReplyTarget } from '../src/core/kv/reply.ts';
 import type { CommandSpec } from '../src/core/kv/spec.ts';
+import type { Beat } from '../src/core/beat.ts';
 import { limits } from '../src/core/limits.ts';
 import type { RangeDescriptor } from '../src/core/range.ts';
 import type { RangeScope } from '../src/core/range.ts';
@@ -27,6 +29,8 @@ import type { Engine } from '../src/engine/engine.ts';
 import type { HostPorts, HostTimes } from './host-ports.ts';
 import type { RangeCatalog } from './range-catalog.ts';
 import type { Replica } from './replica.ts';
+import { heirOf } from './membership.ts';
+import { RestingGroups } from './resting.ts';
 import type { ReplicaHost } from './replica-host.ts';
 
 /** More time than this never counts: any election timeout is over by then. */
@@ -51,6 +55,9 @@ export class ShardHost implements ReplicaHost {
   readonly #clock = createHlcClock();
   /** Replicas that others vote with: those that time matters to. */
   readonly #withPeers = new Set<Replica>();
+  /** Those of them that do not rest. */
+  readonly #ticked = new Set<Replica>();
+  readonly resting: RestingGroups;
   #touched: Replica[] = [];
   /** In order: first those in the ring, then those that wait for room. */
   readonly #writes: LogWrite[] = [];
@@ -70,6 +77,17 @@ export class ShardHost implements ReplicaHost {
     this.#ports = ports;
     this.#times = times;
     this.#tickedAtMs = ports.monotonicMs();
+    const boot = createPrng(times.seed).below(2 ** 32);
+    this.resting = new RestingGroups(
+      { electionTicks: times.electionTicks, boot },
+      {
+        workerOf: ports.workerOf,
+        send: ports.sendBeat,
+        replicaOf: ({ rangeId }) => this.replicas.get(rangeId),
+        woke: (replica) => this.#ticked.add(replica),
+        rested: (replica) => this.#ticked.delete(replica),
+      },
+    );
   }
 
   /** Commands taken and not yet applied, in bytes. */
@@ -85,7 +103,7 @@ export class ShardHost implements ReplicaHost {
   add(replica: Replica): void {
     assert(!this.replicas.has(replica.descriptor.rangeId), 'host: the range is here already');
     this.replicas.set(replica.descriptor.rangeId, replica);
-    if (replica.hasPeers) this.#withPeers.add(replica);
+    this.#countPeers(replica);
     this.#isChanged = true;
     this.touched(replica);
   }
@@ -93,7 +111,9 @@ export class ShardHost implements ReplicaHost {
   /** Takes a replica out; whoever waits in it is told what is known. Its writes on the way to the disk go on. */
   remove(replica: Replica): void {
     this.replicas.delete(replica.descriptor.rangeId);
+    this.resting.leave(replica);
     this.#withPeers.delete(replica);
+    this.#ticked.delete(replica);
     this.#announced.delete(replica);
     this.#isChanged = true;
     replica.abandon();
@@ -135,15 +155,24 @@ export class ShardHost implements ReplicaHost {
       return;
     }
     this.payTicks();
+    if (replica.raft.isResting) this.resting.stirred(replica, message);
     replica.raft.step(message);
     this.touched(replica);
   }
 
+  /** A beat of a worker of another node. */
+  receiveBeat(worker: number, beat: Beat): void {
+    this.payTicks();
+    this.resting.receive(worker, beat);
+  }
+
   /** The transport lost a node: what was sent to its members may not have arrived. */
-  unreachable(isThere: (member: MemberId) => boolean): void {
+  unreachable(worker: number, isThere: (member: MemberId) => boolean): void {
+    this.payTicks();
+    this.resting.unreachable(worker);
     for (const replica of this.#withPeers) {
       for (const { memberId } of replica.descriptor.replicas) {
-        if (isThere(memberId)) replica.raft.reportUnreachable(memberId);
+        if (isThere(memberId) && !replica.raft.isResting) replica.raft.reportUnreachable(memberId);
       }
     }
   }
@@ -153,16 +182,30 @@ export class ShardHost implements ReplicaHost {
   }
 
   payTicks(): void {
-    const { tickMs, requestTimeoutMs } = this.#times;
+    const { tickMs, requestTimeoutMs, restAfterTicks } = this.#times;
     const passedMs = this.#ports.monotonicMs() - this.#tickedAtMs;
     if (passedMs < tickMs) return;
     const ticks = Math.floor(passedMs / tickMs);
     this.#tickedAtMs += ticks * tickMs;
-    for (const replica of this.#withPeers) {
+    for (const replica of this.#ticked) {
+      if (replica.raft.idleTicks >= restAfterTicks && this.resting.consider(replica)) continue;
       replica.raft.tick(Math.min(ticks, TICKS_OWED_MAX));
       replica.giveUpBefore(this.nowMs - requestTimeoutMs);
       if (replica.raft.hasReady() || replica.isWaiting) this.touched(replica);
     }
+    // Afterwards: those that wake of it are lent all of this time at once.
+    this.resting.tick(ticks);
+  }
+
+  settle(replica: Replica): void {
+    this.payTicks();
+    if (replica.raft.isResting) this.resting.lend(replica);
+  }
+
+  wake(replica: Replica): void {
+    if (!replica.raft.isResting) return;
+    this.payTicks();
+    this.resting.wake(replica);
   }
 
   /**
@@ -270,9 +313,16 @@ export class ShardHost implements ReplicaHost {
   }
 
   membersChanged(replica: Replica): void {
-    if (replica.hasPeers) this.#withPeers.add(replica);
-    else this.#withPeers.delete(replica);
+    this.#countPeers(replica);
     this.#isChanged = true;
+  }
+
+  #countPeers(replica: Replica): void {
+    const { hasPeers } = replica;
+    if (hasPeers) this.#withPeers.add(replica);
+    else this.#withPeers.delete(replica);
+    if (hasPeers && !replica.raft.isResting) this.#ticked.add(replica);
+    else this.#ticked.delete(replica);
   }
 
   /** The node stops: everybody who waits is told what is known. */
@@ -358,7 +408,13 @@ export class ShardHost implements ReplicaHost {
     const oldest = this.#writes[0];
     if (oldest === undefined || this.#withPeers.size === 0) return;
     if (this.#ports.monotonicMs() - oldest.sinceMs <= this.#times.diskStallMs) return;
-    for (const replica of this.#withPeers) if (replica.isLeader) this.touched(replica.handOver());
+    for (const replica of this.#withPeers) {
+      if (!replica.isLeader) continue;
+      const status = replica.raft.status();
+      const heir = heirOf(status);
+      if (status.transferee === 0 && heir !== null) replica.transferLeadership(heir);
+      this.touched(replica);
+    }
   }
 
   #takeDurable(): void {

@@ -1,7 +1,7 @@
 /** What a config entry does to a range's descriptor. */
 import type { MemberId } from '../src/core/brands.ts';
 import { membersOf } from '../src/core/raft/configuration.ts';
-import type { ConfState } from '../src/core/raft/types.ts';
+import type { ConfState, RaftStatus } from '../src/core/raft/types.ts';
 import type { RangeDescriptor, RangeReplica } from '../src/core/range.ts';
 
 /** The descriptor after the entry that made `conf` was applied. */
@@ -22,4 +22,12 @@ export function isSingle({ voters, votersOutgoing }: ConfState): boolean {
 /** Whether the group can go on without this member: somebody else votes. */
 export function hasOtherVoters({ voters, votersOutgoing }: ConfState, member: MemberId): boolean {
   return [...voters, ...votersOutgoing].some((id) => id !== member);
+}
+
+/** The voter that a leader had best hand over to: it is there and has most of the log. Null: there is none. */
+export function heirOf({ id: leader, progress }: RaftStatus): MemberId | null {
+  const heirs = progress.filter(({ id, state, learner, recentActive }) => {
+    return id !== leader && state === 'replicate' && !learner && recentActive;
+  });
+  return heirs.sort((a, b) => b.match - a.match)[0]?.id ?? null;
 }

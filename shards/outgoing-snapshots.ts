@@ -7,12 +7,13 @@
  */
 import type { MemberId, RangeId } from '../src/core/brands.ts';
 import { membersOf } from '../src/core/raft/configuration.ts';
-import type { Message, SnapshotMeta } from '../src/core/raft/types.ts';
+import type { Message } from '../src/core/raft/types.ts';
+import type { MadeCheckpoint } from './checkpointer.ts';
 import type { Replica } from './replica.ts';
 
 export interface OutgoingPorts {
   /** The newest durable checkpoint that this process made of the range. */
-  readonly newest: (rangeId: RangeId) => SnapshotMeta | null;
+  readonly newest: (rangeId: RangeId) => MadeCheckpoint | null;
   /** Asks for a new one. */
   readonly request: (rangeId: RangeId) => void;
   /** Sends the checkpoint at message.snapshot.index with the message; `done`: whether the follower has it. */
@@ -41,12 +42,13 @@ export class OutgoingSnapshots {
         this.#wanted.delete(replica);
         continue;
       }
-      const newest = this.#ports.newest(descriptor.rangeId);
-      const reaches = newest !== null && newest.index + 1 >= raft.status().firstIndex;
+      const made = this.#ports.newest(descriptor.rangeId);
+      // A node that has the other half of a split already takes no snapshot from before it.
+      const fits = made?.rangeVersion === descriptor.epoch.version && made.meta.index + 1 >= raft.status().firstIndex;
       for (const member of members) {
-        if (reaches && membersOf(newest.conf).has(member)) {
+        if (fits && membersOf(made.meta.conf).has(member)) {
           members.delete(member);
-          raft.sendSnapshot(member, newest);
+          raft.sendSnapshot(member, made.meta);
         }
       }
       if (members.size === 0) this.#wanted.delete(replica);

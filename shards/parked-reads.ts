@@ -36,6 +36,10 @@ export class ParkedReads {
     return this.#parked.length > 0;
   }
 
+  get isEmpty(): boolean {
+    return this.#parked.length === 0 && this.#rounds.size === 0 && this.#confirmed.length === 0;
+  }
+
   /** Starts a round for all parked reads. `ask` passes the context to Raft and says whether it took it. */
   startRound(ask: (context: number) => boolean): void {
     if (this.#parked.length === 0 || !ask(this.#nextContext)) return;

@@ -7,6 +7,7 @@ import type { MemberId, RangeId } from '../src/core/brands.ts';
 import { isJoint } from '../src/core/raft/configuration.ts';
 import type { ConfChangeStep, ProgressStatus, RaftStatus } from '../src/core/raft/types.ts';
 import type { DamagedReplica, MemberProgress, RangeReport } from './messages.ts';
+import { encodeCatalogChange } from './entry.ts';
 import type { Replica } from './replica.ts';
 import { NOT_LEADER } from './replies.ts';
 
@@ -43,20 +44,24 @@ export class RangeAdmin {
       done('ERR the members of the range have changed since; look at them and try again');
       return;
     }
-    replica.changeMembers({ changes, transition: joint ? 'joint' : 'auto' }, (error) => done(error));
+    const change = { changes, transition: joint ? 'joint' : 'auto' } as const;
+    replica.ask(
+      (raft) => raft.proposeConfChange(change),
+      (error) => done(error),
+    );
   }
 
   /** `done` when another member leads, or when that was given up. */
   transferLeader(rangeId: RangeId, to: MemberId, done: AdminCallback): void {
     const replica = this.#leaderOf(rangeId, done);
     if (replica === null) return;
-    if (replica.raft.transferLeadership(to)) this.#transfers.push({ replica, to, done });
+    if (replica.transferLeadership(to)) this.#transfers.push({ replica, to, done });
     else done('ERR leadership can only be handed to a voter of the range');
   }
 
   changeCatalog(op: Uint8Array, done: (error: string | null, result: CatalogResult | null) => void): void {
     const replica = this.#leaderOf(CATALOG_RANGE, (error) => done(error, null));
-    replica?.changeCatalog(op, done);
+    replica?.ask((raft) => raft.propose(encodeCatalogChange(op)), done);
   }
 
   /** Looks after transfers under way; once a turn. */

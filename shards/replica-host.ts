@@ -18,8 +18,10 @@ export interface ReplicaHost {
   touched(replica: Replica): void;
   /** Monotonic clock, milliseconds. */
   monotonicMs(): number;
-  /** Reads the monotonic clock and lets all groups know how much time has passed. */
-  payTicks(): void;
+  /** Reads the monotonic clock and lets the replica's group know how much time has passed. */
+  settle(replica: Replica): void;
+  /** Wakes the replica's group, if it rests: something is to be asked of it. */
+  wake(replica: Replica): void;
   /** Why a write of so many bytes cannot be taken now, as an error reply; null when it can. */
   refuseWrite(spec: CommandSpec, bytes: number): string | null;
   /** Counts bytes of commands taken (positive) and done with (negative). */

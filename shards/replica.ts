@@ -17,7 +17,7 @@
  * its entry here, or as unknown when that takes too long.
  */
 import { assert } from '../src/core/assert.ts';
-import type { LogIndex, NodeId, RangeId, Term } from '../src/core/brands.ts';
+import type { LogIndex, MemberId, NodeId, RangeId, Term } from '../src/core/brands.ts';
 import type { CatalogResult } from '../src/core/catalog/types.ts';
 import type { Args } from '../src/core/kv/args.ts';
 import { copyArgs } from '../src/core/kv/args.ts';
@@ -31,12 +31,12 @@ import type { ApplyListener, StateMachine } from '../src/core/kv/state-machine.t
 import { nodeOf, workerOf } from '../src/core/member.ts';
 import type { RangeDescriptor, RangeScope } from '../src/core/range.ts';
 import { decodeConfEntry } from '../src/core/raft/configuration.ts';
-import type { ConfChange, ConfState, Entry, ProgressStatus, RaftGroup } from '../src/core/raft/types.ts';
+import type { ConfState, Entry, RaftGroup } from '../src/core/raft/types.ts';
 import { ENTRY_CONFIG, ENTRY_DATA, REFUSED_CONF_PENDING, ROLE_LEADER } from '../src/core/raft/types.ts';
 import type { Engine } from '../src/engine/engine.ts';
 import { AskedEntries } from './asked-entries.ts';
 import type { AskedCallback } from './asked-entries.ts';
-import { applySplitTo, CATALOG_KIND, decodeSplit, encodeCatalogChange, encodeSplit, SPLIT_KIND } from './entry.ts';
+import { applySplitTo, CATALOG_KIND, decodeSplit, encodeSplit, SPLIT_KIND } from './entry.ts';
 import type { SplitEntry } from './entry.ts';
 import { isSingle, withMembers } from './membership.ts';
 import type { RangeCatalog } from './range-catalog.ts';
@@ -158,27 +158,16 @@ export class Replica {
     this.#host.touched(this);
   }
 
-  /** Changes the group's members, one change at a time. */
-  changeMembers(change: ConfChange, done: AskedCallback): void {
-    const proposed = this.#isSplitting ? REFUSED_CONF_PENDING : this.raft.proposeConfChange(change);
-    this.#asked.add(proposed, this.raft.term, this.#host.nowMs, done);
-    this.#host.touched(this);
+  /** False when this member does not lead or `to` is no other voter. */
+  transferLeadership(to: MemberId): boolean {
+    this.#host.wake(this);
+    return this.raft.transferLeadership(to);
   }
 
-  /** Gives leadership to the voter that has most of the log, if one can take it; whether or not, it leads until then. */
-  handOver(): this {
-    const { progress, transferee } = this.raft.status();
-    const heirs = progress.filter(({ id, state, learner, recentActive }) => {
-      return id !== this.raft.id && state === 'replicate' && !learner && recentActive;
-    });
-    const best = heirs.reduce((a, b) => (b.match > a.match ? b : a), heirs[0] as ProgressStatus);
-    if (transferee === 0 && best !== undefined) this.raft.transferLeadership(best.id);
-    return this;
-  }
-
-  /** Puts a change of the catalog into the log of range 1. `op`: codec/catalog.ts encodeCatalogOp(). */
-  changeCatalog(op: Uint8Array, done: AskedCallback): void {
-    const proposed = this.#isSplitting ? REFUSED_CONF_PENDING : this.raft.propose(encodeCatalogChange(op));
+  /** Puts into the log what is asked of it outside of the data path; not while the range is being cut. */
+  ask(propose: (raft: RaftGroup) => number, done: AskedCallback): void {
+    this.#host.wake(this);
+    const proposed = this.#isSplitting ? REFUSED_CONF_PENDING : propose(this.raft);
     this.#asked.add(proposed, this.raft.term, this.#host.nowMs, done);
     this.#host.touched(this);
   }
@@ -189,6 +178,7 @@ export class Replica {
       this.#leadershipLost();
       return;
     }
+    if (this.isWaiting) this.#host.wake(this);
     // Nothing follows a split in the log before it is applied: what waits may belong to the other half.
     if (this.#splitting !== null) {
       this.#proposeSplit(this.#splitting);
@@ -216,6 +206,11 @@ export class Replica {
   /** Whether something waits for the group to take it. */
   get isWaiting(): boolean {
     return this.#proposals.next !== null || this.#reads.isWaiting || this.#splitting !== null;
+  }
+
+  /** Whether nobody waits here for anything, so that its group may rest. */
+  get isIdle(): boolean {
+    return !this.isWaiting && !this.#proposals.isAwaited && this.#reads.isEmpty && this.#asked.isEmpty;
   }
 
   /** Tells whoever has waited since before `timeMs` for a write in the log that its end is not known. */
@@ -307,7 +302,7 @@ export class Replica {
    */
   #mayReadNow(spec: CommandSpec): boolean {
     if (spec.consistency === CONSISTENCY_LINEARIZABLE) return false;
-    if (this.hasPeers) this.#host.payTicks();
+    if (this.hasPeers) this.#host.settle(this);
     return this.raft.leaseValid();
   }
 

@@ -10,6 +10,8 @@ export interface ShardOptions {
   readonly tickMs: number;
   /** A follower waits one to two times so many ticks before it stands for election. */
   readonly electionTicks: number;
+  /** A group that nobody has asked anything of for so many ticks rests. */
+  readonly restAfterTicks: number;
   readonly requestTimeoutMs: number;
   readonly diskStallMs: number;
   /** The last of this node's members of each range that is gone from here. */
@@ -19,6 +21,7 @@ export interface ShardOptions {
 /** How long a command may wait for a leader, and a write in the log for its end. */
 export const REQUEST_TIMEOUT_MS = 5000;
 const DISK_STALL_MS = 1000;
+const REST_AFTER_MS = 1000;
 
 export function shardOptions({ workerIndex, options, tombstones }: WorkerBoot): ShardOptions {
   const { nodeId, maxValueBytes, maxRecoverySeconds, electionTimeoutMs, heartbeatIntervalMs } = options;
@@ -30,6 +33,7 @@ export function shardOptions({ workerIndex, options, tombstones }: WorkerBoot): 
     maxRecoverySeconds,
     tickMs: heartbeatIntervalMs,
     electionTicks: Math.ceil(electionTimeoutMs / heartbeatIntervalMs),
+    restAfterTicks: Math.ceil(REST_AFTER_MS / heartbeatIntervalMs),
     requestTimeoutMs: REQUEST_TIMEOUT_MS,
     diskStallMs: DISK_STALL_MS,
     tombstones,

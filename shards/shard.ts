@@ -5,6 +5,7 @@
 import { assert } from '../src/core/assert.ts';
 import type { Hlc, LogIndex, MemberId, RangeId, Term } from '../src/core/brands.ts';
 import type { DamagedReplica } from '../src/core/placement/report.ts';
+import type { Beat } from '../src/core/beat.ts';
 import type { Args } from '../src/core/kv/args.ts';
 import type { RequestId } from '../src/core/kv/batch.ts';
 import type { ReplyTarget } from '../src/core/kv/reply.ts';
@@ -66,6 +67,9 @@ export interface ShardPorts {
   ) => void;
   /** Sends a Raft message to another node. */
   readonly sendMessage: (rangeId: RangeId, message: Message) => void;
+  /** Sends a beat to a worker of another node, and says where a member lives (core/member.ts workerId). */
+  readonly sendBeat: (worker: number, beat: Beat) => void;
+  readonly workerOf: (member: MemberId) => number;
   /** Sends a checkpoint file and the SNAPSHOT message that belongs to it; `done`: whether the follower took it. */
   readonly sendSnapshot: (rangeId: RangeId, message: Message, file: string, done: SnapshotCallback) => void;
   /** The worker's ranges, their leaders or members have changed. */
@@ -108,6 +112,8 @@ export class Shard {
     this.host = new ShardHost(options, {
       log: ports.log,
       send: ports.sendMessage,
+      sendBeat: ports.sendBeat,
+      workerOf: ports.workerOf,
       refuseWrites: ports.refuseWrites,
       hasMemory: ports.hasMemory,
       resubmit: ports.resubmit,

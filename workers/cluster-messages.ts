@@ -1,6 +1,6 @@
 /** What a shard worker does when the main thread tells it something of the cluster (shards/messages.ts). */
 import type { NodeId } from '../src/core/brands.ts';
-import { nodeOf, workerOf } from '../src/core/member.ts';
+import { nodeOf, workerId, workerOf } from '../src/core/member.ts';
 import type { ClientServers } from '../src/gateway/client-servers.ts';
 import type { Gateway } from '../src/gateway/gateway.ts';
 import { NodeDirectory } from '../src/net/peer/directory.ts';
@@ -44,8 +44,12 @@ export function clusterHandlers(thread: ClusterThread): Handlers {
           shard.host.receive(rangeId, message);
           schedule();
         },
+        onBeat: (peer, worker, beat) => {
+          shard.host.receiveBeat(workerId(peer, worker), beat);
+          schedule();
+        },
         onUnreachable: (peer, worker) => {
-          shard.host.unreachable((member) => {
+          shard.host.unreachable(workerId(peer, worker), (member) => {
             const workers = directory.workersOf(peer);
             return nodeOf(member) === peer && (workers === 0 || workerOf(member) % workers === worker);
           });

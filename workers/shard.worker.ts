@@ -4,6 +4,7 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import type { NodeId } from '../src/core/brands.ts';
+import { workerIdOf } from '../src/core/member.ts';
 import { MemoryArena } from '../src/engine/memory/arena.ts';
 import { Gateway } from '../src/gateway/gateway.ts';
 import { createClientServers } from '../src/gateway/client-servers.ts';
@@ -74,6 +75,8 @@ const shard = new Shard(shardOptions(boot), {
   resubmit: (...command) => gateway.router.submitAgain(...command),
   awaitLeader: (...command) => gateway.router.awaitLeader(...command),
   sendMessage: (rangeId, message) => gateway.peers?.mesh.send(rangeId, message),
+  sendBeat: (worker, beat) => gateway.peers?.mesh.beat(worker, beat),
+  workerOf: (member) => gateway.peers?.mesh.workerOf(member) ?? workerIdOf(member),
   sendSnapshot: (rangeId, message, file, done) => gateway.sendSnapshot(rangeId, message, file, done),
   rangesChanged: () => reports.changed(),
   catalogChanged: (catalog) => send({ type: 'catalog', revision: catalog.revision, bytes: catalog.encode() }),

@@ -44,6 +44,11 @@ export function workerId(nodeId: NodeId, workerIndex: number): number {
   return nodeId * WORKERS_MAX + workerIndex;
 }
 
+/** Of the worker that a member was made on. */
+export function workerIdOf(member: MemberId): number {
+  return Math.floor(member / WORKER_UNIT);
+}
+
 export function nodeOfWorker(id: number): NodeId {
   return Math.floor(id / WORKERS_MAX) as NodeId;
 }

@@ -9,6 +9,7 @@ export const EVENTS = [
   'requests refused',
   'leaders elected',
   'leaders transferred',
+  'leaders put to rest',
   'learners added',
   'voters added',
   'members removed',

@@ -46,6 +46,34 @@ function inCore(file: string, from: string, to: string): TextChange {
   return { file: `src/core/raft/${file}`, from, to };
 }
 
+/** Bugs that take whole shards to show. */
+export const plantedShardBugs: readonly PlantedBug[] = [
+  {
+    name: 'restLeftUnsaid',
+    title: 'a leader at rest whose lease is renewed by the worker of a follower that has left for another term',
+    changes: [
+      {
+        file: 'shards/resting.ts',
+        from: "else if (stirring === 'breaks') this.leave(replica)",
+        to: "else if (stirring === 'breaks') this.wake(replica)",
+      },
+    ],
+    firstSeed: 60,
+  },
+  {
+    name: 'restOfAnotherLife',
+    title: 'a worker that answers for followers that rested in its former life',
+    changes: [
+      {
+        file: 'shards/resting.ts',
+        from: '      this.#wakeAll(partner);\n      partner.peerSession = beat.session;',
+        to: '      partner.peerSession = beat.session;',
+      },
+    ],
+    firstSeed: 60,
+  },
+];
+
 export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'voteForgotten',

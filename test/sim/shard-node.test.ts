@@ -23,6 +23,7 @@ class Script {
       maxRecoverySeconds: 10,
       checkpointMs: 1,
       snapshotTimeoutMs: 500,
+      restAfterTicks: 20,
       segmentBytes: SEGMENT_BYTES_MIN,
       ...options,
     };

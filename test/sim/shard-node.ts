@@ -7,9 +7,10 @@
  *                            └───────────────┘
  */
 import path from 'node:path';
+import type { Beat } from '../../src/core/beat.ts';
 import type { LogIndex, MemberId, NodeId, RangeId } from '../../src/core/brands.ts';
 import { rangeContains } from '../../src/core/range.ts';
-import { nodeOf } from '../../src/core/member.ts';
+import { nodeOf, nodeOfWorker, workerId, workerIdOf } from '../../src/core/member.ts';
 import type { Args } from '../../src/core/kv/args.ts';
 import { argCopy, copyArgs } from '../../src/core/kv/args.ts';
 import type { RequestId } from '../../src/core/kv/batch.ts';
@@ -55,6 +56,7 @@ export type ShardPacket =
       readonly contents: Buffer;
       readonly transfer: number;
     }
+  | { readonly kind: 'beat'; readonly beat: Beat; readonly from: number }
   | { readonly kind: 'taken'; readonly transfer: number; readonly isTaken: boolean };
 
 export interface ShardNodeOptions {
@@ -64,6 +66,7 @@ export interface ShardNodeOptions {
   readonly snapshotTimeoutMs: number;
   /** Of the log; small ones are used again soon. */
   readonly segmentBytes: number;
+  readonly restAfterTicks: number;
 }
 
 const ROOT = '/node';
@@ -219,6 +222,8 @@ export class ShardNode implements SimulatedNode<ShardPacket> {
   receive(packet: ShardPacket): void {
     if (packet.kind === 'raft') {
       this.shard?.host.receive(packet.rangeId, packet.message);
+    } else if (packet.kind === 'beat') {
+      this.shard?.host.receiveBeat(packet.from, packet.beat);
     } else if (packet.kind === 'snapshot') {
       this.#surroundings.later(this.#surroundings.prng.next() * 20, () => this.#takeSnapshot(packet));
     } else {
@@ -242,7 +247,7 @@ export class ShardNode implements SimulatedNode<ShardPacket> {
   }
 
   askForLeases(): void {
-    this.shard?.host.payTicks();
+    for (const replica of this.replicas.values()) this.shard?.host.settle(replica);
     this.#log?.askForLeases();
   }
 
@@ -261,6 +266,7 @@ export class ShardNode implements SimulatedNode<ShardPacket> {
         maxRecoverySeconds: this.#options.maxRecoverySeconds,
         tickMs: TICK_MS,
         electionTicks: 10,
+        restAfterTicks: this.#options.restAfterTicks,
         requestTimeoutMs: 1000,
         diskStallMs: 1000,
         tombstones,
@@ -275,6 +281,10 @@ export class ShardNode implements SimulatedNode<ShardPacket> {
         resubmit: (spec, args, target, slot, requestId) => this.#route(spec, args, target, slot, requestId),
         awaitLeader: (_spec, _args, target, slot) => replyError(target, slot, NOT_LEADER),
         sendMessage: (rangeId, message) => send(nodeOf(message.to), { kind: 'raft', rangeId, message }),
+        sendBeat: (worker, beat) => {
+          send(nodeOfWorker(worker), { kind: 'beat', beat, from: workerId(this.nodeId, 0) });
+        },
+        workerOf: workerIdOf,
         sendSnapshot: (...transfer) => this.#sendSnapshot(...transfer),
         rangesChanged: () => undefined,
         catalogChanged: () => undefined,

@@ -21,6 +21,11 @@ class OpenRaft extends Raft {
     return log.range(log.firstIndex, log.lastIndex);
   }
 
+  static entryOf(raft: RaftGroup, index: LogIndex): Entry | undefined {
+    const { log } = (raft as OpenRaft).state;
+    return index > log.baseIndex && index <= log.lastIndex ? log.at(index) : undefined;
+  }
+
   static baseOf(raft: RaftGroup): { index: LogIndex; term: Term } {
     const { log } = (raft as OpenRaft).state;
     return { index: log.baseIndex, term: log.baseTerm };
@@ -70,11 +75,16 @@ class ObservedMember implements Observed {
 
   termAt(index: LogIndex): Term {
     if (index === this.#base.index) return this.#base.term;
-    return this.#entries[index - this.firstIndex]?.term ?? (-1 as Term);
+    return this.#entryAt(index)?.term ?? (-1 as Term);
   }
 
   entryAt(index: LogIndex): Entry {
-    return this.#entries[index - this.firstIndex] as Entry;
+    return this.#entryAt(index) as Entry;
+  }
+
+  /** What waits for room in the log's ring is in the core only. */
+  #entryAt(index: LogIndex): Entry | undefined {
+    return this.#entries[index - this.firstIndex] ?? OpenRaft.entryOf(this.raft, index);
   }
 
   /** What the Ready makes of its log. */

@@ -74,6 +74,8 @@ export class ShardSimulation {
   readonly #votersWanted: number;
   #nextRangeId = 2;
   #steps = 0;
+  /** Leaders at rest. */
+  #resting = new Set<Replica>();
 
   constructor(options: ShardSimulationOptions) {
     this.#options = options;
@@ -88,6 +90,7 @@ export class ShardSimulation {
       checkpointMs: one(1, 30, 200),
       snapshotTimeoutMs: one(100, 1000),
       segmentBytes: one(...SEGMENT_BYTES),
+      restAfterTicks: one(1, 3, 20),
     };
     const invariantsOf = (rangeId: RangeId): Invariants => this.#invariantsOf(rangeId);
     this.#world = new World(prng.fork(), this.#nodes, (surroundings) => {
@@ -115,7 +118,7 @@ export class ShardSimulation {
       keys: KEYS,
       writeChance: one(0.2, 0.5, 0.8),
       leaseChance: one(0, 0.5, 1),
-      thinkMs: one(1, 5, 15),
+      thinkMs: one(1, 5, 15, 150),
       timeoutMs: one(150, 600),
       nodes: this.#nodes,
       leaders: (key) => this.#leadersOf(key),
@@ -201,6 +204,9 @@ export class ShardSimulation {
     this.#steps++;
     this.#world.time.step();
     await new Promise(setImmediate);
+    const resting = new Set(this.#leaders().flatMap(({ replica }) => (replica.raft.isResting ? [replica] : [])));
+    for (const replica of resting) if (!this.#resting.has(replica)) this.#coverage.count('leaders put to rest');
+    this.#resting = resting;
   }
 
   #invariantsOf(rangeId: RangeId): Invariants {

@@ -3,6 +3,7 @@ import type { ExecutionContext } from 'ava';
 import type { LogIndex, NodeId, RangeId, Term } from '../../src/core/brands.ts';
 import { memberId } from '../../src/core/member.ts';
 import { createPrng } from '../../src/core/prng.ts';
+import type { Beat } from '../../src/core/beat.ts';
 import type { Entry, Message } from '../../src/core/raft/types.ts';
 import { ENTRY_DATA, MSG_APPEND } from '../../src/core/raft/types.ts';
 import { PeerMesh } from '../../src/net/peer/mesh.ts';
@@ -20,6 +21,8 @@ export interface PeerNode {
   readonly workerIndex: number;
   readonly port: number;
   readonly received: { readonly rangeId: RangeId; readonly message: Message }[];
+  /** By worker, as `node.worker`. */
+  readonly beats: { readonly from: string; readonly beat: Beat }[];
   readonly unreachable: string[];
   readonly warnings: string[];
 }
@@ -50,6 +53,7 @@ export async function startNode(
 ): Promise<PeerNode> {
   const workerIndex = options.workerIndex ?? 0;
   const received: PeerNode['received'] = [];
+  const beats: PeerNode['beats'] = [];
   const unreachable: string[] = [];
   const warnings: string[] = [];
   const prng = createPrng(nodeId);
@@ -66,6 +70,7 @@ export async function startNode(
     },
     refusePeer: () => null,
     onMessage: (rangeId, message) => received.push({ rangeId, message }),
+    onBeat: (node, worker, beat) => beats.push({ from: `${node}.${worker}`, beat }),
     onUnreachable: (node, worker) => unreachable.push(`${node}.${worker}`),
     onRequests: () => undefined,
     schedule: () => void setImmediate(() => mesh.flush()),
@@ -78,7 +83,7 @@ export async function startNode(
   t.teardown(() => mesh.close());
   const port = await mesh.listen('127.0.0.1', options.port ?? 0);
   ways.set(`${nodeId}.${workerIndex}`, { host: '127.0.0.1', port });
-  return { mesh, nodeId: nodeId as NodeId, workerIndex, port, received, unreachable, warnings };
+  return { mesh, nodeId: nodeId as NodeId, workerIndex, port, received, beats, unreachable, warnings };
 }
 
 /** A message as a Raft leader sends it: number `n` of a stream, in its index. */

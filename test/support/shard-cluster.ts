@@ -4,6 +4,7 @@
  */
 import path from 'node:path';
 import type { Hlc, LogIndex, MemberId, NodeId, RangeId, Term } from '../../src/core/brands.ts';
+import type { Beat } from '../../src/core/beat.ts';
 import { encodeCatalog } from '../../src/codec/catalog.ts';
 import { EMPTY_CATALOG } from '../../src/core/catalog/catalog.ts';
 import type { RangeExplanation } from '../../src/core/kv/explanation.ts';
@@ -11,7 +12,7 @@ import type { ReplySink, ReplyTarget } from '../../src/core/kv/reply.ts';
 import { createStateMachine } from '../../src/core/kv/state-machine.ts';
 import type { CommandSpec } from '../../src/core/kv/spec.ts';
 import { requireCommand, withExplanation } from '../../src/core/kv/table.ts';
-import { memberId, nodeOf } from '../../src/core/member.ts';
+import { memberId, nodeOf, nodeOfWorker, workerId, workerIdOf } from '../../src/core/member.ts';
 import { confOf } from '../../src/core/raft/configuration.ts';
 import type { ConfChangeStep, Message, Ready } from '../../src/core/raft/types.ts';
 import type { RangeDescriptor } from '../../src/core/range.ts';
@@ -111,6 +112,7 @@ export class ShardNode {
         maxRecoverySeconds: 10,
         tickMs: TICK_MS,
         electionTicks: 10,
+        restAfterTicks: 10,
         requestTimeoutMs: 5000,
         diskStallMs: 1000,
         tombstones: new Map(),
@@ -125,6 +127,8 @@ export class ShardNode {
         resubmit: count,
         awaitLeader: count,
         sendMessage: (rangeId, message) => cluster.send(rangeId, message),
+        sendBeat: (worker, beat) => cluster.sendBeat(this, worker, beat),
+        workerOf: workerIdOf,
         sendSnapshot: (rangeId, message, file, done) => cluster.sendSnapshot(this, rangeId, message, file, done),
         rangesChanged: () => undefined,
         catalogChanged: () => undefined,
@@ -196,7 +200,10 @@ export class ShardCluster {
   readonly stopped = new Set<NodeId>();
   /** Whether a message gets through. */
   passes: (from: NodeId, to: NodeId, message: Message) => boolean = () => true;
+  /** The same of beats. */
+  passesBeat: (from: NodeId, to: NodeId, beat: Beat) => boolean = () => true;
   #mail: { readonly rangeId: RangeId; readonly message: Message }[] = [];
+  #beats: { readonly from: NodeId; readonly to: NodeId; readonly beat: Beat }[] = [];
   snapshotsSent = 0;
 
   /** `members`: how many of the nodes have range 1 from the start; node ids count from 1. */
@@ -219,6 +226,10 @@ export class ShardCluster {
 
   send(rangeId: RangeId, message: Message): void {
     this.#mail.push({ rangeId, message });
+  }
+
+  sendBeat({ nodeId }: ShardNode, worker: number, beat: Beat): void {
+    this.#beats.push({ from: nodeId, to: nodeOfWorker(worker), beat });
   }
 
   sendSnapshot(
@@ -254,8 +265,16 @@ export class ShardCluster {
         const isCut = this.stopped.has(from) || this.stopped.has(to) || !this.passes(from, to, message);
         if (!isCut) this.node(to).shard.host.receive(rangeId, message);
       }
+      this.#deliverBeats();
       await Promise.resolve();
       idle = mail.length === 0 ? idle + 1 : 0;
+    }
+  }
+
+  #deliverBeats(): void {
+    for (const { from, to, beat } of this.#beats.splice(0)) {
+      const isCut = this.stopped.has(from) || this.stopped.has(to) || !this.passesBeat(from, to, beat);
+      if (!isCut) this.node(to).shard.host.receiveBeat(workerId(from, 0), beat);
     }
   }
 

@@ -29,7 +29,9 @@ export const PEER_SNAPSHOT_OFFER = 9;
 export const PEER_SNAPSHOT_FROM = 10;
 export const PEER_SNAPSHOT_CHUNK = 11;
 export const PEER_SNAPSHOT_OUTCOME = 12;
-const KIND_LAST = PEER_SNAPSHOT_OUTCOME;
+/** What stands for the heartbeats of the groups that rest. */
+export const PEER_BEATS = 13;
+const KIND_LAST = PEER_BEATS;
 
 /** The other side sent what no node of this version sends, or the bytes were damaged on the way: the connection ends. */
 export class PeerProtocolError extends Error {

@@ -71,6 +71,7 @@ function handleHeartbeatResponse(r: RaftState, progress: Progress): void {
 export function tickLeader(r: RaftState): boolean {
   r.electionElapsedTicks++;
   r.heartbeatElapsedTicks++;
+  r.idleTicks++;
   if (r.electionElapsedTicks >= r.limits.electionTicks) {
     r.electionElapsedTicks = 0;
     if (r.limits.checkQuorum && !quorumIsActive(r)) {

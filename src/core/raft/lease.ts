@@ -25,9 +25,14 @@ import type { RaftState } from './state.ts';
 
 const ROUNDS_PER_TICK = 2 ** 20;
 
+/** The first stamp of a tick. */
+export function stampOf(tick: number): number {
+  return tick * ROUNDS_PER_TICK;
+}
+
 /** The stamp for a message that is sent now. */
 export function stampNow(r: RaftState): number {
-  const tickStamp = r.ticks * ROUNDS_PER_TICK;
+  const tickStamp = stampOf(r.ticks);
   if (r.stamp < tickStamp) r.stamp = tickStamp;
   return r.stamp;
 }

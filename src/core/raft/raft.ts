@@ -13,6 +13,8 @@ import { proposeConfChange } from './membership.ts';
 import { PROGRESS_PROBE, PROGRESS_REPLICATE, PROGRESS_SNAPSHOT } from './progress.ts';
 import { readIndex } from './read-index.ts';
 import { hasReady, makeReady } from './ready.ts';
+import type { RestOffer, Stirring } from './rest.ts';
+import { mayRest, rest, restedFor, restUnder, stirredBy, wake } from './rest.ts';
 import { appendEntry, sendHeartbeats, sendSnapshot } from './replication.ts';
 import { becomeFollower } from './roles.ts';
 import { NOBODY, RaftState } from './state.ts';
@@ -70,8 +72,41 @@ export class Raft implements RaftGroup {
     return this.state.peers.length === 0;
   }
 
+  get isResting(): boolean {
+    return this.state.isResting;
+  }
+
+  get idleTicks(): number {
+    return this.state.idleTicks;
+  }
+
+  mayRest(isAbsent: (member: MemberId) => boolean): boolean {
+    return !hasReady(this.state) && mayRest(this.state, isAbsent);
+  }
+
+  rest(): RestOffer {
+    return rest(this.state);
+  }
+
+  restUnder(leader: MemberId, offer: RestOffer): boolean {
+    return !hasReady(this.state) && restUnder(this.state, leader, offer);
+  }
+
+  restedFor(ticks: number, since: (member: MemberId) => number): void {
+    restedFor(this.state, ticks, since);
+  }
+
+  stirredBy(message: Message): Stirring {
+    return stirredBy(this.state, message);
+  }
+
+  wake(): void {
+    wake(this.state);
+  }
+
   tick(count = 1): void {
     const r = this.state;
+    assert(!r.isResting, 'a group at rest is not ticked');
     let isHeartbeatDue = false;
     let isElectionDue = false;
     for (let i = 0; i < count; i++) {
@@ -130,7 +165,7 @@ export class Raft implements RaftGroup {
   }
 
   propose(data: Uint8Array): number {
-    const r = this.state;
+    const r = this.#awake();
     if (!r.isLeader) return REFUSED_NOT_LEADER;
     if (r.transferee !== NOBODY) return REFUSED_TRANSFERRING;
     const isFull = r.uncommittedBytes > 0 && r.uncommittedBytes + data.length > r.limits.maxUncommittedBytes;
@@ -138,25 +173,25 @@ export class Raft implements RaftGroup {
   }
 
   proposeConfChange(change: ConfChange): number {
-    const r = this.state;
+    const r = this.#awake();
     if (!r.isLeader) return REFUSED_NOT_LEADER;
     if (r.transferee !== NOBODY) return REFUSED_TRANSFERRING;
     return proposeConfChange(r, change);
   }
 
   campaign(): boolean {
-    const r = this.state;
+    const r = this.#awake();
     // A group of one voter has nobody whose lease could be disturbed, its own former life's included.
     if (!r.isOnlyVoter && r.inLeaseOfLeader()) return false;
     return campaign(r, false);
   }
 
   transferLeadership(to: MemberId): boolean {
-    return transferLeadership(this.state, to);
+    return transferLeadership(this.#awake(), to);
   }
 
   readIndex(context: number): number {
-    return readIndex(this.state, context);
+    return readIndex(this.#awake(), context);
   }
 
   leaseValid(): boolean {
@@ -253,6 +288,12 @@ export class Raft implements RaftGroup {
       uncommittedBytes: r.uncommittedBytes,
       progress: r.isLeader ? [own, ...peers] : [],
     };
+  }
+
+  /** For what begins something: a host that forgot to wake the group would have it forgotten, too. */
+  #awake(): RaftState {
+    assert(!this.state.isResting, 'a group at rest is woken before anything is asked of it');
+    return this.state;
   }
 
   /** A message of a later term. False: it is to be ignored. */

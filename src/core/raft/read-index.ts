@@ -13,6 +13,7 @@ const ROUND_NOT_BEGUN = -1;
 export function readIndex(r: RaftState, context: number): number {
   if (!r.isLeader) return REFUSED_NOT_LEADER;
   if (r.log.committed < r.termStart) return REFUSED_TERM_NOT_COMMITTED;
+  r.idleTicks = 0;
   if (r.isOnlyVoter) r.readStates.push({ context, index: r.log.committed });
   else r.reads.push({ context, index: r.log.committed, stamp: ROUND_NOT_BEGUN });
   return 0;

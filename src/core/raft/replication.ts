@@ -20,6 +20,7 @@ export function appendEntry(r: RaftState, type: EntryType, data: Uint8Array): Lo
   const entry = { index, term: r.term, type, data };
   r.log.push(entry);
   r.uncommittedBytes += data.length;
+  r.idleTicks = 0;
   r.pumpWanted = true;
   if (r.confs.appended(entry)) {
     r.conf = r.confs.latest.conf;

@@ -9,8 +9,10 @@ import { ROLE_CANDIDATE, ROLE_FOLLOWER, ROLE_PRE_CANDIDATE } from './types.ts';
 
 /** What no role carries over into the next. */
 export function leaveRole(r: RaftState): void {
+  assert(!r.isResting, 'a member wakes before anything happens to it');
   r.drawElectionTimeout();
   r.heartbeatElapsedTicks = 0;
+  r.idleTicks = 0;
   r.votes.clear();
   r.progress.clear();
   r.peers = [];

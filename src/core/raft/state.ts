@@ -7,7 +7,7 @@
  *   leader     answers of followers                      commit        what a quorum has, and what follows from it
  *   lease      stamps, rounds, the lease                 read-index    linearizable reads
  *   membership configuration changes                     transfer      handing leadership over
- *   ready      what goes out to the host
+ *   rest       quiet groups                              ready         what goes out to the host
  */
 import { assert } from '../assert.ts';
 import type { LogIndex, MemberId, Term } from '../brands.ts';
@@ -89,6 +89,12 @@ export class RaftState {
   electionTimeoutTicks = 0;
   /** Since this member heard from a leader of its term: what it promised to leases. */
   ticksSinceLeader: number;
+  /** Not ticked: its host's beats stand for its messages (rest.ts). */
+  isResting = false;
+  /** Names the rest. */
+  restStamp = 0;
+  /** Of a leader: since something was asked of it. */
+  idleTicks = 0;
 
   // Of candidates and pre-candidates: the answers of the voters.
   readonly votes = new Map<MemberId, boolean>();

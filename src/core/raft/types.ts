@@ -13,6 +13,7 @@
  */
 import type { LogIndex, MemberId, Term } from '../brands.ts';
 import type { Prng } from '../prng.ts';
+import type { RestOffer, Stirring } from './rest.ts';
 
 /** What an entry carries. `config` data is read by the core itself (see configuration.ts), the others are the host's. */
 export const ENTRY_DATA = 0;
@@ -334,6 +335,21 @@ export interface RaftGroup {
   readIndex(context: number): number;
   /** Whether the leader may answer a read from its applied state now. Pay ticks first. */
   leaseValid(): boolean;
+  /** Neither ticked nor asked for anything until wake(). See rest.ts and docs/adr/0010-groups-at-rest.md. */
+  readonly isResting: boolean;
+  /** Of a leader: ticks since something was asked of it. */
+  readonly idleTicks: number;
+  /** Whether this leader has nothing to do; members that are not there, `isAbsent`, are done without. */
+  mayRest(isAbsent: (member: MemberId) => boolean): boolean;
+  /** The leader rests. The host passes the offer to all members that are there, and wakes it unless all take it. */
+  rest(): RestOffer;
+  /** The follower rests, if the offer is its leader's and it has what the leader has. */
+  restUnder(leader: MemberId, offer: RestOffer): boolean;
+  /** Lends a member at rest the ticks that have passed; `since`: since the last beat from, or acknowledged by, its host. */
+  restedFor(ticks: number, since: (member: MemberId) => number): void;
+  /** What to do with a member at rest before this message is stepped. */
+  stirredBy(message: Message): Stirring;
+  wake(): void;
   hasReady(): boolean;
   ready(): Ready;
   /** Everything of all Readys up to this number is durable. */

@@ -7,6 +7,7 @@
  */
 import type { Socket } from 'node:net';
 import {
+  PEER_BEATS,
   PEER_HELLO,
   PEER_PING,
   PEER_PONG,
@@ -26,6 +27,7 @@ import {
   writeRefusal,
   writeWelcome,
 } from '../../codec/peer/handshake.ts';
+import { readBeat } from '../../codec/peer/beats.ts';
 import { readRaftMessage } from '../../codec/peer/raft-messages.ts';
 import { PayloadReader } from '../../codec/peer/varint.ts';
 import { limits } from '../../core/limits.ts';
@@ -120,6 +122,7 @@ export class PeerInbound {
     if (this.hello === null) this.#greet(kind, source, start, end);
     else if (this.onSnapshotFrame !== null) this.onSnapshotFrame(kind, source, start, end);
     else if (kind === PEER_RAFT) this.#onRaft(source, start, end);
+    else if (kind === PEER_BEATS) this.#onBeats(source, start, end);
     else if (kind === PEER_REQUESTS) this.#owner.options.onRequests(this, source, start, end);
     else if (kind !== PEER_PING) throw new PeerProtocolError(`a frame of kind ${kind} does not belong here`);
   }
@@ -146,12 +149,24 @@ export class PeerInbound {
     frames.send();
   }
 
-  #onRaft(source: Buffer, start: number, end: number): void {
-    const { options, counters } = this.#owner;
+  #read(source: Buffer, start: number, end: number): PayloadReader {
     const reader = this.#reader;
     reader.source = source;
     reader.at = start;
     reader.end = end;
+    return reader;
+  }
+
+  #onBeats(source: Buffer, start: number, end: number): void {
+    const { options } = this.#owner;
+    const { nodeId, workerIndex } = this.dialler as PeerIdentity;
+    const reader = this.#read(source, start, end);
+    while (!reader.done) options.onBeat(nodeId, workerIndex, readBeat(reader, nodeId, options.self.nodeId));
+  }
+
+  #onRaft(source: Buffer, start: number, end: number): void {
+    const { options, counters } = this.#owner;
+    const reader = this.#read(source, start, end);
     const fromNode = (this.dialler as PeerIdentity).nodeId;
     while (!reader.done) {
       counters.messagesIn++;

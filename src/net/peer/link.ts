@@ -5,7 +5,9 @@
  *     idle ─ send ─▶ connecting ─ WELCOME ─▶ open ─ break ─▶ waiting ─ back-off over ─▶ connecting …
  *                        └─ refused, unreachable ─────────────▲
  */
+import { writeBeat } from '../../codec/peer/beats.ts';
 import {
+  PEER_BEATS,
   PEER_PING,
   PEER_PONG,
   PEER_RAFT,
@@ -18,6 +20,7 @@ import { travelsBetween, writeRaftMessage } from '../../codec/peer/raft-messages
 import { assert } from '../../core/assert.ts';
 import type { NodeId, RangeId } from '../../core/brands.ts';
 import { limits } from '../../core/limits.ts';
+import type { Beat } from '../../core/beat.ts';
 import type { Message } from '../../core/raft/types.ts';
 import type { Flushable, FlushQueue } from '../flush-queue.ts';
 import type { CloseKind } from './dial.ts';
@@ -33,11 +36,15 @@ export interface LinkOwner {
   readonly flushQueue: FlushQueue;
 }
 
+/** Beats that wait while the other side takes nothing: the next one says more than the last. */
+const BEATS_WAITING_MAX = 8;
+
 export class PeerLink implements Flushable {
   readonly nodeId: NodeId;
   readonly workerIndex: number;
   readonly #owner: LinkOwner;
   readonly #queue: MessageQueue;
+  #beats: Beat[] = [];
   #state: PeerState = 'idle';
   #frames: FrameSocket | null = null;
   /** The address of the last attempt; null = there was none. */
@@ -81,6 +88,14 @@ export class PeerLink implements Flushable {
     const before = this.#queue.bytes;
     counters.messagesDropped += this.#queue.push(rangeId, message);
     counters.queuedBytes += this.#queue.bytes - before;
+    this.wake();
+  }
+
+  /** Takes a beat. It leaves at the end of the turn, or is dropped. */
+  beat(beat: Beat): void {
+    if (this.#state === 'waiting' || this.#state === 'closed') return;
+    if (this.#beats.length === BEATS_WAITING_MAX) this.#beats.shift();
+    this.#beats.push(beat);
     this.wake();
   }
 
@@ -151,6 +166,11 @@ export class PeerLink implements Flushable {
           counters.messagesOut++;
         }
         counters.queuedBytes += queue.bytes - before;
+      }
+      if (this.#beats.length > 0) {
+        const out = frames.begin(PEER_BEATS);
+        for (const beat of this.#beats) writeBeat(out, beat);
+        this.#beats = [];
       }
       if (frames.unsentBytes === 0) return;
       frames.send();
@@ -234,6 +254,7 @@ export class PeerLink implements Flushable {
 
   #drop(): void {
     const { counters } = this.#owner;
+    this.#beats = [];
     counters.queuedBytes -= this.#queue.bytes;
     counters.messagesDropped += this.#queue.clear();
   }

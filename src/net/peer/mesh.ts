@@ -12,7 +12,8 @@ import type { Socket } from 'node:net';
 import type { Hello, Refusal } from '../../codec/peer/handshake.ts';
 import { PURPOSE_SNAPSHOT, REFUSED_FOR_GOOD, REFUSED_FOR_NOW } from '../../codec/peer/handshake.ts';
 import type { MemberId, NodeId, RangeId } from '../../core/brands.ts';
-import { nodeOf, WORKERS_MAX, workerOf } from '../../core/member.ts';
+import { nodeOf, nodeOfWorker, WORKERS_MAX, workerId, workerOf } from '../../core/member.ts';
+import type { Beat } from '../../core/beat.ts';
 import type { Message } from '../../core/raft/types.ts';
 import type { FlushQueue } from '../flush-queue.ts';
 import { createFlushQueue } from '../flush-queue.ts';
@@ -83,6 +84,11 @@ export class PeerMesh implements LinkOwner, InboundOwner {
     this.linkTo(message.to).send(rangeId, message);
   }
 
+  /** Queues a beat for a worker of another node (core/member.ts workerId). */
+  beat(worker: number, beat: Beat): void {
+    this.link(nodeOfWorker(worker), worker % WORKERS_MAX).beat(beat);
+  }
+
   /** Writes everything that the turn has made, once per connection. */
   flush(): void {
     this.flushQueue.flushAll();
@@ -90,15 +96,21 @@ export class PeerMesh implements LinkOwner, InboundOwner {
 
   /** The way to the worker that a member lives on. */
   linkTo(member: MemberId): PeerLink {
+    const worker = this.workerOf(member);
+    return this.link(nodeOfWorker(worker), worker % WORKERS_MAX);
+  }
+
+  /** The worker that a member lives on (core/member.ts workerId). */
+  workerOf(member: MemberId): number {
     const nodeId = nodeOf(member);
     const workers = this.options.directory.workersOf(nodeId);
     const worker = workerOf(member);
-    return this.link(nodeId, workers > 0 ? worker % workers : worker);
+    return workerId(nodeId, workers > 0 ? worker % workers : worker);
   }
 
   /** The way to a worker of another node; nothing is dialled before there is something to send. */
   link(nodeId: NodeId, workerIndex: number): PeerLink {
-    const key = nodeId * WORKERS_MAX + workerIndex;
+    const key = workerId(nodeId, workerIndex);
     const known = this.#links.get(key);
     if (known !== undefined) return known;
     const link = new PeerLink(this, nodeId, workerIndex);

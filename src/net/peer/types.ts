@@ -1,6 +1,7 @@
 /** What the peer mesh and its owner tell each other. */
 import type { PeerIdentity } from '../../codec/peer/handshake.ts';
 import type { NodeId, RangeId } from '../../core/brands.ts';
+import type { Beat } from '../../core/beat.ts';
 import type { Message } from '../../core/raft/types.ts';
 import type { PeerInbound } from './inbound.ts';
 
@@ -94,6 +95,8 @@ export interface PeerMeshOptions {
   readonly refusePeer: (nodeId: NodeId, storeId: string) => string | null;
   /** A Raft message for a member of this worker, to be stepped at once. Its entries' data is its own. */
   readonly onMessage: (rangeId: RangeId, message: Message) => void;
+  /** A beat of a worker of another node. */
+  readonly onBeat: (nodeId: NodeId, workerIndex: number, beat: Beat) => void;
   /** The connection to that worker broke or cannot be made: once, until it has been made again. */
   readonly onUnreachable: (nodeId: NodeId, workerIndex: number) => void;
   /** Commands of another node's worker: the payload of one REQUESTS frame. May throw PeerProtocolError. */

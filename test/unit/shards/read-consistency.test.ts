@@ -32,7 +32,8 @@ function setUp(role: Role, leaseHolds: boolean) {
   const host = {
     nowMs: Date.now(),
     touched: () => undefined,
-    payTicks: () => undefined,
+    settle: () => undefined,
+    wake: () => undefined,
     awaitLeader: () => log.push('waits for a leader'),
     resubmit: () => log.push('sent again'),
   } as unknown as ReplicaHost;

@@ -79,6 +79,7 @@ async function startPair(t: ExecutionContext): Promise<Pair> {
         directory: { workersOf: () => 1, addressOf: (node) => (node === 2 ? way : null) },
         refusePeer: () => null,
         onMessage: () => undefined,
+        onBeat: () => undefined,
         onUnreachable: () => undefined,
         schedule: () => void setImmediate(() => gateway.flush()),
         random: Math.random,
