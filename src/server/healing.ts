@@ -59,7 +59,7 @@ export async function openLog<T>(open: () => Promise<T>, ports: HealingPorts): P
 }
 
 /** Gives up all members of this node, and the log that they had in common. Throws KV_CORRUPT when one cannot be missed. */
-function giveUpLog(error: SkerryError, ports: HealingPorts): void {
+export function giveUpLog(error: SkerryError, ports: HealingPorts): void {
   const { dir, disk, walDir, log } = ports;
   const { checkpoints, members } = findWholeRanges(ports);
   const confs = lastConfs(ports, checkpoints);

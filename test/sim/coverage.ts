@@ -24,6 +24,8 @@ export const EVENTS = [
   'disk blocks torn',
   'fsyncs failed',
   'disks filled',
+  'bits flipped',
+  'replicas given up',
   'writes refused for want of room',
   'processes that stopped for their disk',
   'starts that failed for their disk',

@@ -143,7 +143,9 @@ export class Invariants {
     const seen = this.#commitSeen.get(raft.id) ?? 0;
     if (commit === seen) return;
     for (let index = Math.max(seen + 1, raft.firstIndex); index <= commit; index++) {
-      this.#commit(raft, raft.entryAt(index as LogIndex));
+      const entry = raft.entryAt(index as LogIndex) as Entry | undefined;
+      assert(entry !== undefined, 'what a member calls committed is in its log');
+      this.#commit(raft, entry);
     }
     this.#commitSeen.set(raft.id, commit);
   }

@@ -24,6 +24,7 @@ import { MemoryArena } from '../../src/engine/memory/arena.ts';
 import { openFrozen } from '../../src/engine/memory/frozen.ts';
 import type { Engine, FrozenStore } from '../../src/engine/engine.ts';
 import { DataDir } from '../../src/server/data-dir.ts';
+import { findWholeRanges } from '../../src/server/healing.ts';
 import type { CheckpointInfo } from '../../src/storage/checkpoint/index.ts';
 import { alignToBlock, RECORD_HEADER_BYTES } from '../../src/storage/wal/format.ts';
 import { segmentName } from '../../src/storage/wal/segment.ts';
@@ -37,6 +38,7 @@ import type { FaultyDisk } from '../support/faulty-disk.ts';
 import { argsOf } from '../support/kv-machine.ts';
 import { WalHarness } from '../support/wal-harness.ts';
 import { WAL_FULL, WAL_POISONED, WAL_RUNNING } from '../../src/storage/wal/status.ts';
+import { RottingFiles } from './bit-rot.ts';
 import type { DiskFaults } from './core-disk.ts';
 import { CALM_DISK } from './core-disk.ts';
 import type { Coverage } from './coverage.ts';
@@ -95,6 +97,7 @@ export class ShardNode implements SimulatedNode<ShardPacket> {
   readonly storage: NodeDisk;
   readonly #disk: FaultyDisk;
   readonly #dir: DataDir;
+  readonly files: RottingFiles;
   /** By so much the wall clock is ahead of the monotonic one. */
   #wallAheadMs = BEGINNING_MS;
   #wal: WalHarness | null = null;
@@ -121,6 +124,7 @@ export class ShardNode implements SimulatedNode<ShardPacket> {
     this.#disk = this.storage.disk;
     this.#disk.mkdir(ROOT);
     this.#dir = new DataDir(this.#disk, ROOT);
+    this.files = new RottingFiles(this.nodeId, this.#disk, this.#dir);
     this.#dir.make();
     if (isFirst) {
       const settings = { replicationFactor: 3, nodeName: () => 'first', workerCount: 1, splitKeys: [] };
@@ -138,14 +142,14 @@ export class ShardNode implements SimulatedNode<ShardPacket> {
   }
 
   start(): void {
-    const found = this.#dir.findRanges(this.nodeId);
+    this.files.start(() => this.#start());
+  }
+
+  #start(): void {
     const { segmentBytes } = this.#options;
-    const wal = new WalHarness(this.#disk, {
-      dir: this.#dir.walDir,
-      isReplayed: false,
-      ringBytes: RING_BYTES,
-      wal: { segmentBytes },
-    });
+    const options = { dir: this.#dir.walDir, isReplayed: false, ringBytes: RING_BYTES, wal: { segmentBytes } };
+    const wal = this.files.openLog(() => new WalHarness(this.#disk, options));
+    const found = findWholeRanges(this.files.healing);
     this.#noteStaleRecords(wal);
     const arena = new MemoryArena({ maxBytes: 2 ** 26, slabBytes: 128 * KiB, pageBytes: 4 * KiB });
     const appender = wal.appenders[0];

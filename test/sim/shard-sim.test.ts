@@ -1,6 +1,9 @@
 import test from 'ava';
 import type { SimulatedEvent } from './coverage.ts';
+import { importPlanted } from '../support/mutations.ts';
 import { CoverageReport, EVENTS } from './coverage.ts';
+import { NO_FAULTS } from './faults.ts';
+import type * as shardSimulation from './shard-simulation.ts';
 import { ShardSimulation } from './shard-simulation.ts';
 import type { ShardSimulationOptions } from './shard-simulation.ts';
 
@@ -14,9 +17,11 @@ async function runSeeds(seeds: number, options: ShardSimulationOptions): Promise
 }
 
 test('whole clusters over real logs, checkpoints and disks keep every promise through all faults, and finish', async (t) => {
-  const report = await runSeeds(30, { seed: 1, faultyMs: 3000 });
+  // What is damaged has a test of its own.
+  const report = await runSeeds(30, { seed: 1, faultyMs: 3000, rotEveryMs: Infinity });
   t.log(report.toString());
-  const never = EVENTS.filter((event) => report.times(event) === 0);
+  const ofDamage: readonly SimulatedEvent[] = ['bits flipped', 'replicas given up'];
+  const never = EVENTS.filter((event) => report.times(event) === 0 && !ofDamage.includes(event));
   t.deepEqual(never, [], 'faults that never happen');
   const often: readonly [SimulatedEvent, number][] = [
     ['writes', 10_000],
@@ -31,4 +36,31 @@ test('a member that applies a split once more after a restart leaves the other h
   // Checkpoints of the right half only, so to speak: the left one begins before the split, and nobody says it is committed.
   const report = await runSeeds(6, { seed: 1, faultyMs: 3000, faults: { crashEveryMs: 300, membershipEveryMs: 30 } });
   t.true(report.times('splits') > 6);
+});
+
+/** Damage is what these runs are about; and changes of members, so that there are others to heal from. */
+const ROTTEN = {
+  faultyMs: 3000,
+  rotEveryMs: 80,
+  faults: { ...NO_FAULTS, membershipEveryMs: 30, leaderDeathEveryMs: 300, downMs: 50 },
+};
+
+test('nodes whose files are damaged are made whole, and nothing acknowledged is lost (FAILURES 15)', async (t) => {
+  const report = await runSeeds(10, { seed: 1, ...ROTTEN });
+  t.true(report.times('replicas given up') > 10, `${report.times('replicas given up')} replicas given up`);
+});
+
+test('the simulator notices a damaged log that votes as if it were whole (FAILURES 15)', async (t) => {
+  const url = new URL('shard-simulation.ts', import.meta.url);
+  const from =
+    'for (const { rangeId, memberId } of members) dir.checkpoints.condemn(rangeId, memberId, { what, sinceMs });';
+  const changes = [{ file: 'src/server/healing.ts', from, to: '' }];
+  const planted = (await importPlanted(url, 'damagedLogVotes', changes)) as typeof shardSimulation;
+  const error = await t.throwsAsync(
+    async () => {
+      for (let seed = 1; seed < 200; seed++) await new planted.ShardSimulation({ seed, ...ROTTEN }).run();
+    },
+    { code: 'KV_ASSERTION' },
+  );
+  t.log(error?.message.slice(0, 200));
 });

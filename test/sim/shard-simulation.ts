@@ -15,6 +15,7 @@ import { SEGMENT_BYTES_MIN } from '../../src/storage/wal/format.ts';
 import { FIRST_INDEX } from '../../shards/entry.ts';
 import type { Replica } from '../../shards/replica.ts';
 import { checkLinearizable } from '../support/linearizability.ts';
+import { givenUp, rotSome } from './bit-rot.ts';
 import type { ClientOptions, Submit } from './clients.ts';
 import { Clients } from './clients.ts';
 import type { ClusterFaults } from './cluster-faults.ts';
@@ -34,6 +35,8 @@ export interface ShardSimulationOptions {
   readonly faultyMs?: number;
   /** Instead of what the seed draws. */
   readonly faults?: Partial<FaultProfile & ClusterFaults>;
+  /** Mean time between bits that flip on a disk; Infinity: never. Instead of what the seed draws. */
+  readonly rotEveryMs?: number;
 }
 
 export interface ShardSimulationResult {
@@ -53,6 +56,8 @@ const KEYS = 12;
 const CLIENTS = 8;
 const RANGES_MAX = 5;
 const HEALED_MS_MAX = 60_000;
+/** Chance of its own, so that seeds without damage go on as they were. */
+const ROT_SEED = 2 ** 31;
 const SEGMENT_BYTES = [64 * 1024, 256 * 1024, SEGMENT_BYTES_MIN] as const;
 
 /** A replica that leads, and where. */
@@ -135,6 +140,10 @@ export class ShardSimulation {
       split: () => this.#onSomeLeader((leader) => this.#split(leader)),
       sweep: () => this.#sweep(),
     });
+    const rotPrng = createPrng(options.seed + ROT_SEED);
+    const rotEveryMs = [Infinity, Infinity, 100, 300][rotPrng.below(4)] as number;
+    const rot = { world: this.#world, prng: rotPrng, coverage: this.#coverage };
+    this.#schedule.every(options.rotEveryMs ?? rotEveryMs, () => rotSome(rot));
     for (const host of this.#world.hosts) {
       host.onDown = (isExit) => {
         this.#clients.disconnect(host.number);
@@ -265,11 +274,16 @@ export class ShardSimulation {
     });
   }
 
-  /** Towards as many voters as are wanted; when there are so many, anything. */
-  #changeMembers({ node, rangeId, replica }: Leader): void {
-    const { conf, descriptor } = replica;
+  /** Out with who is damaged; towards as many voters as are wanted; when there are so many, anything. */
+  #changeMembers(leader: Leader): void {
+    const { conf, descriptor } = leader.replica;
     const { confVersion } = descriptor.epoch;
     if (isJoint(conf)) return;
+    const lost = this.#lostOf(leader).find((id) => descriptor.replicas.some((member) => member.memberId === id));
+    if (lost !== undefined) {
+      this.#propose(leader, [{ type: 'remove', id: lost }], false);
+      return;
+    }
     const prng = this.#prng;
     const one = <T>(choices: readonly T[]): T | undefined => choices[prng.below(choices.length)];
     const taken = new Set(descriptor.replicas.map((member) => nodeOf(member.memberId)));
@@ -286,9 +300,21 @@ export class ShardSimulation {
     if (changes.length === 0 || prng.chance(0.2)) add('addLearner', one(free));
     if (!isSmall && prng.chance(0.5)) add(prng.chance(0.7) ? 'remove' : 'addLearner', one(conf.voters));
     if (prng.chance(0.1)) add('remove', one(conf.learners));
-    if (changes.length === 0) return;
-    const change = { rangeId, confVersion, changes, isJoint: prng.chance(0.3) };
+    if (changes.length > 0) this.#propose(leader, changes, prng.chance(0.3));
+  }
+
+  #lostOf({ rangeId }: Leader): MemberId[] {
+    return givenUp(this.#world.nodes).flatMap((lost) => (lost.rangeId === rangeId ? [lost.memberId] : []));
+  }
+
+  #propose(leader: Leader, changes: readonly ConfChangeStep[], isJointChange: boolean): void {
+    const { node, rangeId, replica } = leader;
+    const { confVersion } = replica.descriptor.epoch;
+    const change = { rangeId, confVersion, changes, isJoint: isJointChange };
+    const lost = this.#lostOf(leader).join();
     this.#on(node, () => {
+      // A placement that has not heard of the damage could take the majority away that is left.
+      if (this.#lostOf(leader).join() !== lost) return;
       node.shard?.admin.changeMembers(change, (error) => {
         if (error === null) this.#noteChange(changes, change.isJoint || changes.length > 1);
       });
@@ -332,8 +358,15 @@ export class ShardSimulation {
 
   /** The placement tells nodes of members that are none any more. */
   #sweep(): void {
-    for (const { rangeId, replica } of this.#newestLeaders()) {
+    for (const leader of this.#newestLeaders()) {
+      const { rangeId, replica } = leader;
       const { replicas, epoch } = replica.descriptor;
+      for (const id of this.#lostOf(leader)) {
+        const owner = this.#world.nodes[nodeOf(id) - 1] as ShardNode;
+        const isMember = replicas.some((member) => member.memberId === id);
+        if (isMember) this.#propose(leader, [{ type: 'remove', id }], false);
+        else if (incarnationOf(id) <= epoch.confVersion) this.#on(owner, () => owner.shard?.drop(rangeId, id));
+      }
       for (const node of this.#world.nodes) {
         const other = node.replicas.get(rangeId);
         const id = other?.raft.id;

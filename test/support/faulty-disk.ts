@@ -128,6 +128,11 @@ export class FaultyDisk implements Disk {
     this.faults = {};
   }
 
+  /** The process has given up, and lives. */
+  unlock(): void {
+    this.#locks.clear();
+  }
+
   flipBit(file: string, offset: number, bit: number): void {
     this.patch(file, offset, Buffer.of((this.bytes(file, offset, 1)[0] as number) ^ (1 << bit)));
   }
