@@ -30,6 +30,7 @@ export const EVENTS = [
   'processes that stopped for their disk',
   'starts that failed for their disk',
   'disk stalls',
+  'log rings full',
   'log segments sealed',
   'log segments recycled',
   'recoveries over stale records',

@@ -8,6 +8,7 @@
  */
 import path from 'node:path';
 import type { Beat } from '../../src/core/beat.ts';
+import { assert } from '../../src/core/assert.ts';
 import type { LogIndex, MemberId, NodeId, RangeId } from '../../src/core/brands.ts';
 import { rangeContains } from '../../src/core/range.ts';
 import { nodeOf, nodeOfWorker, workerId, workerIdOf } from '../../src/core/member.ts';
@@ -137,6 +138,10 @@ export class ShardNode implements SimulatedNode<ShardPacket> {
     this.#wallAheadMs = BEGINNING_MS + errorMs;
   }
 
+  get #wallMs(): number {
+    return Math.floor(this.#wallAheadMs + this.#surroundings.monotonicMs());
+  }
+
   get replicas(): ReadonlyMap<RangeId, Replica> {
     return this.shard?.host.replicas ?? new Map<RangeId, Replica>();
   }
@@ -173,13 +178,14 @@ export class ShardNode implements SimulatedNode<ShardPacket> {
       folder: this.#dir.checkpoints,
       checkpointed: new Set([...found.checkpoints.map(({ rangeId }) => rangeId), ...found.tombstones.keys()]),
       members: found.members,
-      mayHeal: true,
-      nowMs: Math.floor(this.#surroundings.monotonicMs()),
+      // No fault here damages what a disk has: whatever is found damaged is a bug.
+      mayHeal: false,
+      nowMs: this.#wallMs,
       createStore,
       valueBytesMax: VALUE_BYTES_MAX,
     });
     for (const range of recovered.ranges) shard.adopt(range);
-    shard.giveUp([...found.damaged, ...recovered.damaged]);
+    assert(found.damaged.length === 0, 'a checkpoint is damaged that nothing has damaged');
     wal.writer.control({ type: 'replayed' });
   }
 
@@ -245,7 +251,7 @@ export class ShardNode implements SimulatedNode<ShardPacket> {
   turn(): void {
     const { shard } = this;
     if (shard === null) return;
-    shard.turn(Math.floor(this.#wallAheadMs + this.#surroundings.monotonicMs()));
+    shard.turn(this.#wallMs);
     this.#log?.stepped();
     this.#sync();
   }

@@ -52,8 +52,9 @@ class ObservedMember implements Observed {
   get lastIndex(): LogIndex {
     return this.raft.lastIndex;
   }
+  /** As far as its entries have come by: what finds no room in the ring is applied before. */
   get commitIndex(): LogIndex {
-    return this.raft.commitIndex;
+    return Math.min(this.raft.commitIndex, this.#base.index + this.#entries.length) as LogIndex;
   }
   get appliedIndex(): LogIndex {
     return this.raft.appliedIndex;
@@ -133,7 +134,10 @@ export class ObservedLog implements ShardLog {
   }
 
   append(rangeId: RangeId, ready: Ready): boolean {
-    if (!this.#log.append(rangeId, ready)) return false;
+    if (!this.#log.append(rangeId, ready)) {
+      this.#coverage.count('log rings full');
+      return false;
+    }
     if (ready.snapshot !== null) this.#coverage.count('logs cut by a snapshot');
     const replica = this.#replicas().get(rangeId);
     // A replica that left meanwhile; what it still stores counts for nobody.
