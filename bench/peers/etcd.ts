@@ -58,6 +58,11 @@ interface Contest {
   readonly kind: 'set' | 'get';
   /** Of each of the two, all on this machine. */
   readonly nodes: 1 | 3;
+  /**
+   * How Skerry is asked: `shared`, by the native client, on as many connections as etcd; `apart`, as plain clients of
+   * Redis would, one connection for each request under way.
+   */
+  readonly clients: 'shared' | 'apart';
   /** Of throughput, ours to theirs. */
   readonly limits: { readonly must: number | null; readonly aim: number | null };
 }
@@ -68,20 +73,18 @@ interface Ours {
   readonly pids: readonly number[];
 }
 
-/** One node is asked as plain clients of Redis would; several by the client that knows who leads what. */
-async function startOurs({ kind, nodes }: Contest, stack: AsyncDisposableStack): Promise<Ours> {
-  if (nodes === 1) {
-    const skerry = await startSkerry();
-    stack.defer(() => skerry.stop());
-    await fill(skerry.respPort, KEYS);
-    const target: LoadTarget = { kind: 'resp', host: skerry.host, port: skerry.respPort };
-    return { target, shape: { clients: IN_FLIGHT, pipeline: 1 }, pids: [skerry.pid] };
-  }
-  const cluster = await startCluster(nodes, [PRE_SPLIT_KEY], stack);
+async function startOurs({ kind, nodes, clients }: Contest, stack: AsyncDisposableStack): Promise<Ours> {
+  const cluster = nodes === 1 ? [await startSkerry()] : await startCluster(nodes, [PRE_SPLIT_KEY], stack);
   const [first] = cluster as readonly [SkerryNode];
-  if (kind === 'get') await fill(first.respPort, KEYS);
+  if (nodes === 1) stack.defer(() => first.stop());
+  if (nodes === 1 || kind === 'get') await fill(first.respPort, KEYS);
+  const pids = cluster.map(({ pid }) => pid);
+  if (clients === 'apart') {
+    const target: LoadTarget = { kind: 'resp', host: first.host, port: first.respPort };
+    return { target, shape: { clients: IN_FLIGHT, pipeline: 1 }, pids };
+  }
   const server = cluster.map(({ host, port }) => `${host}:${port}`).join(',');
-  return { target: { kind: 'native', server }, shape: SHARED, pids: cluster.map(({ pid }) => pid) };
+  return { target: { kind: 'native', server }, shape: SHARED, pids };
 }
 
 async function measure(contest: Contest, options: RowOptions): Promise<RowResult> {
@@ -153,6 +156,13 @@ export const etcdRows: readonly Row[] = [
   row('etcd-put', 'Puts, 256 under way, one key a request, against etcd on one node', {
     kind: 'set',
     nodes: 1,
+    clients: 'shared',
+    limits: { must: 2, aim: 5 },
+  }),
+  row('etcd-put-apart', 'Puts, 256 clients of Redis with a connection each, against etcd on one node with 16', {
+    kind: 'set',
+    nodes: 1,
+    clients: 'apart',
     limits: { must: 2, aim: 5 },
   }),
   row(
@@ -161,6 +171,7 @@ export const etcdRows: readonly Row[] = [
     {
       kind: 'get',
       nodes: 1,
+      clients: 'shared',
       limits: UNPROMISED,
     },
   ),
@@ -170,11 +181,13 @@ export const etcdThreeRows: readonly Row[] = [
   row('etcd-three-put', 'Puts, 256 under way, one key a request, three nodes of each on this machine', {
     kind: 'set',
     nodes: 3,
+    clients: 'shared',
     limits: { must: 4, aim: 8 },
   }),
   row('etcd-three-get', 'Linearizable reads, 256 under way, one key a request, three nodes of each on this machine', {
     kind: 'get',
     nodes: 3,
+    clients: 'shared',
     limits: { must: 5, aim: 20 },
   }),
 ];
