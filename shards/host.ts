@@ -95,6 +95,11 @@ export class ShardHost implements ReplicaHost {
     return this.#pendingBytes;
   }
 
+  /** Every group that others vote in rests. */
+  get isAtRest(): boolean {
+    return this.#ticked.size === 0;
+  }
+
   /** Whether turn() must be called for time alone. */
   get needsTicks(): boolean {
     return this.#withPeers.size > 0;

@@ -14,6 +14,8 @@ export interface RangeReports {
 
 /** In a cluster the control plane hears at least so often how far the members of led ranges are. */
 const INTERVAL_MS = 1000;
+/** Of the thread's time; reports of thousands of ranges, all of them in motion, wait for each other. */
+const SHARE_MAX = 0.1;
 
 export function createRangeReports(
   shard: () => Shard,
@@ -22,12 +24,19 @@ export function createRangeReports(
   send: (message: FromWorker) => void,
 ): RangeReports {
   let isDue = false;
+  /** No report before. */
+  let notBeforeMs = 0;
+  let waiting: NodeJS.Timeout | null = null;
+  let wasAtRest = false;
   const report = (): void => {
     const { admin } = shard();
     send({ type: 'report', ranges: admin.reports(), damaged: [...admin.damaged.values()] });
   };
   setInterval(() => {
-    if (gateway().peers !== null) report();
+    // What rests does not change.
+    const { isAtRest } = shard().host;
+    if (gateway().peers !== null && !(isAtRest && wasAtRest)) report();
+    wasAtRest = isAtRest;
   }, INTERVAL_MS).unref();
   return {
     changed() {
@@ -35,13 +44,24 @@ export function createRangeReports(
       isDue = true;
     },
     flush() {
-      if (!isDue) return;
+      if (!isDue || waiting !== null) return;
+      const startMs = performance.now();
+      if (startMs < notBeforeMs) {
+        waiting = setTimeout(() => {
+          waiting = null;
+          this.flush();
+        }, notBeforeMs - startMs);
+        waiting.unref();
+        return;
+      }
       isDue = false;
       const { routes, admin } = shard();
       metrics.set(slots.ranges, routes.length);
       metrics.set(slots.damagedReplicas, admin.damaged.size);
       send({ type: 'ranges', routes });
       report();
+      const endMs = performance.now();
+      notBeforeMs = endMs + (endMs - startMs) * (1 / SHARE_MAX - 1);
     },
   };
 }

@@ -21,6 +21,7 @@ export interface WorldRange {
   confVersion: number;
   leader: MemberId;
   readonly caughtUp: Set<MemberId>;
+  bytes: number;
 }
 
 const NOW_MS = 1_000_000;
@@ -47,6 +48,7 @@ export class PlacementWorld {
       confVersion: 1,
       leader: members.find((id) => this.isAlive(id)) ?? (0 as MemberId),
       caughtUp: new Set(members),
+      bytes: 100,
     };
     this.ranges.push(range);
     return range;
@@ -131,7 +133,7 @@ export class PlacementWorld {
                   isCaughtUp: this.isAlive(replica.memberId) && range.caughtUp.has(replica.memberId),
                 }))
               : [],
-          bytes: 100,
+          bytes: range.bytes,
         });
       }
     }

@@ -9,8 +9,10 @@ export interface PlacementOptions {
   readonly silentAfterMs: number;
   /** A node that was not heard of for so long is replaced. */
   readonly replaceAfterMs: number;
-  /** Ranges that may be given a new replica at a time. */
+  /** Ranges that may be given a new replica at a time; those that are small count for a part of one. */
   readonly movesMax: number;
+  /** A range of so many bytes counts whole, a smaller one in proportion, but not for less than a sixteenth. */
+  readonly moveBytes: number;
   /** Steps of one plan. */
   readonly stepsMax: number;
 }
@@ -60,5 +62,6 @@ export const PLACEMENT_DEFAULTS: PlacementOptions = {
   silentAfterMs: 2000,
   replaceAfterMs: 60_000,
   movesMax: 4,
-  stepsMax: 16,
+  moveBytes: 16 * 1024 * 1024,
+  stepsMax: 64,
 };

@@ -24,6 +24,8 @@ import { RangePlan } from './range-plan.ts';
 import type { DamagedReplica, RangeView } from './report.ts';
 import { strayReplicas } from './strays.ts';
 
+const LEAST_WEIGHT = 1 / 16;
+
 /** The next steps, the most urgent first. Not one of them depends on another. */
 export function planNext(input: PlacementInput, options: PlacementOptions = PLACEMENT_DEFAULTS): PlacementStep[] {
   const nodes = new PlacementNodes(input, options);
@@ -34,7 +36,10 @@ export function planNext(input: PlacementInput, options: PlacementOptions = PLAC
     .map((view) => new RangePlan(view, nodes, wanted, replicationFactor, damagedOf(view, input.damaged)));
   const isMoving = ({ rangeId, report, range }: RangeView): boolean =>
     report?.isChanging === true || input.busy.has(rangeId) || range.replicas.some(({ role }) => role === 'learner');
-  let moving = input.views.filter(isMoving).length;
+  const weights = new Map(input.views.map((view) => [view.rangeId, weightOf(view, options)]));
+  const weightIn = (rangeId: RangeId): number => weights.get(rangeId) ?? 1;
+  let moving = 0;
+  for (const view of input.views) if (isMoving(view)) moving += weightIn(view.rangeId);
 
   const steps: PlacementStep[] = [];
   const planned = new Set<RangeId>();
@@ -48,7 +53,7 @@ export function planNext(input: PlacementInput, options: PlacementOptions = PLAC
       if (step === null) continue;
       steps.push(step);
       planned.add(plan.rangeId);
-      if (!plan.hasLearners && step.type === 'changeMembers') moving++;
+      if (!plan.hasLearners && step.type === 'changeMembers') moving += weightIn(plan.rangeId);
     }
   };
   take((plan) => plan.leaveLeadership());
@@ -60,6 +65,11 @@ export function planNext(input: PlacementInput, options: PlacementOptions = PLAC
   // The coordinator goes where range 1 leads, and begins anew there: that one moves last.
   take((plan) => plan.spreadLeaders(), plans.toReversed());
   return [...steps, ...strayReplicas(input.views, input.damaged), ...leftNodes(input)];
+}
+
+/** How much of the room for moves a range takes: what its copy costs the disk and the network. */
+function weightOf({ report }: RangeView, { moveBytes }: PlacementOptions): number {
+  return report === null ? 1 : Math.min(1, Math.max(LEAST_WEIGHT, report.bytes / moveBytes));
 }
 
 function damagedOf({ rangeId }: RangeView, damaged: readonly DamagedReplica[]): ReadonlySet<MemberId> {

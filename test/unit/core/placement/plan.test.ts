@@ -185,10 +185,19 @@ test('replicas of a node are spread over its workers', (t) => {
 
 test('only so many ranges are moved at a time, and one step at a time for each', (t) => {
   const world = new PlacementWorld([1, 2, 3].map((id) => node(id)));
-  for (let i = 0; i < 20; i++) world.addRange([1]);
+  for (let i = 0; i < 200; i++) world.addRange([1]).bytes = PLACEMENT_DEFAULTS.moveBytes;
   const steps = plan(world);
   t.is(steps.length, PLACEMENT_DEFAULTS.movesMax);
   t.deepEqual(plan(world, new Set(world.ranges.map(({ rangeId }) => rangeId))), []);
+});
+
+test('ranges with little in them move many at a time, and fewer beside a large one', (t) => {
+  const world = new PlacementWorld([1, 2, 3].map((id) => node(id)));
+  for (let i = 0; i < 200; i++) world.addRange([1]);
+  t.is(plan(world).length, 16 * PLACEMENT_DEFAULTS.movesMax);
+  const [first, second] = world.ranges;
+  for (const range of [first, second]) if (range !== undefined) range.bytes = 10 * PLACEMENT_DEFAULTS.moveBytes;
+  t.is(plan(world).length, 2 + 16 * (PLACEMENT_DEFAULTS.movesMax - 2));
 });
 
 test('a replica that its range no longer knows is dropped; one that is about to be added is not', (t) => {
