@@ -25,6 +25,7 @@ class Script {
       snapshotTimeoutMs: 500,
       restAfterTicks: 20,
       segmentBytes: SEGMENT_BYTES_MIN,
+      mayRot: false,
       ...options,
     };
     this.world = new World(createPrng(seed), nodes, (surroundings) => {

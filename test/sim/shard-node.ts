@@ -70,6 +70,8 @@ export interface ShardNodeOptions {
   /** Of the log; small ones are used again soon. */
   readonly segmentBytes: number;
   readonly restAfterTicks: number;
+  /** Bits flip on its disk; if not, whatever is found damaged is a bug. */
+  readonly mayRot: boolean;
 }
 
 const ROOT = '/node';
@@ -151,7 +153,7 @@ export class ShardNode implements SimulatedNode<ShardPacket> {
   }
 
   #start(): void {
-    const { segmentBytes } = this.#options;
+    const { segmentBytes, mayRot } = this.#options;
     const options = { dir: this.#dir.walDir, isReplayed: false, ringBytes: RING_BYTES, wal: { segmentBytes } };
     const wal = this.files.openLog(() => new WalHarness(this.#disk, options));
     const found = findWholeRanges(this.files.healing);
@@ -178,14 +180,14 @@ export class ShardNode implements SimulatedNode<ShardPacket> {
       folder: this.#dir.checkpoints,
       checkpointed: new Set([...found.checkpoints.map(({ rangeId }) => rangeId), ...found.tombstones.keys()]),
       members: found.members,
-      // No fault here damages what a disk has: whatever is found damaged is a bug.
-      mayHeal: false,
+      mayHeal: mayRot,
       nowMs: this.#wallMs,
       createStore,
       valueBytesMax: VALUE_BYTES_MAX,
     });
     for (const range of recovered.ranges) shard.adopt(range);
-    assert(found.damaged.length === 0, 'a checkpoint is damaged that nothing has damaged');
+    assert(mayRot || found.damaged.length === 0, `found damaged: ${JSON.stringify(found.damaged)}`);
+    shard.giveUp([...found.damaged, ...recovered.damaged]);
     wal.writer.control({ type: 'replayed' });
   }
 

@@ -25,6 +25,7 @@ import { Coverage } from './coverage.ts';
 import type { FaultProfile } from './faults.ts';
 import { drawFaults, FaultSchedule } from './faults.ts';
 import { Invariants } from './invariants.ts';
+import { describeReplica, valuesOf } from './replica-text.ts';
 import type { ShardPacket } from './shard-node.ts';
 import { ShardNode } from './shard-node.ts';
 import { World } from './world.ts';
@@ -90,7 +91,11 @@ export class ShardSimulation {
     this.#nodes = one(3, 4, 4, 5);
     this.#votersWanted = this.#nodes === 5 ? one(3, 5) : 3;
     const profile = { ...bounded(drawFaults(prng)), ...drawClusterFaults(prng), ...options.faults };
+    const rotPrng = createPrng(options.seed + ROT_SEED);
+    const rotDrawnMs = [Infinity, Infinity, 100, 300][rotPrng.below(4)] as number;
+    const rotEveryMs = options.rotEveryMs ?? rotDrawnMs;
     const nodeOptions = {
+      mayRot: rotEveryMs !== Infinity,
       maxRecoverySeconds: one(0.0001, 0.001, 10),
       checkpointMs: one(1, 30, 200),
       snapshotTimeoutMs: one(100, 1000),
@@ -140,10 +145,8 @@ export class ShardSimulation {
       split: () => this.#onSomeLeader((leader) => this.#split(leader)),
       sweep: () => this.#sweep(),
     });
-    const rotPrng = createPrng(options.seed + ROT_SEED);
-    const rotEveryMs = [Infinity, Infinity, 100, 300][rotPrng.below(4)] as number;
     const rot = { world: this.#world, prng: rotPrng, coverage: this.#coverage };
-    this.#schedule.every(options.rotEveryMs ?? rotEveryMs, () => rotSome(rot));
+    this.#schedule.every(rotEveryMs, () => rotSome(rot));
     for (const host of this.#world.hosts) {
       host.onDown = (isExit) => {
         this.#clients.disconnect(host.number);
@@ -415,36 +418,8 @@ export class ShardSimulation {
 
   #describe(): string {
     const states = this.#world.nodes.flatMap((node) =>
-      [...node.replicas.values()].map((replica) => describe(node, replica)),
+      [...node.replicas.values()].map((replica) => describeReplica(node.nodeId, replica)),
     );
     return `the healed cluster does not finish:\n${states.sort().join('\n')}`;
   }
-}
-
-function name(id: MemberId): string {
-  return id === 0 ? '-' : `${nodeOf(id)}.${incarnationOf(id)}`;
-}
-
-function describe({ nodeId }: ShardNode, { descriptor, raft, conf }: Replica): string {
-  const { rangeId, startKey, endKey, epoch } = descriptor;
-  const { role, term, vote, leader, commit, applied, persisted, lastIndex, progress } = raft.status();
-  const followers = progress.map(({ id, state, match, next }) => `${name(id)} ${state} ${match} ${next}`);
-  return (
-    `range ${rangeId} [${startKey}, ${endKey}) ${epoch.confVersion}.${epoch.version} on node ${nodeId} as ${name(raft.id)}: ` +
-    `role ${role} term ${term} vote ${name(vote)} leader ${name(leader)} ` +
-    `applied ${applied} commit ${commit} persisted ${persisted} last ${lastIndex} ` +
-    `voters ${conf.voters.map(name).join()} learners ${conf.learners.map(name).join()} ${followers.join('; ')}`
-  );
-}
-
-/** All keys and values of a replica, as text. */
-function valuesOf({ store }: Replica): string {
-  const cursor = store.cursor();
-  const pairs: string[] = [];
-  for (let isThere = cursor.first(); isThere; isThere = cursor.next()) {
-    const { keyBuffer, keyStart, keyEnd, value } = cursor;
-    const key = keyBuffer.toString('latin1', keyStart, keyEnd);
-    pairs.push(`${key}=${value.buffer.toString('latin1', value.start, value.end)}@${value.version}`);
-  }
-  return pairs.join(' ');
 }
