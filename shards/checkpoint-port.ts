@@ -21,7 +21,9 @@ export function createCheckpointPort(
 ): CheckpointPort {
   return {
     async writeCheckpoint(frozen, info) {
+      const startedMs = performance.now();
       const bytes = await write(frozen, info);
+      metrics.histograms.checkpointDuration.record((performance.now() - startedMs) * 1000);
       metrics.add(slots.checkpoints, 1);
       metrics.add(slots.checkpointBytes, bytes);
     },

@@ -8,6 +8,7 @@ import type { CommandSpec } from '../src/core/kv/spec.ts';
 import type { RangeDescriptor, RangeScope } from '../src/core/range.ts';
 import type { Message, Ready } from '../src/core/raft/types.ts';
 import type { Engine } from '../src/engine/engine.ts';
+import type { MetricsWriter } from '../src/observe/counters.ts';
 import type { RangeCatalog } from './range-catalog.ts';
 import type { Replica } from './replica.ts';
 import type { SyncTime } from './write-times.ts';
@@ -78,6 +79,7 @@ export interface HostPorts {
   readonly replicaRemoved: (replica: Replica) => void;
   /** Monotonic clock, milliseconds. */
   readonly monotonicMs: () => number;
+  readonly metrics: MetricsWriter;
 }
 
 export interface HostTimes {
@@ -92,4 +94,16 @@ export interface HostTimes {
   readonly requestTimeoutMs: number;
   /** A disk that takes longer than this for one sync is not fit to lead. */
   readonly diskStallMs: number;
+}
+
+/** A Ready on its way to the disk. */
+export interface LogWrite {
+  readonly replica: Replica;
+  readonly ready: Ready;
+  /** What is to be done when it is durable, before anything rests on it. */
+  readonly onDurable: (() => void) | null;
+  /** Ring position behind it; -1 while it waits for room. */
+  end: number;
+  /** Monotonic milliseconds. */
+  readonly sinceMs: number;
 }

@@ -12,7 +12,7 @@
  * a process that was stopped learns how long before it believes anything.
  */
 import { assert } from '../src/core/assert.ts';
-import type { Hlc, MemberId, RangeId, Term } from '../src/core/brands.ts';
+import type { Hlc, MemberId, RangeId } from '../src/core/brands.ts';
 import { createHlcClock } from '../src/core/hlc.ts';
 import { createPrng } from '../src/core/prng.ts';
 import type { Args } from '../src/core/kv/args.ts';
@@ -21,12 +21,15 @@ import type { ReplyTarget } from '../src/core/kv/reply.ts';
 import type { CommandSpec } from '../src/core/kv/spec.ts';
 import type { Beat } from '../src/core/beat.ts';
 import { limits } from '../src/core/limits.ts';
-import type { RangeDescriptor } from '../src/core/range.ts';
-import type { RangeScope } from '../src/core/range.ts';
+import type { RangeDescriptor, RangeScope } from '../src/core/range.ts';
 import type { Message, Ready } from '../src/core/raft/types.ts';
 import { MSG_SNAPSHOT } from '../src/core/raft/types.ts';
 import type { Engine } from '../src/engine/engine.ts';
-import type { HostPorts, HostTimes } from './host-ports.ts';
+import type { MetricsWriter } from '../src/observe/counters.ts';
+import { slots } from '../src/observe/metrics.ts';
+import type { HostPorts, HostTimes, LogWrite } from './host-ports.ts';
+import type { Leadership } from './write-metrics.ts';
+import { noteLeadership } from './write-metrics.ts';
 import type { RangeCatalog } from './range-catalog.ts';
 import type { Replica } from './replica.ts';
 import { heirOf } from './membership.ts';
@@ -36,20 +39,9 @@ import type { ReplicaHost } from './replica-host.ts';
 /** More time than this never counts: any election timeout is over by then. */
 const TICKS_OWED_MAX = 1000;
 
-/** A Ready on its way to the disk. */
-interface LogWrite {
-  readonly replica: Replica;
-  readonly ready: Ready;
-  /** What is to be done when it is durable, before anything rests on it. */
-  readonly onDurable: (() => void) | null;
-  /** Ring position behind it; -1 while it waits for room. */
-  end: number;
-  /** Monotonic milliseconds. */
-  readonly sinceMs: number;
-}
-
 export class ShardHost implements ReplicaHost {
   readonly replicas = new Map<RangeId, Replica>();
+  readonly metrics: MetricsWriter;
   readonly #ports: HostPorts;
   readonly #times: HostTimes;
   readonly #clock = createHlcClock();
@@ -69,12 +61,13 @@ export class ShardHost implements ReplicaHost {
   /** When the last whole tick was paid. */
   #tickedAtMs: number;
   /** Who led which range when it was last said. */
-  readonly #announced = new Map<Replica, { leader: MemberId; term: Term }>();
+  readonly #announced = new Map<Replica, Leadership>();
   #isChanged = false;
   nowMs = 0;
 
   constructor(times: HostTimes, ports: HostPorts) {
     this.#ports = ports;
+    this.metrics = ports.metrics;
     this.#times = times;
     this.#tickedAtMs = ports.monotonicMs();
     const boot = createPrng(times.seed).below(2 ** 32);
@@ -338,10 +331,10 @@ export class ShardHost implements ReplicaHost {
   /** Tells the router before anything is sent on its way again because of it. */
   #noteLeaders(touched: readonly Replica[]): void {
     for (const replica of touched) {
-      const { leader, term } = replica.raft;
       const last = this.#announced.get(replica);
-      if (last !== undefined && last.leader === leader && last.term === term) continue;
-      this.#announced.set(replica, { leader, term });
+      const now = noteLeadership(this.metrics, replica.raft, last);
+      if (now === last) continue;
+      this.#announced.set(replica, now);
       this.#isChanged = true;
     }
     if (this.#isChanged) this.#announce();
@@ -365,6 +358,7 @@ export class ShardHost implements ReplicaHost {
       return;
     }
     this.#send(replica, ready.messages);
+    if (replica.isLeader) this.metrics.add(slots.proposals, ready.entries.length);
     this.#writes.push({ replica, ready, onDurable: null, end: -1, sinceMs: this.#ports.monotonicMs() });
     this.#pumpWrites();
     this.#readies.push({ replica, ready });
@@ -380,6 +374,7 @@ export class ShardHost implements ReplicaHost {
     for (const entry of ready.committed) replica.apply(entry);
     const last = ready.committed.at(-1);
     if (last !== undefined) {
+      this.metrics.add(slots.entriesApplied, ready.committed.length);
       replica.raft.applied(last.index);
       // The WAL has what followers may still ask for; memory keeps only what the core needs for those that keep up.
       replica.raft.compact(last.index);
@@ -402,7 +397,10 @@ export class ShardHost implements ReplicaHost {
     const { log } = this.#ports;
     while (this.#submitted < this.#writes.length) {
       const write = this.#writes[this.#submitted] as LogWrite;
-      if (write.ready.mustSync && !log.append(write.replica.descriptor.rangeId, write.ready)) return;
+      if (write.ready.mustSync && !log.append(write.replica.descriptor.rangeId, write.ready)) {
+        this.metrics.add(slots.walRingFull, 1);
+        return;
+      }
       write.end = log.position;
       this.#submitted++;
     }

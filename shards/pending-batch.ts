@@ -57,6 +57,8 @@ export class PendingBatch {
   term = 0 as Term;
   /** Nobody else had anything of the group's log when it entered. */
   isUnshared = false;
+  /** Whoever waited was told that its end is not known. */
+  isGivenUp = false;
   /** When it entered the log, Unix milliseconds. */
   enteredAtMs = 0;
   readonly times = new WriteTimes();
@@ -85,6 +87,7 @@ export class PendingBatch {
     this.reads = [];
     this.growthBytes = 0;
     this.isUnshared = false;
+    this.isGivenUp = false;
     this.explained.clear();
   }
 

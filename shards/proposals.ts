@@ -21,6 +21,8 @@ import { limits } from '../src/core/limits.ts';
 import type { Entry } from '../src/core/raft/types.ts';
 import type { PendingBatch } from './pending-batch.ts';
 import { takeBatch } from './pending-batch.ts';
+import type { ReplicaHost } from './replica-host.ts';
+import { slots } from '../src/observe/metrics.ts';
 import { NOT_LEADER, UNKNOWN_RESULT } from './replies.ts';
 import type { SyncTime } from './write-times.ts';
 
@@ -32,10 +34,10 @@ const APPLIED_BESIDE_MIN = 32;
 /** Entries of a group with peers that may be on their way at once. */
 const PIPELINED_BATCHES_MAX = 16;
 
+type ProposalsHost = Pick<ReplicaHost, 'countPending' | 'monotonicMs' | 'metrics'>;
+
 export class Proposals {
-  /** Counts bytes of commands taken (positive) and done with (negative). */
-  readonly #countPending: (bytes: number) => void;
-  readonly #monotonicMs: () => number;
+  readonly #host: ProposalsHost;
   #filling: PendingBatch | null = null;
   /** Full batches, in order, before #filling. */
   #queued: PendingBatch[] = [];
@@ -44,9 +46,8 @@ export class Proposals {
   /** Of earlier ones: this log may have something else in their place, and others may still have them. */
   #former: PendingBatch[] = [];
 
-  constructor(countPending: (bytes: number) => void, monotonicMs: () => number) {
-    this.#countPending = countPending;
-    this.#monotonicMs = monotonicMs;
+  constructor(host: ProposalsHost) {
+    this.#host = host;
   }
 
   /** `target` is null for commands that the store gives itself. */
@@ -67,9 +68,9 @@ export class Proposals {
       filling = takeBatch();
     }
     this.#filling = filling;
-    this.#countPending(bytes + growthBytes);
-    if (filling.count === 0) filling.times.begin(this.#monotonicMs());
-    if (spec.explain === true) filling.explained.add(filling.count, this.#monotonicMs());
+    this.#host.countPending(bytes + growthBytes);
+    if (filling.count === 0) filling.times.begin(this.#host.monotonicMs());
+    if (spec.explain === true) filling.explained.add(filling.count, this.#host.monotonicMs());
     filling.addWrite(spec.op & OP_CODE_MASK, args, target, slot, requestId);
     filling.growthBytes += growthBytes;
   }
@@ -114,7 +115,8 @@ export class Proposals {
     batch.index = index;
     batch.term = term;
     batch.enteredAtMs = nowMs;
-    batch.times.enteredMs = this.#monotonicMs();
+    batch.times.enteredMs = this.#host.monotonicMs();
+    this.#host.metrics.histograms.batchCommands.record(batch.count);
     this.#inLog.push(batch);
   }
 
@@ -144,12 +146,13 @@ export class Proposals {
   #end(batch: PendingBatch, entry: Entry): PendingBatch | null {
     this.#uncount(batch);
     if (batch.term === entry.term) return batch;
+    this.#host.metrics.add(slots.proposalsDisplaced, 1);
     batch.answerAll(NOT_LEADER);
     return null;
   }
 
   #uncount(batch: PendingBatch): void {
-    this.#countPending(BATCH_HEADER_BYTES - batch.bytes - batch.growthBytes);
+    this.#host.countPending(BATCH_HEADER_BYTES - batch.bytes - batch.growthBytes);
   }
 
   /** Takes out what has not entered the log. */
@@ -165,7 +168,7 @@ export class Proposals {
   giveUpBefore(timeMs: number): void {
     for (const batch of this.#inLog) {
       if (batch.enteredAtMs >= timeMs) break;
-      batch.answerAll(UNKNOWN_RESULT);
+      this.#tellUnknown(batch);
     }
     if (this.#former.length === 0) return;
     const late = this.#former.filter(({ enteredAtMs }) => enteredAtMs < timeMs);
@@ -182,6 +185,12 @@ export class Proposals {
 
   #giveUp(batch: PendingBatch): void {
     this.#uncount(batch);
+    this.#tellUnknown(batch);
+  }
+
+  #tellUnknown(batch: PendingBatch): void {
+    if (!batch.isGivenUp) this.#host.metrics.add(slots.proposalsUnknown, 1);
+    batch.isGivenUp = true;
     batch.answerAll(UNKNOWN_RESULT);
   }
 }

@@ -85,6 +85,8 @@ export interface Recovered {
   readonly ranges: readonly RecoveredRange[];
   /** Given up, and set aside. */
   readonly damaged: readonly DamagedReplica[];
+  /** Records of the log that were replayed. */
+  readonly records: number;
 }
 
 /** A range that cannot be brought back. */
@@ -131,6 +133,7 @@ export function recoverRanges(options: RecoverOptions): Recovered {
   const { disk, walDir, scan, checkpointed } = options;
   const ranges = new Map<number, RecoveredRange>();
   const lost = new Map<number, Lost>();
+  let records = 0;
   const members = new Map(options.members.map(({ rangeId, memberId }) => [rangeId, memberId]));
   for (const file of options.checkpoints) load(file);
   const staged = new Map<number, string>();
@@ -140,6 +143,7 @@ export function recoverRanges(options: RecoverOptions): Recovered {
   replayWal(disk, walDir, scan, isMine, (type, flags, term, rangeId, index, buffer, start, end, sequence) => {
     // What comes before a cut belongs to an earlier member, or to a log that a snapshot replaced.
     if (sequence < (scan.ranges.get(rangeId)?.cutSequence ?? 0)) return;
+    records++;
     if (type === TYPE_CHECKPOINT) {
       if ((flags & FLAG_CUT) !== 0) cutLog(rangeId as RangeId, index);
       return;
@@ -176,7 +180,7 @@ export function recoverRanges(options: RecoverOptions): Recovered {
     if (ranges.has(rangeId) || lost.has(rangeId) || checkpointed.has(rangeId) || !scan.ranges.has(rangeId)) continue;
     giveUp(rangeId, memberId, NO_CONF, lostWith(rangeId, 'the range that it was cut from is damaged'));
   }
-  return { ranges: [...ranges.values()], damaged: [...lost].map(setAside) };
+  return { ranges: [...ranges.values()], damaged: [...lost].map(setAside), records };
 
   function load(file: string): void {
     try {

@@ -8,6 +8,7 @@ import type { StateMachine } from '../src/core/kv/state-machine.ts';
 import type { RangeDescriptor, RangeScope } from '../src/core/range.ts';
 import type { ConfState, RaftGroup } from '../src/core/raft/types.ts';
 import type { Engine } from '../src/engine/engine.ts';
+import type { MetricsWriter } from '../src/observe/counters.ts';
 import type { RangeCatalog } from './range-catalog.ts';
 import type { Replica } from './replica.ts';
 
@@ -18,6 +19,7 @@ export interface ReplicaHost {
   touched(replica: Replica): void;
   /** Monotonic clock, milliseconds. */
   monotonicMs(): number;
+  readonly metrics: MetricsWriter;
   /** Reads the monotonic clock and lets the replica's group know how much time has passed. */
   settle(replica: Replica): void;
   /** Wakes the replica's group, if it rests: something is to be asked of it. */

@@ -34,6 +34,7 @@ import { decodeConfEntry } from '../src/core/raft/configuration.ts';
 import type { ConfState, Entry, RaftGroup } from '../src/core/raft/types.ts';
 import { ENTRY_CONFIG, ENTRY_DATA, REFUSED_CONF_PENDING, ROLE_LEADER } from '../src/core/raft/types.ts';
 import type { Engine } from '../src/engine/engine.ts';
+import { slots } from '../src/observe/metrics.ts';
 import { AskedEntries } from './asked-entries.ts';
 import type { AskedCallback } from './asked-entries.ts';
 import { applySplitTo, CATALOG_KIND, decodeSplit, encodeSplit, SPLIT_KIND } from './entry.ts';
@@ -48,6 +49,7 @@ import { reuseBatch } from './pending-batch.ts';
 import { Proposals } from './proposals.ts';
 import { ReadTimes } from './read-times.ts';
 import { NOT_LEADER, RANGE_MOVED } from './replies.ts';
+import { countApplied } from './write-metrics.ts';
 import { sendAgain, sendBatchAgain, sendReadAgain } from './sent-again.ts';
 import { explainWrite } from './write-times.ts';
 import type { SyncTime } from './write-times.ts';
@@ -95,10 +97,7 @@ export class Replica {
     this.appliedTerm = options.appliedTerm;
     this.conf = options.conf;
     this.catalog = options.catalog;
-    this.#proposals = new Proposals(
-      (bytes) => host.countPending(bytes),
-      () => host.monotonicMs(),
-    );
+    this.#proposals = new Proposals(host);
     this.#listener = { sink: (i) => this.#sinkFor(i), applied: (i) => this.#commandApplied(i) };
   }
 
@@ -341,7 +340,10 @@ export class Replica {
       const version = this.#host.nextVersion(batch.count, this.machine.latestVersion);
       const index = this.raft.propose(batch.seal(version, this.descriptor.epoch.version));
       // Refused: leadership is being handed over, or too much is uncommitted. The batch waits for the next turn.
-      if (index < 0) break;
+      if (index < 0) {
+        this.#host.metrics.add(slots.proposalsRefused, 1);
+        break;
+      }
       // Messages to peers refer to their entries' data until they are sent.
       batch.isUnshared = this.raft.isAlone;
       proposals.entered(index as LogIndex, this.raft.term, this.#host.nowMs);
@@ -359,6 +361,7 @@ export class Replica {
     this.#nextRead = 0;
     this.machine.apply(data, this.#listener);
     this.#applying = null;
+    if (batch !== null) countApplied(this.#host, batch, !isSingle(this.conf));
     this.commandsSinceCheckpoint += batchCount(data);
     if (batch !== null && batch.isUnshared && this.raft.isAlone) reuseBatch(batch);
   }
@@ -390,9 +393,7 @@ export class Replica {
   }
 
   #explainWrite(batch: PendingBatch, i: number, sinceMs: number): void {
-    const { index, term, count, times } = batch;
-    const where = { ...this.#place, index, term, batchCommands: count };
-    const explanation = explainWrite(where, times, sinceMs, this.#host.monotonicMs(), !isSingle(this.conf));
+    const explanation = explainWrite(this.#place, batch, sinceMs, this.#host.monotonicMs(), !isSingle(this.conf));
     batch.targets[i]?.explain?.(batch.slots[i] as number, explanation);
   }
 

@@ -5,24 +5,17 @@
 import { assert } from '../src/core/assert.ts';
 import type { Hlc, LogIndex, MemberId, RangeId, Term } from '../src/core/brands.ts';
 import type { DamagedReplica } from '../src/core/placement/report.ts';
-import type { Beat } from '../src/core/beat.ts';
-import type { Args } from '../src/core/kv/args.ts';
-import type { RequestId } from '../src/core/kv/batch.ts';
-import type { ReplyTarget } from '../src/core/kv/reply.ts';
-import type { CommandSpec } from '../src/core/kv/spec.ts';
 import { createStateMachine } from '../src/core/kv/state-machine.ts';
 import { requireCommand } from '../src/core/kv/table.ts';
 import { createPrng } from '../src/core/prng.ts';
-import type { RangeDescriptor, RangeScope, Route } from '../src/core/range.ts';
+import type { RangeDescriptor, Route } from '../src/core/range.ts';
 import { rangeContains, rangesOverlap } from '../src/core/range.ts';
 import { incarnationOf } from '../src/core/member.ts';
 import { confOf } from '../src/core/raft/configuration.ts';
 import { Raft } from '../src/core/raft/raft.ts';
 import type { Message, RaftLogSeed, Ready } from '../src/core/raft/types.ts';
-import type { Engine, FrozenStore } from '../src/engine/engine.ts';
-import type { CheckpointFolder, CheckpointInfo } from '../src/storage/checkpoint/index.ts';
+import type { Engine } from '../src/engine/engine.ts';
 import { isBuried } from '../src/storage/checkpoint/index.ts';
-import type { Disk } from '../src/storage/disk.ts';
 import { Checkpointer } from './checkpointer.ts';
 import { FIRST_INDEX, FIRST_TERM } from './entry.ts';
 import type { ExpiryCycle } from './expiry.ts';
@@ -31,7 +24,6 @@ import { ShardHost } from './host.ts';
 import { IncomingSnapshots } from './incoming-snapshots.ts';
 import type { LoadedSnapshot, SnapshotCallback } from './incoming-snapshots.ts';
 import { JoiningMembers } from './joining.ts';
-import type { ShardLog } from './log.ts';
 import { isSingle } from './membership.ts';
 import { OutgoingSnapshots } from './outgoing-snapshots.ts';
 import { RangeAdmin } from './range-admin.ts';
@@ -40,51 +32,8 @@ import type { RecoveredRange } from './recovery.ts';
 import { Replica } from './replica.ts';
 import type { SplitCallback } from './replica-host.ts';
 import type { ShardOptions } from './shard-options.ts';
+import type { ShardPorts } from './shard-ports.ts';
 import { sweepVersions } from './version-sweep.ts';
-
-export interface ShardPorts {
-  readonly log: ShardLog;
-  readonly disk: Disk;
-  readonly folder: CheckpointFolder;
-  readonly createStore: () => Engine;
-  readonly refuseWrites: () => string | null;
-  readonly hasMemory: (bytes: number) => boolean;
-  readonly resubmit: (
-    spec: CommandSpec,
-    args: Args,
-    target: ReplyTarget,
-    slot: number,
-    requestId: RequestId | null,
-    scope: RangeScope | null,
-  ) => void;
-  readonly awaitLeader: (
-    spec: CommandSpec,
-    args: Args,
-    target: ReplyTarget,
-    slot: number,
-    requestId: RequestId | null,
-    scope: RangeScope,
-  ) => void;
-  /** Sends a Raft message to another node. */
-  readonly sendMessage: (rangeId: RangeId, message: Message) => void;
-  /** Sends a beat to a worker of another node, and says where a member lives (core/member.ts workerId). */
-  readonly sendBeat: (worker: number, beat: Beat) => void;
-  readonly workerOf: (member: MemberId) => number;
-  /** Sends a checkpoint file and the SNAPSHOT message that belongs to it; `done`: whether the follower took it. */
-  readonly sendSnapshot: (rangeId: RangeId, message: Message, file: string, done: SnapshotCallback) => void;
-  /** The worker's ranges, their leaders or members have changed. */
-  readonly rangesChanged: () => void;
-  readonly catalogChanged: (catalog: RangeCatalog) => void;
-  readonly writeCheckpoint: (frozen: FrozenStore, info: CheckpointInfo) => Promise<void>;
-  readonly checkpointFailed: (rangeId: RangeId, error: unknown) => void;
-  readonly snapshotFailed: (rangeId: RangeId, error: unknown) => void;
-  /** Asks for a turn. */
-  readonly schedule: () => void;
-  /** Asks for one in a while. */
-  readonly scheduleIn: (delayMs: number) => void;
-  /** Monotonic clock, milliseconds. */
-  readonly monotonicMs: () => number;
-}
 
 export class Shard {
   readonly host: ShardHost;
@@ -128,6 +77,7 @@ export class Shard {
       installSnapshot: (replica, ready) => this.#install(replica, ready),
       replicaRemoved: (replica) => this.#remove(replica),
       monotonicMs,
+      metrics: ports.metrics,
     });
     this.admin = new RangeAdmin(this.host.replicas);
     this.#checkpointer = new Checkpointer({

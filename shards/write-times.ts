@@ -33,8 +33,6 @@ export class WriteTimes {
   noticedMs = 0;
   /** A majority has it, and this worker is about to apply it. */
   committedMs = 0;
-  /** The last write of it is applied. */
-  appliedMs = 0;
 
   begin(nowMs: number): void {
     this.beganMs = nowMs;
@@ -84,28 +82,27 @@ export class ExplainedWrites {
   }
 }
 
-const NO_PHASES: WritePhases = {
-  queueMs: 0,
-  walWaitMs: -1,
-  fsyncMs: -1,
-  noticeMs: -1,
-  replicationMs: -1,
-  applyMs: 0,
-};
+export function createPhases(): WritePhases {
+  return { queueMs: 0, walWaitMs: -1, fsyncMs: -1, noticeMs: -1, replicationMs: -1, applyMs: 0 };
+}
 
-/** `where`: where it ran, and as what entry. */
+/** A write of a batch, which came at `sinceMs` and was applied here at `nowMs`. */
 export function explainWrite(
-  where: Pick<WriteExplanation, 'rangeId' | 'nodeId' | 'worker' | 'term' | 'index' | 'batchCommands'>,
-  times: WriteTimes,
+  place: Pick<WriteExplanation, 'rangeId' | 'nodeId' | 'worker'>,
+  batch: { readonly index: number; readonly term: number; readonly count: number; readonly times: WriteTimes },
   sinceMs: number,
   nowMs: number,
   isShared: boolean,
 ): WriteExplanation {
-  const phases = { ...NO_PHASES };
+  const { index, term, count, times } = batch;
+  const phases = createPhases();
   times.phases(sinceMs, nowMs, isShared, phases);
   return {
     kind: 'write',
-    ...where,
+    ...place,
+    index,
+    term,
+    batchCommands: count,
     queueMs: roundedMs(phases.queueMs),
     walWaitMs: waited(phases.walWaitMs),
     fsyncMs: waited(phases.fsyncMs),

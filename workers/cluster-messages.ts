@@ -4,6 +4,7 @@ import { nodeOf, workerId, workerOf } from '../src/core/member.ts';
 import type { ClientServers } from '../src/gateway/client-servers.ts';
 import type { Gateway } from '../src/gateway/gateway.ts';
 import { NodeDirectory } from '../src/net/peer/directory.ts';
+import type { MetricsWriter } from '../src/observe/counters.ts';
 import type { Logger } from '../src/observe/log.ts';
 import type { CheckpointFolder } from '../src/storage/checkpoint/index.ts';
 import type { ClusterToWorker, FromWorker, WorkerBoot } from '../shards/messages.ts';
@@ -17,6 +18,7 @@ export interface ClusterThread {
   readonly gateway: Gateway;
   readonly servers: ClientServers;
   readonly folder: CheckpointFolder;
+  readonly metrics: MetricsWriter;
   readonly log: Logger;
   readonly loop: TurnLoop;
   readonly send: (message: FromWorker) => void;
@@ -25,7 +27,7 @@ export interface ClusterThread {
 type Handlers = { readonly [T in ClusterToWorker['type']]: (message: Extract<ClusterToWorker, { type: T }>) => void };
 
 export function clusterHandlers(thread: ClusterThread): Handlers {
-  const { boot, shard, gateway, servers, folder, log, loop, send } = thread;
+  const { boot, shard, gateway, servers, folder, metrics, log, loop, send } = thread;
   const { workerIndex } = boot;
   const { snapshotRateBytes } = boot.options;
   const nodeId = boot.options.nodeId as NodeId;
@@ -54,6 +56,7 @@ export function clusterHandlers(thread: ClusterThread): Handlers {
             return nodeOf(member) === peer && (workers === 0 || workerOf(member) % workers === worker);
           });
         },
+        onRoundTrip: (ms) => metrics.histograms.peerRoundTrip.record(ms * 1000),
         schedule,
         random: Math.random,
         warn: (text, fields) => log.warn(fields, text),

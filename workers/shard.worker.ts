@@ -30,7 +30,7 @@ import { TurnLoop } from '../shards/turn-loop.ts';
 import { mainQuestions } from './main-questions.ts';
 import { createRangeReports } from './range-reports.ts';
 import { handleMessages } from './shard-messages.ts';
-import { startUpkeep } from './upkeep.ts';
+import { publishLevels, publishRecovery, startUpkeep } from './upkeep.ts';
 
 const boot = workerData as WorkerBoot & { readonly links: readonly LinkEnd[] };
 const main = parentPort;
@@ -86,6 +86,7 @@ const shard = new Shard(shardOptions(boot), {
   schedule: () => loop.schedule(),
   scheduleIn: (delayMs) => loop.scheduleIn(delayMs),
   monotonicMs: () => performance.now(),
+  metrics,
 });
 
 const gateway = new Gateway({
@@ -116,6 +117,7 @@ function turn(): void {
   gateway.drain();
   shard.turn(Date.now());
   memory.update();
+  publishLevels(metrics, arena.bytesReserved, ring, gateway);
   gateway.flush();
   reports.flush();
   if (arena.reclaim(RECLAIM_STEPS)) loop.schedule();
@@ -139,7 +141,7 @@ shard.giveUp([...boot.damaged, ...recovered.damaged]);
 memory.update();
 reports.changed();
 reports.flush();
-metrics.set(slots.recoverySeconds, (performance.now() - startedMs) / 1000);
+publishRecovery(metrics, recovered.records, performance.now() - startedMs);
 send({ type: 'recovered' });
 main.on(
   'message',
@@ -152,6 +154,7 @@ main.on(
     requests,
     loop,
     memory,
+    metrics,
     log,
     send,
   }),

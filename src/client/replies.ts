@@ -1,33 +1,16 @@
 /** From the body of a response to what a call resolves or rejects with. */
+import { meaningOf } from '../codec/error-words.ts';
 import { CommandErrorValue, unpackMessage } from '../codec/native/messages.ts';
-import type { ErrorCode } from '../core/errors.ts';
 import { SkerryError } from '../core/errors.ts';
 
 /** Turns the msgpack value source[start, end) into a call's result. The bytes are valid only during the call. */
 export type Decode<Result> = (source: Buffer, start: number, end: number) => Result;
 
-/** Words that the store itself, not a command, puts before an error, and whether asking again can help. */
-const codeOfWord: ReadonlyMap<string, readonly [ErrorCode, retryable: boolean]> = new Map([
-  ['CROSSRANGE', ['KV_CROSS_RANGE', false]],
-  ['NOTLEADER', ['KV_NOT_LEADER', true]],
-  ['RANGEMOVED', ['KV_RANGE_MOVED', true]],
-  ['UNKNOWNRESULT', ['KV_UNKNOWN_RESULT', true]],
-  ['OVERLOADED', ['KV_OVERLOADED', true]],
-  ['LOADING', ['KV_STATE', true]],
-  ['TRYAGAIN', ['KV_STATE', true]],
-  ['CLUSTERDOWN', ['KV_PARTITION', true]],
-  ['OOM', ['KV_OUT_OF_MEMORY', false]],
-  ['DISKFULL', ['KV_DISK_FULL', false]],
-  ['MISCONF', ['KV_DISK_FULL', false]],
-  ['TOOLARGE', ['KV_TOO_LARGE', false]],
-]);
-
 /** The error that a command's error text stands for. */
 function commandError(text: string): SkerryError {
-  const space = text.indexOf(' ');
-  const known = space > 0 ? codeOfWord.get(text.slice(0, space)) : undefined;
+  const known = meaningOf(text);
   if (known === undefined) return new SkerryError('KV_REPLY', text);
-  return new SkerryError(known[0], text.slice(space + 1), { retryable: known[1] });
+  return new SkerryError(known.code, text.slice(text.indexOf(' ') + 1), { retryable: known.retryable });
 }
 
 /** The error in a response whose status is not 0. */

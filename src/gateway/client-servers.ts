@@ -3,8 +3,9 @@ import { createHash } from 'node:crypto';
 import { MetricsReader } from '../observe/counters.ts';
 import type { MetricsWriter } from '../observe/counters.ts';
 import { maxSlot, sumSlot } from '../observe/counters.ts';
-import { slots } from '../observe/metrics.ts';
+import { errorSlots, slots } from '../observe/metrics.ts';
 import type { NodeId } from '../core/brands.ts';
+import type { ErrorCode } from '../core/errors.ts';
 import type { Listener } from '../net/listener.ts';
 import { listen } from '../net/listener.ts';
 import type { Gateway } from './gateway.ts';
@@ -119,6 +120,7 @@ export function createClientServers(options: ClientServersOptions): ClientServer
         metrics.add(slots.messagesOut, replies);
       },
       latency: (microseconds: number) => metrics.histograms.commandLatency.record(microseconds),
+      failed: (code: ErrorCode) => metrics.add(errorSlots[code], 1),
     },
     onOpen,
     onClose,

@@ -133,6 +133,18 @@ export class Gateway {
     return this.#links.some((link) => link.readable);
   }
 
+  /** How full the fullest ring to another worker is, 0 … 1. */
+  get ringFill(): number {
+    let fill = 0;
+    for (const link of this.#links) fill = Math.max(fill, link.fill);
+    return fill;
+  }
+
+  /** How often a ring to another worker had no room. */
+  get ringFullCount(): number {
+    return this.#links.reduce((sum, link) => sum + link.fullCount, 0);
+  }
+
   /** Commands handed to other workers and nodes and not answered, and those of other workers that are not run yet. */
   get inFlight(): number {
     return this.#links.reduce((sum, link) => sum + link.inFlight + link.heldCount, this.peers?.inFlight ?? 0);

@@ -20,8 +20,10 @@
  */
 import type { Socket } from 'node:net';
 import { ByteWriter } from '../codec/byte-writer.ts';
+import { errorCodeOf } from '../codec/error-words.ts';
 import { createReplyWriter } from '../codec/reply-writer.ts';
 import { assert } from '../core/assert.ts';
+import type { ErrorCode } from '../core/errors.ts';
 import type { ReplyProtocol, ReplySink, ReplyTarget } from '../core/kv/reply.ts';
 import { discardReply } from '../core/kv/reply.ts';
 import { limits } from '../core/limits.ts';
@@ -35,6 +37,8 @@ export interface ConnectionMeter {
   sent(bytes: number, replies: number): void;
   /** From a command taken to its reply made, of one command in a few. */
   latency(microseconds: number): void;
+  /** A command was answered with an error. */
+  failed(code: ErrorCode): void;
 }
 
 export interface ConnectionOptions {
@@ -67,6 +71,8 @@ const BUFFER_BYTES_KEPT = 16 * 1024;
 const HELD_BYTES_MAX = 16 * 1024;
 const EARLY_COMPACT_BYTES = 256 * 1024;
 
+/** What an error begins with in RESP2 and RESP3. */
+const ERROR_BYTE = 0x2d;
 const EMPTY = Buffer.alloc(0);
 
 export class Connection implements ReplyTarget, Flushable, Holdable {
@@ -191,6 +197,7 @@ export class Connection implements ReplyTarget, Flushable, Holdable {
     }
     const out = this.#out;
     this.#due.learn(out.length - this.#replyStart);
+    this.#countError(out);
     if (this.#muted.size > 0 && this.#muted.delete(slot)) out.length = this.#replyStart;
     this.#answered();
   }
@@ -270,12 +277,19 @@ export class Connection implements ReplyTarget, Flushable, Holdable {
   #arrivedEarly(slot: number): void {
     const early = this.#early;
     this.#due.learn(early.length - this.#replyStart);
+    this.#countError(early);
     if (this.#muted.size > 0 && this.#muted.has(slot)) early.length = this.#replyStart;
     if (this.inFlight > this.#earlyEnds.length) this.#growEarly();
     const index = slot & (this.#earlyEnds.length - 1);
     this.#earlyStarts[index] = this.#replyStart;
     this.#earlyEnds[index] = early.length;
     this.#earlyCount++;
+  }
+
+  #countError({ buffer, length }: ByteWriter): void {
+    const start = this.#replyStart;
+    if (buffer[start] !== ERROR_BYTE || start === length) return;
+    this.#options.meter?.failed(errorCodeOf(buffer, start + 1, length));
   }
 
   #answered(): void {

@@ -43,23 +43,34 @@ function histogram(
   help: string,
   unitsPerBase: number,
   exponents: readonly [number, number],
+  labels: Readonly<Record<string, string>> = {},
 ): HistogramMetric {
-  return { family: { name, type: 'histogram', help, scope }, labels: {}, unitsPerBase, exponents };
+  return { family: { name, type: 'histogram', help, scope }, labels, unitsPerBase, exponents };
 }
 
 const MICROSECONDS = 1e6;
 const ONE = 1;
 
 const commands = scalar('counter', 'worker', 'skerry_commands_total', 'Commands answered to clients, by kind.');
-const errors = scalar('counter', 'worker', 'skerry_errors_total', 'Requests answered with an error, by its code.');
+const errors = scalar(
+  'counter',
+  'worker',
+  'skerry_errors_total',
+  'Requests of clients answered with an error, by its code.',
+);
 const closed = scalar('counter', 'worker', 'skerry_connections_closed_total', 'Client connections closed, by reason.');
 const ringFill = scalar(
   'gauge',
   'worker',
   'skerry_ring_fill_ratio',
-  'Share of a ring in use when it was last written to: of the ring to the WAL writer, and of the fullest ring to another worker.',
+  'Share of a ring in use at the end of the last turn: of the ring to the WAL writer, and of the fullest ring to another worker.',
 );
-const ringFull = scalar('counter', 'worker', 'skerry_ring_full_total', 'Times that a ring had no room for a record.');
+const ringFull = scalar(
+  'counter',
+  'worker',
+  'skerry_ring_full_total',
+  'Times that a ring had no room for what was to be written; it waits, nothing is lost.',
+);
 
 const peerBytes = scalar('counter', 'worker', 'skerry_peer_bytes_total', 'Bytes to and from other nodes.');
 const peerFrames = scalar('counter', 'worker', 'skerry_peer_frames_total', 'Frames to and from other nodes.');
@@ -75,6 +86,21 @@ const snapshots = scalar(
   'skerry_snapshots_total',
   'Snapshots sent to and received from other nodes, and taken.',
 );
+const refused = scalar(
+  'counter',
+  'worker',
+  'skerry_raft_proposals_dropped_total',
+  'Batches of writes that did not become what they were to be: refused by the group for now (they wait), displaced in the log by another leader, or without an end in time.',
+);
+const phase = (name: string): HistogramMetric =>
+  histogram(
+    'worker',
+    'skerry_write_phase_seconds',
+    'Where the time of writes went at the range’s leader, by phase (docs/explain.md). Each write counts with the time of its batch.',
+    MICROSECONDS,
+    [4, 24],
+    { phase: name },
+  );
 
 /** Counters and gauges, in the order of their slots. */
 export const scalarMetrics = {
@@ -107,13 +133,42 @@ export const scalarMetrics = {
   messagesIn: scalar('counter', 'worker', 'skerry_network_receive_messages_total', 'Requests read from clients.')(),
   messagesOut: scalar('counter', 'worker', 'skerry_network_transmit_messages_total', 'Replies written to clients.')(),
 
-  proposals: scalar('counter', 'worker', 'skerry_raft_proposals_total', 'Raft entries proposed.')(),
+  proposals: scalar(
+    'counter',
+    'worker',
+    'skerry_raft_proposals_total',
+    'Raft entries that leaders have put into their logs.',
+  )(),
   entriesApplied: scalar(
     'counter',
     'worker',
     'skerry_raft_applied_entries_total',
-    'Raft entries applied: by how much the applied indexes of all ranges have grown.',
+    'Raft entries applied, on leaders and followers.',
   )(),
+  proposalsRefused: refused({ reason: 'refused' }),
+  proposalsDisplaced: refused({ reason: 'displaced' }),
+  proposalsUnknown: refused({ reason: 'unknown' }),
+  electionsStarted: scalar(
+    'counter',
+    'worker',
+    'skerry_raft_elections_total',
+    'Elections that replicas of this worker stood for, those that asked first whether they could win included.',
+  )(),
+  electionsWon: scalar('counter', 'worker', 'skerry_raft_elections_won_total', 'Elections that they won.')(),
+  leaderChanges: scalar(
+    'counter',
+    'worker',
+    'skerry_raft_leader_changes_total',
+    'Times that a replica of this worker learned of another leader.',
+  )(),
+  rangesLed: scalar('gauge', 'worker', 'skerry_raft_leaders', 'Ranges that are led here.')(),
+  leases: scalar(
+    'gauge',
+    'worker',
+    'skerry_raft_leases',
+    'Ranges that are led here and whose lease holds: they answer reads without asking anybody.',
+  )(),
+  leaderless: scalar('gauge', 'worker', 'skerry_raft_leaderless', 'Replicas here that know of no leader.')(),
   ranges: scalar('gauge', 'worker', 'skerry_ranges', 'Ranges that live in this worker.')(),
   damagedReplicas: scalar(
     'gauge',
@@ -228,6 +283,19 @@ export const histogramMetrics = {
     [4, 24],
   ),
   batchCommands: histogram('worker', 'skerry_raft_batch_commands', 'Commands in one Raft entry.', ONE, [0, 14]),
+  writeQueue: phase('queue'),
+  writeWalWait: phase('wal_wait'),
+  writeFsync: phase('fsync'),
+  writeNotice: phase('notice'),
+  writeReplication: phase('replication'),
+  writeApply: phase('apply'),
+  peerRoundTrip: histogram(
+    'worker',
+    'skerry_peer_round_trip_seconds',
+    'From a ping to a worker of another node to its answer, on the connection that Raft messages take.',
+    MICROSECONDS,
+    [4, 24],
+  ),
   checkpointDuration: histogram(
     'worker',
     'skerry_checkpoint_duration_seconds',

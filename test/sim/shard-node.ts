@@ -24,6 +24,7 @@ import type { Message } from '../../src/core/raft/types.ts';
 import { MemoryArena } from '../../src/engine/memory/arena.ts';
 import { openFrozen } from '../../src/engine/memory/frozen.ts';
 import type { Engine, FrozenStore } from '../../src/engine/engine.ts';
+import { MetricsWriter } from '../../src/observe/counters.ts';
 import { DataDir } from '../../src/server/data-dir.ts';
 import { findWholeRanges } from '../../src/server/healing.ts';
 import type { CheckpointInfo } from '../../src/storage/checkpoint/index.ts';
@@ -305,6 +306,7 @@ export class ShardNode implements SimulatedNode<ShardPacket> {
         snapshotFailed: fail,
         schedule: () => this.#surroundings.later(0, () => undefined),
         scheduleIn: (delayMs) => this.#surroundings.later(delayMs, () => undefined),
+        metrics: new MetricsWriter(),
         monotonicMs,
       },
     );

@@ -54,6 +54,8 @@ export interface RespHarness {
   /** What the connections' meter was told. */
   readonly sent: readonly { readonly bytes: number; readonly replies: number }[];
   readonly latencies: readonly number[];
+  /** Codes of the errors that were answered. */
+  readonly errors: readonly string[];
   stop(): Promise<void>;
 }
 
@@ -189,6 +191,7 @@ export async function startRespHarness(options: HarnessOptions = {}): Promise<Re
   const closed: CloseReason[] = [];
   const sent: { bytes: number; replies: number }[] = [];
   const latencies: number[] = [];
+  const errors: string[] = [];
   let counted = 0;
   let settings: ShownSettings = {
     host: '127.0.0.1',
@@ -259,7 +262,11 @@ export async function startRespHarness(options: HarnessOptions = {}): Promise<Re
     onOpen: () => undefined,
     onClose: (reason) => void closed.push(reason),
     onBytesIn: () => undefined,
-    meter: { sent: (bytes, replies) => sent.push({ bytes, replies }), latency: (us) => latencies.push(us) },
+    meter: {
+      sent: (bytes, replies) => sent.push({ bytes, replies }),
+      latency: (us) => latencies.push(us),
+      failed: (code) => errors.push(code),
+    },
   });
   const listener = await listen({
     host: '127.0.0.1',
@@ -276,6 +283,7 @@ export async function startRespHarness(options: HarnessOptions = {}): Promise<Re
     counted: () => counted,
     sent,
     latencies,
+    errors,
     async stop() {
       listener.close();
       server.destroy();

@@ -18,6 +18,7 @@ import type { ConfChangeStep, Message, Ready } from '../../src/core/raft/types.t
 import type { RangeDescriptor } from '../../src/core/range.ts';
 import { MemoryArena } from '../../src/engine/memory/arena.ts';
 import { openFrozen } from '../../src/engine/memory/frozen.ts';
+import { MetricsWriter } from '../../src/observe/counters.ts';
 import { CheckpointFolder, writeCheckpoint } from '../../src/storage/checkpoint/index.ts';
 import { FIRST_INDEX, FIRST_TERM } from '../../shards/entry.ts';
 import type { ShardLog } from '../../shards/log.ts';
@@ -141,6 +142,7 @@ export class ShardNode {
         snapshotFailed: (_rangeId, error) => cluster.fail(error),
         schedule: () => undefined,
         scheduleIn: () => undefined,
+        metrics: new MetricsWriter(),
         monotonicMs: () => cluster.nowMs,
       },
     );

@@ -243,6 +243,11 @@ export function writeResponseHeader(
   target.writeUInt32LE(status | (flags << 8), offset + 12);
 }
 
+/** Where the text of an encoded error begins, behind the header of its ext 8, 16 or 32. */
+export function errorTextStart(source: Buffer, start: number): number {
+  return start + (source[start] === 0xc7 ? 3 : source[start] === 0xc8 ? 4 : 6);
+}
+
 /** The status that goes with an encoded reply: errors are told by their first bytes (ext 8, 16 or 32). */
 export function statusOfReply(source: Buffer, start: number): number {
   const first = source[start] as number;

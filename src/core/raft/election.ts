@@ -23,6 +23,7 @@ const NO_DATA = new Uint8Array(0);
 /** Asks to be elected. `forced`: a leader hands over, so voters need not wait for its lease. Whether it began. */
 export function campaign(r: RaftState, forced: boolean): boolean {
   if (r.isLeader || !r.mayCampaign) return false;
+  r.campaigns++;
   const isPreVote = r.limits.preVote && !forced;
   if (isPreVote) becomePreCandidate(r);
   else becomeCandidate(r);

@@ -58,6 +58,10 @@ export class Raft implements RaftGroup {
   get leader(): MemberId {
     return this.state.leader;
   }
+
+  get campaigns(): number {
+    return this.state.campaigns;
+  }
   get commitIndex(): LogIndex {
     return this.state.log.committed;
   }

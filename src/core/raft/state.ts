@@ -81,6 +81,8 @@ export class RaftState {
   vote: MemberId;
   role: Role = ROLE_FOLLOWER;
   leader: MemberId = NOBODY;
+  /** Elections that it stood for, since it was made. */
+  campaigns = 0;
 
   /** Since this object was made; stamps are made of it (lease.ts). */
   ticks = 0;

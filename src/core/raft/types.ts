@@ -308,6 +308,8 @@ export interface RaftGroup {
   readonly role: Role;
   readonly term: Term;
   readonly leader: MemberId;
+  /** How often it has stood for election. */
+  readonly campaigns: number;
   readonly commitIndex: LogIndex;
   readonly appliedIndex: LogIndex;
   readonly lastIndex: LogIndex;

@@ -11,10 +11,12 @@
  */
 import type { Socket } from 'node:net';
 import { ByteWriter } from '../../codec/byte-writer.ts';
+import { errorCodeOf } from '../../codec/error-words.ts';
 import {
   RESPONSE_HEADER_BYTES,
   STATUS_OK,
   STATUS_STORE_ERROR,
+  errorTextStart,
   statusOfReply,
   writeResponseHeader,
 } from '../../codec/native/frame.ts';
@@ -156,6 +158,7 @@ export class NativeConnection implements ReplyTarget, Flushable {
       const body = start + RESPONSE_HEADER_BYTES;
       const requestId = this.#requestIds[slot] as number;
       const status = statusOfReply(out.buffer, body);
+      if (status !== STATUS_OK) this.#countError(out.buffer, body, out.length);
       const explanation = this.#explanationOf(slot);
       if (explanation !== null) out.append(explanation, 0, explanation.length);
       const flags = explanation === null ? 0 : RESPONSE_EXPLAINED;
@@ -168,7 +171,9 @@ export class NativeConnection implements ReplyTarget, Flushable {
   raw(slot: number, source: Buffer, start: number, end: number): void {
     if (!this.#isOverflowing()) {
       const explanation = this.#explanationOf(slot);
-      this.#frame(this.#requestIds[slot] as number, statusOfReply(source, start), source, start, end, explanation);
+      const status = statusOfReply(source, start);
+      if (status !== STATUS_OK) this.#countError(source, start, end);
+      this.#frame(this.#requestIds[slot] as number, status, source, start, end, explanation);
       this.#due.learn(RESPONSE_HEADER_BYTES + end - start);
     }
     this.#answered(slot);
@@ -190,6 +195,7 @@ export class NativeConnection implements ReplyTarget, Flushable {
 
   /** Answers a request that has no slot with an error; with request id 0 the error is the whole connection's. */
   fail(requestId: number, error: SkerryError): void {
+    this.#options.meter?.failed(error.code);
     this.send(requestId, STATUS_STORE_ERROR, packStoreError(error));
   }
 
@@ -229,6 +235,11 @@ export class NativeConnection implements ReplyTarget, Flushable {
     if (this.#out.length > 0 && this.#writingBytes === 0) this.#write();
     if (this.#isClosing) this.#endWhenAnswered();
     else this.#maybeResume();
+  }
+
+  /** A command's error: source[start, end). */
+  #countError(source: Buffer, start: number, end: number): void {
+    this.#options.meter?.failed(errorCodeOf(source, errorTextStart(source, start), end));
   }
 
   #explanationOf(slot: number): Buffer | null {

@@ -100,6 +100,8 @@ export class ForwardLink {
   #unpublishedCount = 0;
   /** Requests sent and not yet answered. */
   inFlight = 0;
+  /** Frames that found no room in the ring. */
+  fullCount = 0;
 
   constructor(options: ForwardLinkOptions) {
     this.#options = options;
@@ -188,6 +190,12 @@ export class ForwardLink {
   /** Whether drain() would run requests that were held. */
   get canGoOn(): boolean {
     return this.#held.length > 0 && !this.#isFull;
+  }
+
+  /** Share of the outgoing ring that is in use. */
+  get fill(): number {
+    const { bytesFree, buffer } = this.#options.outgoing;
+    return 1 - bytesFree / buffer.length;
   }
 
   /** Anything to drain? For the doorbell's re-check. */
@@ -306,6 +314,7 @@ export class ForwardLink {
   }
 
   #send(frame: Buffer): void {
+    if (frame.length <= limits.forwardInlineBytesMax) this.fullCount++;
     this.#backlog.push(frame);
     this.#backlogBytes += frame.length;
     this.#pump();

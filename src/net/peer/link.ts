@@ -56,6 +56,11 @@ export class PeerLink implements Flushable {
   #isReported = false;
   #warned: string | null = null;
   problem: string | null = null;
+  /** Of the last ping, milliseconds; 0 = none was answered yet. */
+  roundTripMs = 0;
+  /** Pings without an answer, and when the first of them was sent. Answers come in order. */
+  #pings = 0;
+  #pingedMs = 0;
   /** Sends commands over this link. */
   requester: PeerRequester | null = null;
 
@@ -119,6 +124,7 @@ export class PeerLink implements Flushable {
       const what = this.#state === 'open' ? 'nothing was heard of it' : 'it did not answer';
       frames.close(`${what} for ${this.#owner.timings.tickMs * this.#owner.timings.silentTicksMax} ms`);
     } else if (this.#state === 'open' && !frames.writing) {
+      if (this.#pings++ === 0) this.#pingedMs = performance.now();
       frames.signal(PEER_PING);
       frames.send();
     }
@@ -198,6 +204,8 @@ export class PeerLink implements Flushable {
 
   #onOpen(): void {
     this.#state = 'open';
+    this.#pings = 0;
+    this.#pingedMs = 0;
     this.#backoffMs = 0;
     this.#isReported = false;
     this.#warned = null;
@@ -208,7 +216,16 @@ export class PeerLink implements Flushable {
 
   #onFrame(kind: number, source: Buffer, start: number, end: number): void {
     if (kind === PEER_REPLIES && this.requester !== null) this.requester.onReplies(source, start, end);
-    else if (kind !== PEER_PONG) throw new PeerProtocolError(`a frame of kind ${kind} does not belong here`);
+    else if (kind === PEER_PONG) this.#onPong();
+    else throw new PeerProtocolError(`a frame of kind ${kind} does not belong here`);
+  }
+
+  #onPong(): void {
+    if (this.#pings > 0) this.#pings--;
+    if (this.#pingedMs === 0) return;
+    this.roundTripMs = performance.now() - this.#pingedMs;
+    this.#pingedMs = 0;
+    this.#owner.options.onRoundTrip?.(this.roundTripMs);
   }
 
   #onClose(frames: FrameSocket, reason: string, kind: CloseKind): void {

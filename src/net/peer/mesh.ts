@@ -162,8 +162,8 @@ export class PeerMesh implements LinkOwner, InboundOwner {
   }
 
   status(): PeerStatus[] {
-    return [...this.#links.values()].map(({ nodeId, workerIndex, state, problem, queuedBytes }) => {
-      return { nodeId, workerIndex, state, problem, queuedBytes };
+    return [...this.#links.values()].map(({ nodeId, workerIndex, state, problem, queuedBytes, roundTripMs }) => {
+      return { nodeId, workerIndex, state, problem, queuedBytes, roundTripMs };
     });
   }
 

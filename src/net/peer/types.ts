@@ -101,6 +101,8 @@ export interface PeerMeshOptions {
   readonly onUnreachable: (nodeId: NodeId, workerIndex: number) => void;
   /** Commands of another node's worker: the payload of one REQUESTS frame. May throw PeerProtocolError. */
   readonly onRequests: (inbound: PeerInbound, source: Buffer, start: number, end: number) => void;
+  /** How long a ping to another worker and its answer took, milliseconds. */
+  readonly onRoundTrip?: (ms: number) => void;
   /** Asks for a turn of the loop, at whose end flush() is called. */
   readonly schedule: () => void;
   /** Uniform in [0, 1), for the jitter of back-off. */
@@ -146,4 +148,6 @@ export interface PeerStatus {
   /** Why it is not open; null when it is, or was not needed yet. */
   readonly problem: string | null;
   readonly queuedBytes: number;
+  /** Of the last ping, milliseconds; 0 = none was answered yet. */
+  readonly roundTripMs: number;
 }

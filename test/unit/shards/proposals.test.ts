@@ -4,6 +4,7 @@ import { requireCommand } from '../../../src/core/kv/table.ts';
 import type { ReplyTarget } from '../../../src/core/kv/reply.ts';
 import type { Entry } from '../../../src/core/raft/types.ts';
 import { ENTRY_DATA } from '../../../src/core/raft/types.ts';
+import { MetricsWriter } from '../../../src/observe/counters.ts';
 import { AskedEntries } from '../../../shards/asked-entries.ts';
 import { Proposals } from '../../../shards/proposals.ts';
 import { argsOf, ValueSink } from '../../support/kv-machine.ts';
@@ -36,10 +37,11 @@ class Waiting implements ReplyTarget {
 
 class Log {
   pendingBytes = 0;
-  readonly proposals = new Proposals(
-    (bytes) => (this.pendingBytes += bytes),
-    () => 0,
-  );
+  readonly proposals = new Proposals({
+    countPending: (bytes) => void (this.pendingBytes += bytes),
+    monotonicMs: () => 0,
+    metrics: new MetricsWriter(),
+  });
 
   propose(index: number, term: number, nowMs = 0): Waiting {
     const target = new Waiting();
