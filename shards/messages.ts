@@ -20,6 +20,7 @@
  *          ── changeMembers ─────▶                   ◀─ changeDone ────
  *          ── transferLeader ────▶                   ◀─ changeDone ────
  *          ── dropReplica ───────▶
+ *          ── recoverRange ──────▶                   ◀─ changeDone ────
  */
 import type { MemberId, RangeId } from '../src/core/brands.ts';
 import type { CatalogResult } from '../src/core/catalog/types.ts';
@@ -159,6 +160,8 @@ export type ClusterToWorker =
       /** Through a joint configuration even when one voter changes. It is left by itself. */
       readonly isJoint: boolean;
     }
+  /** Go on with the range without its other voters. Answer: changeDone. */
+  | { readonly type: 'recoverRange'; readonly id: number; readonly rangeId: RangeId }
   /** Hand the leadership of a range to one of its voters. Answer: changeDone, when it is handed over or given up. */
   | { readonly type: 'transferLeader'; readonly id: number; readonly rangeId: RangeId; readonly to: MemberId }
   /**

@@ -27,14 +27,21 @@ const CAUGHT_UP_ENTRIES = 64;
 /** The catalog lives here. */
 const CATALOG_RANGE = 1 as RangeId;
 
+interface RangeHost {
+  readonly replicas: ReadonlyMap<RangeId, Replica>;
+  touched(replica: Replica): void;
+}
+
 export class RangeAdmin {
   /** Members that were given up, and that their groups may still count on. */
   readonly damaged = new Map<RangeId, DamagedReplica>();
+  readonly #host: RangeHost;
   readonly #replicas: ReadonlyMap<RangeId, Replica>;
   #transfers: { readonly replica: Replica; readonly to: MemberId; readonly done: AdminCallback }[] = [];
 
-  constructor(replicas: ReadonlyMap<RangeId, Replica>) {
-    this.#replicas = replicas;
+  constructor(host: RangeHost) {
+    this.#host = host;
+    this.#replicas = host.replicas;
   }
 
   changeMembers({ rangeId, confVersion, changes, isJoint: joint }: MembershipChange, done: AdminCallback): void {
@@ -57,6 +64,18 @@ export class RangeAdmin {
     if (replica === null) return;
     if (replica.transferLeadership(to)) this.#transfers.push({ replica, to, done });
     else done('ERR leadership can only be handed to a voter of the range');
+  }
+
+  /** Goes on without the other voters, which are lost for good; `done` when it is on its way to the log. */
+  recoverAlone(rangeId: RangeId, done: AdminCallback): void {
+    const replica = this.#replicas.get(rangeId);
+    if (replica === undefined || replica.raft.leader !== 0) {
+      done(replica === undefined ? 'ERR the range has no replica here' : 'ERR the range has a leader');
+      return;
+    }
+    replica.raft.becomeOnlyVoter();
+    this.#host.touched(replica);
+    done(null);
   }
 
   changeCatalog(op: Uint8Array, done: (error: string | null, result: CatalogResult | null) => void): void {
@@ -87,6 +106,8 @@ export class RangeAdmin {
         leader: raft.leader,
         term: raft.term,
         appliedIndex: raft.appliedIndex,
+        lastIndex: raft.lastIndex,
+        lastTerm: raft.lastTerm,
         isChanging: isJoint(status.conf) || status.confIndex > status.applied,
         members: status.progress.map((progress) => memberProgress(status, progress)),
         bytes: store.bytesUsed,

@@ -79,7 +79,7 @@ export class Shard {
       monotonicMs,
       metrics: ports.metrics,
     });
-    this.admin = new RangeAdmin(this.host.replicas);
+    this.admin = new RangeAdmin(this.host);
     this.#checkpointer = new Checkpointer({
       maxRecoverySeconds: options.maxRecoverySeconds,
       replicas: this.host.replicas,

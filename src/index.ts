@@ -20,7 +20,7 @@ export type {
 } from './client/options.ts';
 export { FatalError, SkerryError } from './core/errors.ts';
 export type { Explained, ExplainOption, Explanation } from './client/explanation.ts';
-export type { ClusterNode, ClusterStatus } from './client/store.ts';
+export type { ClusterNode, ClusterStatus, RangeRecovery, SurvivingReplica } from './client/store.ts';
 export type { RangeExplanation, ReadExplanation, WriteExplanation } from './core/kv/explanation.ts';
 export type { ErrorCode } from './core/errors.ts';
 export { parseSettings } from './server/config.ts';

@@ -91,6 +91,11 @@ export function clusterHandlers(thread: ClusterThread): Handlers {
       admin.transferLeader(rangeId, to, (error) => send({ type: 'changeDone', id, error }));
       schedule();
     },
+    recoverRange({ id, rangeId }) {
+      log.warn({ rangeId }, 'by order of its operator, a range goes on without its other voters');
+      admin.recoverAlone(rangeId, (error) => send({ type: 'changeDone', id, error }));
+      schedule();
+    },
     dropReplica: ({ rangeId, memberId }) => shard.drop(rangeId, memberId),
   };
 }

@@ -1,6 +1,6 @@
 /** The store as its users have it: the same over TCP and embedded. */
 import { OP_CLUSTER, OP_RANGE_SPLIT, OP_STATUS, OP_TOPOLOGY } from '../codec/native/frame.ts';
-import type { ClusterStatus, RangeRoute, Topology } from '../codec/native/messages.ts';
+import type { ClusterStatus, RangeRecovery, RangeRoute, Topology } from '../codec/native/messages.ts';
 import { SkerryError } from '../core/errors.ts';
 import type { CommandSpec } from '../core/kv/spec.ts';
 import { commandByName, requireCommand } from '../core/kv/table.ts';
@@ -36,7 +36,7 @@ import {
   decodeValue,
 } from './replies.ts';
 
-export type { ClusterNode, ClusterStatus } from '../codec/native/messages.ts';
+export type { ClusterNode, ClusterStatus, RangeRecovery, SurvivingReplica } from '../codec/native/messages.ts';
 
 const GET = requireCommand('GET');
 const MGET = requireCommand('MGET');
@@ -179,6 +179,16 @@ export class Store<As extends Format = 'bytes'> implements AsyncDisposable {
   ): Promise<Readonly<Record<string, unknown>>> {
     const order = [change, String(node), ...(options?.force === true ? ['force'] : [])];
     return (await this.#control(OP_CLUSTER, order, CALL_ONCE, options)) as Readonly<Record<string, unknown>>;
+  }
+
+  /**
+   * What the node that is asked, and those it reaches, have of a range that has no leader. `force`: the range has lost the majority
+   * of its voters for good, and goes on with this node's replica alone; what only the others had is lost. Refused
+   * while a majority can be reached, and when another node has more of the log.
+   */
+  async recoverRange(rangeId: number, options?: CallOptions & { readonly force?: boolean }): Promise<RangeRecovery> {
+    const order = ['recover', String(rangeId), ...(options?.force === true ? ['force'] : [])];
+    return (await this.#control(OP_CLUSTER, order, CALL_ONCE, options)) as RangeRecovery;
   }
 
   /** Sets how many replicas each range should have, as far as there are nodes for them: an odd number. */

@@ -270,6 +270,21 @@ export const scalarMetrics = {
   walRecords: scalar('counter', 'wal', 'skerry_wal_records_total', 'Records written to the log.')(),
   walFsyncs: scalar('counter', 'wal', 'skerry_wal_fsyncs_total', 'Times that the log was synced to the disk.')(),
   walSegments: scalar('gauge', 'wal', 'skerry_wal_segments', 'Segment files that hold records some range needs.')(),
+  scrubBytes: scalar(
+    'counter',
+    'wal',
+    'skerry_scrub_bytes_total',
+    'Bytes that the scrubber has read, of each file rounded up to 256 KiB.',
+  )(),
+  scrubFiles: scalar('counter', 'wal', 'skerry_scrub_files_total', 'Files that the scrubber has read to their end.')(),
+  scrubPasses: scalar('counter', 'wal', 'skerry_scrub_passes_total', 'Times that the scrubber has read everything.')(),
+  scrubDamages: scalar('counter', 'wal', 'skerry_scrub_damages_total', 'Damaged files that the scrubber has found.')(),
+  scrubProgress: scalar(
+    'gauge',
+    'wal',
+    'skerry_scrub_progress_ratio',
+    'Share of the files of this pass that are read.',
+  )(),
   walDiskFull: scalar('gauge', 'wal', 'skerry_wal_disk_full', '1 while writes are refused for want of disk space.')(),
 } as const satisfies Record<string, ScalarMetric>;
 

@@ -25,12 +25,14 @@ import { reviveRoutes } from '../../shards/messages.ts';
 import { formCluster } from './cluster/node-cluster.ts';
 import type { NodeCluster } from './cluster/node-cluster.ts';
 import { carryOut } from './cluster/orders.ts';
-import { describeCluster, describeDamaged, describeRanges } from './cluster/status.ts';
+import { describeCluster, describeRanges } from './cluster/status.ts';
 import { DataDir } from './data-dir.ts';
 import { FanOut } from './fan-out.ts';
 import { findWholeRanges, openLog } from './healing.ts';
 import { createLinks } from './links.ts';
 import { NodeMetrics } from './node-metrics.ts';
+import type { Scrubber } from './scrubber.ts';
+import { startScrubbing } from './scrubbing.ts';
 import type { Settings } from './settings.ts';
 import { ShardThreads } from './shard-threads.ts';
 import { Splits } from './splits.ts';
@@ -77,6 +79,7 @@ class Node implements RunningServer {
   #routeListeners: ((routes: readonly Route[]) => void)[] = [];
   #cluster: NodeCluster | null = null;
   #splits: Splits | null = null;
+  #scrubber: Scrubber | null = null;
   readonly #questions = new FanOut();
   #maxMemoryBytes: number;
   #phase = 'starting';
@@ -184,6 +187,24 @@ class Node implements RunningServer {
     // Whatever failed meanwhile has not been waited for by anybody.
     await Promise.race([this.#failed.promise, Promise.resolve()]);
     this.#phase = 'ready';
+    this.#startScrubbing(wal, this.#ioPool);
+  }
+
+  #startScrubbing(wal: WalHandle, pool: Piscina): void {
+    const { rateBytes, intervalSeconds } = this.#settings.scrub;
+    if (intervalSeconds === 0) return;
+    this.#scrubber = startScrubbing({
+      rateBytes,
+      intervalMs: intervalSeconds * 1000,
+      disk: nodeDisk,
+      checkpoints: this.#dir.checkpoints,
+      wal,
+      pool,
+      metricsArea: this.#metrics.wal,
+      rangeIds: () => this.#table.routes.map(({ range }) => range.rangeId),
+      rewrite: (rangeIds) => this.#threads.tellAll({ type: 'holdBack', rangeIds }),
+      log: this.#log,
+    });
   }
 
   ranges(): readonly Route[] {
@@ -214,7 +235,6 @@ class Node implements RunningServer {
       addresses: this.#addresses,
       cluster: this.#cluster === null ? null : describeCluster(this.#cluster.cluster),
       ranges: describeRanges(this.#table.routes),
-      damaged: describeDamaged(this.#cluster?.cluster.damaged ?? []),
       metrics: this.#metrics.summary(),
     };
   }
@@ -226,6 +246,7 @@ class Node implements RunningServer {
 
   async #close(): Promise<void> {
     const wasReady = this.#phase === 'ready';
+    this.#scrubber?.stop();
     if (this.#phase !== 'failed') this.#phase = 'stopping';
     await this.#cluster?.cluster.close();
     await this.#threads.stop(wasReady);

@@ -176,6 +176,17 @@ export const settingGroups = {
       help: 'How long a restart may take: ranges are checkpointed as often as that needs.',
     }),
   },
+  scrub: {
+    rateBytes: size(64 * KiB, 16 * GiB, {
+      default: 4 * MiB,
+      help: 'What the scrubber, which reads checkpoints and log segments to find damage early, may take of the disk, in a second.',
+    }),
+    intervalSeconds: integer(0, 31_536_000, {
+      default: 86_400,
+      defaultText: '86400 (a day)',
+      help: 'The scrubber begins to read everything anew so long after it began the last time; 0: it does not run.',
+    }),
+  },
   ranges: {
     preSplit: keyList({
       default: [],
@@ -213,7 +224,7 @@ export interface SettingRow {
   readonly setting: Setting<unknown>;
 }
 
-const prefixedGroups = new Set(['wal', 'raft', 'log']);
+const prefixedGroups = new Set(['wal', 'raft', 'scrub', 'log']);
 
 const dashed = (name: string): string => name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 

@@ -7,6 +7,7 @@ import path from 'node:path';
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
 import { connect } from '../../src/client/connect.ts';
+import type { ClusterStatus, RangeRecovery } from '../../src/index.ts';
 import type { NodeProcess } from '../support/node-process.ts';
 import { startNode, temporaryDir } from '../support/node-process.ts';
 
@@ -15,15 +16,15 @@ interface NodeStatus {
     readonly rangeId: number;
     readonly replicas: readonly { readonly nodeId: number; readonly role: string }[];
   }[];
-  readonly damaged: readonly { readonly rangeId: number; readonly what: string }[];
+  readonly cluster: ClusterStatus;
 }
 
 async function statusOf({ httpPort }: NodeProcess): Promise<NodeStatus> {
   return (await (await fetch(`http://127.0.0.1:${httpPort}/status`)).json()) as NodeStatus;
 }
 
-const isWhole = ({ ranges, damaged }: NodeStatus): boolean =>
-  damaged.length === 0 &&
+const isWhole = ({ ranges, cluster }: NodeStatus): boolean =>
+  cluster.damaged.length === 0 &&
   ranges.length === 2 &&
   ranges.every(({ replicas }) => replicas.length === 3 && replicas.every(({ role }) => role === 'voter'));
 
@@ -192,4 +193,60 @@ test('a node that is alone with its ranges refuses to start on damaged files, an
   await flipBit(segment as string, 8192 + 3 * 4096 + 40);
   const again = await startNode(dir, ['--workers', '1']);
   t.is(await again.end('SIGTERM'), 0);
+});
+
+test('a range that has lost its majority for good is brought back by force, and by nothing else', async (t) => {
+  t.timeout(240_000);
+  const trio = await Trio.start(t);
+  await trio.write(40, 100);
+  const recover = async (i: number, isForced: boolean, rangeId: number): Promise<RangeRecovery> => {
+    await using store = await connect(`skerry://127.0.0.1:${trio.nodes[i]?.port}`);
+    return await store.recoverRange(rangeId, { force: isForced, timeoutMs: 10_000 });
+  };
+  await t.throwsAsync(() => recover(2, true, 1), { message: /is led by node|elects a leader by itself/ });
+  await trio.nodes[0]?.end('SIGKILL');
+  await t.throwsAsync(() => recover(2, true, 1), { message: /is led by node|elects a leader by itself/ });
+  await trio.nodes[1]?.end('SIGKILL');
+  const seen = await recover(2, false, 1);
+  t.like(seen, { rangeId: 1, voters: [1, 2, 3], isRecovered: false });
+  t.deepEqual(
+    seen.survivors.map(({ nodeId }) => nodeId),
+    [3],
+  );
+  for (const rangeId of [1, 2]) {
+    let outcome: RangeRecovery | null = null;
+    // The lost leader counts until the survivor has noticed.
+    while (outcome === null) outcome = await recover(2, true, rangeId).catch(() => null);
+    t.true(outcome.isRecovered);
+  }
+  await trio.readBack(2);
+  await using store = await connect(`skerry://127.0.0.1:${trio.nodes[2]?.port}`, { as: 'text', timeoutMs: 30_000 });
+  await store.set('a-new', 'value');
+  t.is(await store.get('a-new'), 'value');
+});
+
+test('the scrubber finds damage while the node runs, and the node repairs it from its memory', async (t) => {
+  t.timeout(240_000);
+  const dir = path.join(await temporaryDir(t), 'data');
+  const flags = ['--workers', '1', '--wal-segment', '16mb', '--scrub-rate', '1gb', '--scrub-interval-seconds', '1'];
+  const node = await startNode(dir, flags);
+  t.teardown(() => node.child.kill('SIGKILL'));
+  const value = 'x'.repeat(100_000);
+  {
+    await using store = await connect(`skerry://127.0.0.1:${node.port}`, { as: 'text' });
+    for (let i = 0; i < 200; i++) await store.set(`key${i}`, value);
+  }
+  await flipBit(await checkpointOf(dir, 1), 70);
+  const [sealed] = await segmentsIn(dir);
+  await flipBit(sealed as string, 8192 + 100_000);
+  for (;;) {
+    const aside = await asideIn(dir);
+    if (['.ckpt.', '.wal.'].every((kind) => aside.some((name) => name.includes(kind)))) break;
+  }
+  t.regex(node.stderr(), /a file is damaged/);
+  await node.end('SIGKILL');
+  const again = await startNode(dir, flags);
+  t.teardown(() => again.child.kill('SIGKILL'));
+  await using store = await connect(`skerry://127.0.0.1:${again.port}`, { as: 'text' });
+  for (let i = 0; i < 200; i++) t.is((await store.get(`key${i}`))?.length, value.length);
 });

@@ -420,3 +420,14 @@ test('a member that waits to be told has no say: it grants no vote and never cam
   drain(raft);
   t.is(seen(raft).lastIndex, 1);
 });
+
+test('a survivor that goes on without the others is the only voter, and what it has is committed', (t) => {
+  const raft = createMember({ log: [1, 2, 2], commit: 1, vote: 3 });
+  raft.becomeOnlyVoter();
+  drain(raft);
+  t.is(raft.role, ROLE_LEADER);
+  t.true(raft.term > 2, 'nobody else was elected in its term with its help');
+  t.deepEqual(raft.status().conf.voters, members(1));
+  t.is(raft.commitIndex, index(5), 'its three entries, the configuration, and the noop of its term');
+  t.deepEqual(raft.logTerms.slice(0, 3), [1, 2, 2]);
+});

@@ -135,6 +135,8 @@ export class FakeShards {
       memberId: own.memberId,
       leader,
       term: term as Term,
+      lastIndex: 10 as LogIndex,
+      lastTerm: 1 as Term,
       appliedIndex: 9 as LogIndex,
       isChanging: false,
       members: own.memberId === leader ? members : [],

@@ -123,6 +123,8 @@ export class PlacementWorld {
           leader,
           term: 5 as Term,
           appliedIndex: 10 as LogIndex,
+          lastIndex: 10 as LogIndex,
+          lastTerm: 5 as Term,
           isChanging: false,
           members:
             id === leader

@@ -2,7 +2,8 @@
 import { nodeOfWorker, WORKERS_MAX } from '../../core/member.ts';
 import type { Command } from 'commander';
 import { keyFromText } from '../../server/config.ts';
-import { EXIT_NOT_FOUND } from '../exit-codes.ts';
+import type { RangeRecovery } from '../../client/store.ts';
+import { EXIT_FAILED, EXIT_NOT_FOUND } from '../exit-codes.ts';
 import { printExplanation } from '../explanation-output.ts';
 import { printable, printJson, printLine, printTable } from '../output.ts';
 import { withServer, withStore } from '../with-server.ts';
@@ -169,6 +170,7 @@ function registerRange(program: Command): void {
         printTable([['RANGE', 'FROM', 'TO', 'VERSION', 'WORKER'], ...rows]);
       });
     });
+  registerRecover(range);
   withServer(range.command('split'))
     .argument('<key>', 'First key of the new range.')
     .description('Cut the range that holds a key into two, there')
@@ -180,6 +182,41 @@ function registerRange(program: Command): void {
         else process.stderr.write(`split at ${key}\n`);
       });
     });
+}
+
+function registerRecover(range: Command): void {
+  withServer(range.command('recover'))
+    .argument('<range>', 'Its number.', Number)
+    .option('--force', 'The lost voters never come back: go on with the replica of the node that is asked, alone.')
+    .description('Bring back a range that has lost the majority of its voters for good')
+    .addHelpText('after', '\nExample:\n  skerry range recover 7 --server 10.0.0.3:7370')
+    .action(async (rangeId: number, flags: ClientFlags & { force?: boolean }) => {
+      await withStore(flags, async (store) => {
+        const recovery = await store.recoverRange(rangeId, { force: flags.force === true });
+        if (flags.json === true) printJson(recovery);
+        else printRecovery(recovery);
+        if (!recovery.isRecovered) process.exitCode = EXIT_FAILED;
+      });
+    });
+}
+
+function printRecovery({ rangeId, voters, survivors, isRecovered }: RangeRecovery): void {
+  const rows = survivors.map(({ nodeId, role, lastIndex, lastTerm, appliedIndex }) => {
+    return [String(nodeId), role, String(lastIndex), String(lastTerm), String(appliedIndex)];
+  });
+  printTable([['NODE', 'ROLE', 'LAST INDEX', 'LAST TERM', 'APPLIED'], ...rows]);
+  const own = survivors[0];
+  const lost = voters.filter((nodeId) => !survivors.some((survivor) => survivor.nodeId === nodeId)).join(', ');
+  process.stderr.write(
+    [
+      '',
+      `Range ${rangeId} has voters on nodes ${voters.join(', ')}; nothing whole is heard of those on ${lost}.`,
+      `WHATEVER WAS ACKNOWLEDGED BEHIND INDEX ${own?.lastIndex} IS LOST if the range goes on from node ${own?.nodeId}.`,
+      `If nodes ${lost} come back with their data, the range exists TWICE: remove them, and never start them again.`,
+      isRecovered ? `The range goes on from node ${own?.nodeId}, alone.` : 'Nothing was changed. With --force it is.',
+      '',
+    ].join('\n'),
+  );
 }
 
 async function readInput(): Promise<Buffer> {

@@ -21,6 +21,9 @@ export function registerStatus(program: Command): void {
         printTable(rows.map(([name, value]) => [name, String(value)]));
         printLine('');
         printNodes(cluster);
+        for (const { rangeId, what, since } of cluster.damaged) {
+          printLine(`DAMAGED  range ${rangeId}, since ${since}: ${what}`);
+        }
       });
     });
 }

@@ -81,6 +81,29 @@ export interface ClusterStatus {
   /** Where range 1 leads; 0: not known. */
   readonly coordinator: number;
   readonly nodes: readonly ClusterNode[];
+  /** Replicas of the asked node that are damaged, and that their ranges have not taken out yet. */
+  readonly damaged: readonly { readonly rangeId: number; readonly what: string; readonly since: string }[];
+}
+
+/** A replica of a range that lost its majority. */
+export interface SurvivingReplica {
+  readonly nodeId: number;
+  readonly role: 'voter' | 'learner';
+  /** Of the last entry in its log, committed or not. */
+  readonly lastIndex: number;
+  readonly lastTerm: number;
+  readonly appliedIndex: number;
+}
+
+/** What is left of a range, and what was done about it. */
+export interface RangeRecovery {
+  readonly rangeId: number;
+  /** Nodes of its voters. */
+  readonly voters: readonly number[];
+  /** The asked node's replica first. */
+  readonly survivors: readonly SurvivingReplica[];
+  /** Whether the asked node's replica goes on alone now. */
+  readonly isRecovered: boolean;
 }
 
 /** A command's own error: the text begins with its word ("WRONGTYPE …"). */

@@ -22,6 +22,9 @@ export interface RangeReport {
   readonly leader: MemberId;
   readonly term: Term;
   readonly appliedIndex: LogIndex;
+  /** Of this replica's log, whether committed or not. */
+  readonly lastIndex: LogIndex;
+  readonly lastTerm: Term;
   /** A configuration change is not finished: joint, or not yet committed. No other can be made. */
   readonly isChanging: boolean;
   /** Of a leader, itself included; else empty. */

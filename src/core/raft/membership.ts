@@ -1,10 +1,14 @@
 /** Configuration changes: one at a time, and only by a leader that knows what is committed. Raft paper §6; Ongaro, raft-dev 2015. */
-import type { MemberId } from '../brands.ts';
+import { assert } from '../assert.ts';
+import type { LogIndex, MemberId, Term } from '../brands.ts';
+import { campaign } from './election.ts';
+import { becomeFollower } from './roles.ts';
 import type { RaftState } from './state.ts';
-import { changedConf, encodeConfEntry, isJoint } from './configuration.ts';
+import { NOBODY } from './state.ts';
+import { changedConf, confOf, encodeConfEntry, isJoint } from './configuration.ts';
 import { majorityVote, VOTE_WON } from './quorum/majority.ts';
 import { appendEntry } from './replication.ts';
-import type { ConfChange } from './types.ts';
+import type { ConfChange, Entry } from './types.ts';
 import { ENTRY_CONFIG, REFUSED_CONF_INVALID, REFUSED_CONF_PENDING, REFUSED_LEARNER_BEHIND } from './types.ts';
 
 /** The index of the entry, or a Refused. */
@@ -19,6 +23,21 @@ export function proposeConfChange(r: RaftState, change: ConfChange): number {
   const knows = (id: MemberId): boolean => knowsConf(r, id);
   if (!isNewsKnown || majorityVote(conf.voters, knows) !== VOTE_WON) return REFUSED_LEARNER_BEHIND;
   return appendEntry(r, ENTRY_CONFIG, encodeConfEntry(conf, change.context));
+}
+
+/**
+ * Goes on without the other voters, which are lost for good: everything that this member has counts as committed, and what
+ * only the others had is lost. Nothing in Raft allows it; if a majority of the others lives, there are two groups then.
+ */
+export function becomeOnlyVoter(r: RaftState): void {
+  assert(!r.isLeader, 'a leader has a majority');
+  becomeFollower(r, (r.term + 1) as Term, NOBODY);
+  const index = (r.log.lastIndex + 1) as LogIndex;
+  const entry: Entry = { index, term: r.term, type: ENTRY_CONFIG, data: encodeConfEntry(confOf([r.id])) };
+  r.log.push(entry);
+  r.confs.appended(entry);
+  r.conf = r.confs.latest.conf;
+  campaign(r, false);
 }
 
 /**

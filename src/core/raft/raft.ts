@@ -9,7 +9,7 @@ import { campaign, handleVoteRequest, handleVoteResponse, mayDisturb } from './e
 import { handleAppend, handleHeartbeat, handleSnapshot } from './follower.ts';
 import { handleAnswer, tickLeader } from './leader.ts';
 import { leaseValid } from './lease.ts';
-import { proposeConfChange } from './membership.ts';
+import { becomeOnlyVoter, proposeConfChange } from './membership.ts';
 import { PROGRESS_PROBE, PROGRESS_REPLICATE, PROGRESS_SNAPSHOT } from './progress.ts';
 import { readIndex } from './read-index.ts';
 import { hasReady, makeReady } from './ready.ts';
@@ -70,6 +70,9 @@ export class Raft implements RaftGroup {
   }
   get lastIndex(): LogIndex {
     return this.state.log.lastIndex;
+  }
+  get lastTerm(): Term {
+    return this.state.log.lastTerm;
   }
 
   get isAlone(): boolean {
@@ -188,6 +191,10 @@ export class Raft implements RaftGroup {
     // A group of one voter has nobody whose lease could be disturbed, its own former life's included.
     if (!r.isOnlyVoter && r.inLeaseOfLeader()) return false;
     return campaign(r, false);
+  }
+
+  becomeOnlyVoter(): void {
+    becomeOnlyVoter(this.state);
   }
 
   transferLeadership(to: MemberId): boolean {

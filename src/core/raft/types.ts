@@ -313,6 +313,8 @@ export interface RaftGroup {
   readonly commitIndex: LogIndex;
   readonly appliedIndex: LogIndex;
   readonly lastIndex: LogIndex;
+  /** Term of the entry at lastIndex. */
+  readonly lastTerm: Term;
   /** The group has no other member, voter or learner. */
   readonly isAlone: boolean;
   /**
@@ -331,6 +333,11 @@ export interface RaftGroup {
    * noop. Ignored while a leader is heard from (its lease), by a leader and by a non-voter; says whether it began.
    */
   campaign(): boolean;
+  /**
+   * The other voters are lost for good, says the operator: this member, which does not lead, is the only voter from now on. What
+   * it does not have is lost, and what it has is committed.
+   */
+  becomeOnlyVoter(): void;
   /** Hands leadership to a voter; given up after electionTicks. False when not leader or `to` is no other voter. */
   transferLeadership(to: MemberId): boolean;
   /** Asks for a linearizable read: 0, and later a ReadState with `context`; or a Refused. One round serves all waiting. */

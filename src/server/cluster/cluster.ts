@@ -13,7 +13,7 @@ import type { CatalogOp, CatalogResult, CatalogState, NodeProfile } from '../../
 import { SkerryError } from '../../core/errors.ts';
 import { nodeOf } from '../../core/member.ts';
 import type { PlacementOptions } from '../../core/placement/options.ts';
-import type { DamagedReplica } from '../../core/placement/report.ts';
+import type { DamagedReplica, RangeReport } from '../../core/placement/report.ts';
 import type { Route } from '../../core/range.ts';
 import type { Logger } from '../../observe/log.ts';
 import type { FromWorker, ToWorkerInCluster } from '../../../shards/messages.ts';
@@ -222,6 +222,22 @@ export class Cluster {
     return newRangeId;
   }
 
+  /** What this node and those that can be reached have of a range, and who has it. */
+  async replicasOf(rangeId: RangeId): Promise<RangeReport[]> {
+    const own = this.#book.find(rangeId)?.report;
+    const others = this.#directory.others.map(({ nodeId, address }) =>
+      this.#directory.requestAt(address, nodeId, 'replicaOf', { rangeId }, CHECK_IN_TIMEOUT_MS),
+    );
+    const answers = await Promise.allSettled(others);
+    const found = answers.map((answer) => (answer.status === 'fulfilled' ? answer.value : null));
+    return [own ?? null, ...found].filter((report) => report !== null);
+  }
+
+  /** Goes on with a range of this node without its other voters. Rejects with SkerryError. */
+  async recoverAlone(rangeId: RangeId): Promise<void> {
+    await this.#askLeader(rangeId, (id) => ({ type: 'recoverRange', id, rangeId }));
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#coordinator?.stop();
@@ -333,6 +349,7 @@ export class Cluster {
       },
       changeMembers: ({ rangeId, confVersion, changes, isJoint }) =>
         this.#askLeader(rangeId, (id) => ({ type: 'changeMembers', id, rangeId, confVersion, changes, isJoint })),
+      replicaOf: ({ rangeId }) => this.#book.find(rangeId)?.report ?? null,
       transferLeader: ({ rangeId, to }) =>
         this.#askLeader(rangeId, (id) => ({ type: 'transferLeader', id, rangeId, to })),
       dropReplica: ({ rangeId, memberId, confVersion }) => this.#dropReplica(rangeId, memberId, confVersion),

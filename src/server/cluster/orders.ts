@@ -7,12 +7,16 @@
  *     keep NODE             it drains no longer
  *     remove NODE [force]   it is out for good; `force`: although it is alive
  *     replication N         voters that a range should have
+ *     recover RANGE [force] the range has lost its majority for good: what there is, and with `force`, this node's replica goes
+ *                           on alone
  *
  * NODE is a node's id or name.
  */
 import type { CatalogOp, NodeRecord } from '../../core/catalog/types.ts';
 import { SkerryError } from '../../core/errors.ts';
+import type { RangeId } from '../../core/brands.ts';
 import type { Cluster } from './cluster.ts';
+import { recoverRange } from './recover-range.ts';
 import { describeCluster } from './status.ts';
 
 /** Resolves with plain data when it is done, or under way. Rejects with SkerryError. */
@@ -35,6 +39,8 @@ export async function carryOut(cluster: Cluster, [order, subject = '', extra]: r
           replicationFactor: Number(subject),
         }),
       };
+    case 'recover':
+      return recoverRange(cluster, Number(subject) as RangeId, extra === 'force');
     default:
       throw new SkerryError('KV_INVALID', `There is no order ${String(order)} to a cluster.`);
   }

@@ -10,6 +10,7 @@
  *     coordinator ── watch ─▶ a node      answered with the node's report when it has changed, and after a while anyway:
  *                                         the answers are the heartbeats
  *     coordinator ── changeMembers, transferLeader ─▶ the node that leads the range
+ *     a node ── replicaOf ─▶ a node       its report of one range, for an operator who recovers it by force
  *     coordinator ── dropReplica ─▶ the node that has it
  */
 import { z } from 'zod';
@@ -101,6 +102,8 @@ const reportSchema: z.ZodType<RangeReport> = z.object({
   leader: memberId,
   term: brandedNumber<Term>(),
   appliedIndex: brandedNumber<LogIndex>(),
+  lastIndex: brandedNumber<LogIndex>(),
+  lastTerm: brandedNumber<Term>(),
   isChanging: z.boolean(),
   members: z
     .array(
@@ -153,6 +156,7 @@ const requestSchemas = {
     isJoint: z.boolean(),
   }),
   transferLeader: z.object({ rangeId, to: memberId }),
+  replicaOf: z.object({ rangeId }),
   dropReplica: z.object({ rangeId, memberId, confVersion: number }),
 } as const;
 
@@ -177,6 +181,7 @@ const answerSchemas = {
   }),
   changeMembers: z.null(),
   transferLeader: z.null(),
+  replicaOf: reportSchema.nullable(),
   dropReplica: z.null(),
 } as const;
 

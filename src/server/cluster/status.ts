@@ -22,6 +22,7 @@ export function describeCluster(cluster: Cluster): ClusterStatus {
       locality: locality.map(({ tier, value }) => `${tier}=${value}`).join(','),
       isSilent: silent.includes(nodeId),
     })),
+    damaged: describeDamaged(cluster.damaged),
   };
 }
 
@@ -44,6 +45,6 @@ export function describeRanges(routes: readonly Route[]): object[] {
 }
 
 /** Replicas of this node that wait to be taken out of their groups. */
-export function describeDamaged(damaged: readonly DamagedReplica[]): object[] {
+function describeDamaged(damaged: readonly DamagedReplica[]): ClusterStatus['damaged'] {
   return damaged.map(({ rangeId, what, sinceMs }) => ({ rangeId, what, since: new Date(sinceMs).toISOString() }));
 }

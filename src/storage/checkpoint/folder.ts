@@ -47,6 +47,8 @@ export interface RangeFiles {
 export class CheckpointFolder {
   readonly #disk: Disk;
   readonly #dir: string;
+  /** Checkpoints that were found damaged, by file, and when. */
+  readonly #damaged = new Map<string, number>();
 
   constructor(disk: Disk, dir: string) {
     this.#disk = disk;
@@ -82,11 +84,21 @@ export class CheckpointFolder {
     return file;
   }
 
-  /** Deletes the range's checkpoints before `index`, which are of no more use. */
+  /** The checkpoint is damaged: when a newer one has taken its place, it is set aside. */
+  keepAside(file: string, nowMs: number): void {
+    this.#damaged.set(file, nowMs);
+  }
+
+  /** Deletes the range's checkpoints before `index`, which are of no more use; those that are damaged are set aside. */
   dropOlder(rangeId: number, index: number): void {
     const dir = this.#rangeDir(rangeId);
     for (const found of this.#filesIn(dir)) {
-      if (found.kind === 'ckpt' && found.index < index) this.#disk.unlink(path.join(dir, found.name));
+      const file = path.join(dir, found.name);
+      if (found.kind !== 'ckpt' || found.index >= index) continue;
+      const sinceMs = this.#damaged.get(file);
+      this.#damaged.delete(file);
+      if (sinceMs === undefined) this.#disk.unlink(file);
+      else this.#disk.rename(file, `${file}.damaged-${sinceMs}`);
     }
     this.#disk.syncDir(dir);
   }
@@ -137,13 +149,18 @@ export class CheckpointFolder {
     writeTombstone(this.#disk, dir, { member, damage: null });
   }
 
+  /** The newest checkpoint of each range. */
+  newest(): { readonly rangeId: RangeId; readonly file: string }[] {
+    return this.#rangeDirs().flatMap(({ rangeId, dir }) => {
+      const found = this.#filesIn(dir).findLast(({ kind }) => kind === 'ckpt');
+      return found === undefined ? [] : [{ rangeId, file: path.join(dir, found.name) }];
+    });
+  }
+
   /** All ranges that have something here. Deletes what a crash left half written. Throws KV_CORRUPT. */
   find(): RangeFiles[] {
     const ranges: RangeFiles[] = [];
-    for (const rangeName of this.#disk.list(this.#dir)) {
-      const rangeId = Number(RANGE_NAME.exec(rangeName)?.[1]) as RangeId;
-      if (!Number.isSafeInteger(rangeId)) continue;
-      const dir = path.join(this.#dir, rangeName);
+    for (const { rangeId, dir } of this.#rangeDirs()) {
       for (const name of this.#disk.list(dir)) {
         if (name.endsWith(TEMPORARY_SUFFIX) || name.endsWith(PART_SUFFIX)) this.#disk.unlink(path.join(dir, name));
       }
@@ -162,6 +179,13 @@ export class CheckpointFolder {
       });
     }
     return ranges;
+  }
+
+  #rangeDirs(): { rangeId: RangeId; dir: string }[] {
+    return this.#disk.list(this.#dir).flatMap((name) => {
+      const match = RANGE_NAME.exec(name);
+      return match === null ? [] : [{ rangeId: Number(match[1]) as RangeId, dir: path.join(this.#dir, name) }];
+    });
   }
 
   #file(rangeId: number, index: number, kind: 'ckpt' | 'staged'): string {

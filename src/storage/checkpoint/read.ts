@@ -125,6 +125,50 @@ export function verifyCheckpoint(disk: Disk, file: string): CheckpointDamage[] {
   }
 }
 
+/** How far a reading of a whole file in slices has come. */
+export interface CheckpointSlice {
+  readonly position: number;
+  readonly blocks: number;
+  readonly checksum: number;
+}
+
+/**
+ * Verifies the next `bytesMax` bytes, or the rest of the block that they end in. `from` null: from the beginning. Returns where to go
+ * on, or null at the end. Throws KV_CORRUPT, and ENOENT when the file is no longer there.
+ */
+export function scrubCheckpoint(
+  disk: Disk,
+  file: string,
+  from: CheckpointSlice | null,
+  bytesMax: number,
+): CheckpointSlice | null {
+  const input = disk.openFile(file, 'r');
+  try {
+    const { footer, blocksStart } = readEnds(input, file);
+    const end = footer.fileBytes - FOOTER_BYTES;
+    let { position, blocks, checksum } = from ?? { position: blocksStart, blocks: 0, checksum: 0 };
+    const stop = position + bytesMax;
+    for (; blocks < footer.blocks && position < stop; blocks++) {
+      const headerBytes = readAt(input, position, BLOCK_HEADER_BYTES);
+      const header = readBlockHeader(headerBytes);
+      if (header === null || position + BLOCK_HEADER_BYTES + header.storedBytes > end) {
+        throw corrupt(file, position, 'no block begins here');
+      }
+      const stored = readAt(input, position + BLOCK_HEADER_BYTES, header.storedBytes);
+      if (crc32(stored, 0, stored.length, crc32(headerBytes, 0, 12)) !== header.checksum) {
+        throw corrupt(file, position, 'the checksum of a block does not match');
+      }
+      checksum = chainChecksum(checksum, header.checksum);
+      position += BLOCK_HEADER_BYTES + header.storedBytes;
+    }
+    if (blocks < footer.blocks) return { position, blocks, checksum };
+    if (position !== end || checksum !== footer.blocksChecksum) throw corrupt(file, position, 'blocks are missing');
+    return null;
+  } finally {
+    input.close();
+  }
+}
+
 interface Ends {
   readonly info: CheckpointInfo;
   readonly footer: Footer;

@@ -3,6 +3,9 @@ import type { MessagePort } from 'node:worker_threads';
 import { unreachable } from '../../core/assert.ts';
 import { nodeDisk } from '../disk.ts';
 import type { Disk } from '../disk.ts';
+import { scrubSlice } from '../scrub.ts';
+import type { ScrubResult, ScrubSlice } from '../scrub.ts';
+import { keepAside } from './quarantine.ts';
 import { deleteSegment, prepareSegment, recycleIntoSpare, runWalWriter } from './run.ts';
 import type { WalTaskOptions } from './run.ts';
 import type { WalControl } from './messages.ts';
@@ -30,11 +33,13 @@ export type IoTask = IoPorts &
         readonly number: number;
         readonly segmentBytes: number;
       }
+    | { readonly kind: 'scrub'; readonly slice: ScrubSlice; readonly bytesMax: number }
+    | { readonly kind: 'keep-aside'; readonly dir: string; readonly segmentId: number; readonly isRecycled: boolean }
     | { readonly kind: 'delete'; readonly dir: string; readonly segmentId: number }
   );
 
 /** Runs one task to its end. Returns what to tell the writer, if anything. `metrics`: where a writer counts. */
-export async function runIoTask(task: IoTask, metrics: WalMetrics | null): Promise<WalControl | null> {
+export async function runIoTask(task: IoTask, metrics: WalMetrics | null): Promise<WalControl | ScrubResult | null> {
   const disk = await diskOf(task);
   switch (task.kind) {
     case 'wal-writer':
@@ -45,6 +50,11 @@ export async function runIoTask(task: IoTask, metrics: WalMetrics | null): Promi
       return prepareSegment(disk, task.dir, task.number, task.segmentBytes);
     case 'recycle':
       return recycleIntoSpare(disk, task.dir, task.segmentId, task.number, task.segmentBytes);
+    case 'scrub':
+      return scrubSlice(disk, task.slice, task.bytesMax);
+    case 'keep-aside':
+      keepAside(disk, task.dir, task.segmentId, Date.now());
+      return task.isRecycled ? { type: 'noSpare', isDiskFull: false } : null;
     case 'delete':
       deleteSegment(disk, task.dir, task.segmentId);
       return null;

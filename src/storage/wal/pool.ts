@@ -80,6 +80,8 @@ export interface WalHandle extends EventEmitter<WalHandleEvents> {
   replayed(): void;
   /** The range has a durable checkpoint through `index`. A CHECKPOINT record in the log says the same. */
   checkpointed(rangeId: number, index: number): void;
+  /** The segment is damaged: when it is no longer needed, its file is kept under another name, not used again. */
+  keepAside(segmentId: number): void;
   /** Nothing of the range is needed any more; its id is never used again. */
   removed(rangeId: number): void;
   /** Throws KV_STATE when the log has ended. */
@@ -121,6 +123,7 @@ class Handle extends EventEmitter<WalHandleEvents> implements WalHandle {
   readonly #opening = Promise.withResolvers<void>();
   readonly #ended: Promise<void>;
   readonly #beside = new Set<Promise<void>>();
+  readonly #damaged = new Set<number>();
   #recovery: WalScan | null = null;
   #hasFailed = false;
   #isEnded = false;
@@ -176,6 +179,10 @@ class Handle extends EventEmitter<WalHandleEvents> implements WalHandle {
 
   checkpointed(rangeId: number, index: number): void {
     this.#post({ type: 'checkpointed', rangeId, index });
+  }
+
+  keepAside(segmentId: number): void {
+    this.#damaged.add(segmentId);
   }
 
   removed(rangeId: number): void {
@@ -243,13 +250,21 @@ class Handle extends EventEmitter<WalHandleEvents> implements WalHandle {
         break;
       case 'recycle': {
         const { segmentId, number } = event;
-        this.#besideWriter({ kind: 'recycle', dir: this.dir, segmentBytes: this.#segmentBytes, segmentId, number });
+        if (this.#damaged.has(segmentId)) this.#keepAside(segmentId, true);
+        else
+          this.#besideWriter({ kind: 'recycle', dir: this.dir, segmentBytes: this.#segmentBytes, segmentId, number });
         break;
       }
       case 'delete':
-        this.#besideWriter({ kind: 'delete', dir: this.dir, segmentId: event.segmentId });
+        if (this.#damaged.has(event.segmentId)) this.#keepAside(event.segmentId, false);
+        else this.#besideWriter({ kind: 'delete', dir: this.dir, segmentId: event.segmentId });
         break;
     }
+  }
+
+  #keepAside(segmentId: number, isRecycled: boolean): void {
+    this.#damaged.delete(segmentId);
+    this.#besideWriter({ kind: 'keep-aside', dir: this.dir, segmentId, isRecycled });
   }
 
   #besideWriter(task: IoTask): void {

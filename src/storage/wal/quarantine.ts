@@ -3,13 +3,14 @@
  *
  *     wal/ manifest 12.wal 13.wal ✗ spare-7.wal   ──▶   wal/ spare-7.wal damaged-17…/ 12.wal 13.wal ✗ manifest
  *
- * Only for a node whose ranges have all given up what they had in it.
+ * Only for a node whose ranges have all given up what they had in it. A single segment that was found damaged while the log runs is
+ * kept aside when it is no longer needed.
  */
 import path from 'node:path';
 import type { Disk } from '../disk.ts';
 import { MANIFEST_NAME } from './manifest.ts';
 import { LOCK_NAME } from './names.ts';
-import { segmentIdOf } from './segment.ts';
+import { segmentIdOf, segmentName } from './segment.ts';
 
 /** Returns the folder that the log's files are in now. May be repeated after a crash. Throws KV_STATE when the log is in use. */
 export function setLogAside(disk: Disk, dir: string, nowMs: number): string {
@@ -30,4 +31,11 @@ export function setLogAside(disk: Disk, dir: string, nowMs: number): string {
   } finally {
     lock.release();
   }
+}
+
+/** A damaged segment that no range needs any more keeps its bytes, under a name that the log does not know. */
+export function keepAside(disk: Disk, dir: string, segmentId: number, nowMs: number): void {
+  const file = path.join(dir, segmentName(segmentId));
+  disk.rename(file, `${file}.damaged-${nowMs}`);
+  disk.syncDir(dir);
 }

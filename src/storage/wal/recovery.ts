@@ -28,7 +28,7 @@ import type { SegmentHeader, SegmentState } from './format.ts';
 import { readManifest } from './manifest.ts';
 import type { Manifest } from './manifest.ts';
 import { createWindow, SegmentReader, startWalk, walkSegment } from './reader.ts';
-import type { RecordView } from './reader.ts';
+import type { RecordView, SegmentWalk } from './reader.ts';
 import { listSegments, readSegmentHeaders, sealSegment, segmentName } from './segment.ts';
 import { WalTracker } from './tracker.ts';
 import type { TrackerSnapshot } from './tracker.ts';
@@ -227,6 +227,35 @@ function openSegment(disk: Disk, dir: string, segmentId: number, logId: number):
 }
 
 type Walk = ReturnType<typeof startWalk>;
+
+/**
+ * Verifies the next `bytesMax` bytes of a sealed segment, or the rest of the record that they end in. `from` null: from the
+ * beginning. Returns where to go on; null at the end, or when the segment is still written to. Throws KV_CORRUPT, and ENOENT
+ * when the segment is no longer there.
+ */
+export function scrubSegment(
+  disk: Disk,
+  dir: string,
+  segmentId: number,
+  logId: number,
+  from: SegmentWalk | null,
+  bytesMax: number,
+): SegmentWalk | null {
+  const { name, file, header, sealed } = openSegment(disk, dir, segmentId, logId);
+  try {
+    if (sealed === null) return null;
+    const { dataEnd } = sealed;
+    const walk = from ?? startWalk(header.startSequence);
+    const reader = new SegmentReader(file, segmentSeed(segmentId, logId), dataEnd, createWindow());
+    walkSegment(reader, walk, Math.min(walk.position + bytesMax, dataEnd), () => undefined);
+    if (walk.reason !== null) throw corrupt(name, walk.position, walk.reason);
+    if (walk.position < dataEnd) return walk;
+    checkSeal(name, sealed, walk);
+    return null;
+  } finally {
+    file.close();
+  }
+}
 
 function checkSeal(name: string, sealed: SegmentHeader, walk: Walk): void {
   if (walk.reason !== null) throw corrupt(name, walk.position, walk.reason);
