@@ -6,6 +6,9 @@ import type { ReplySink } from '../../core/kv/reply.ts';
 import type { ByteWriter } from '../byte-writer.ts';
 import { EXT_COMMAND_ERROR, writeBinHeader } from './frame.ts';
 
+/** Below this many characters a loop is faster than the call into native code. */
+const SHORT_TEXT = 24;
+
 export class NativeReplyWriter implements ReplySink {
   readonly #out: ByteWriter;
 
@@ -79,6 +82,7 @@ export class NativeReplyWriter implements ReplySink {
 
   text(value: string): void {
     const out = this.#out;
+    if (value.length < SHORT_TEXT && this.#short(value)) return;
     const bytes = Buffer.byteLength(value);
     out.reserve(5 + bytes);
     const { buffer, length: at } = out;
@@ -91,6 +95,22 @@ export class NativeReplyWriter implements ReplySink {
     }
     buffer.write(value, out.length, 'utf8');
     out.length += bytes;
+  }
+
+  /** Writes an ASCII text. False, and nothing is written, when it is not one. */
+  #short(value: string): boolean {
+    const out = this.#out;
+    const { length } = value;
+    out.reserve(1 + length);
+    const { buffer, length: at } = out;
+    for (let i = 0; i < length; i++) {
+      const code = value.charCodeAt(i);
+      if (code >= 0x80) return false;
+      buffer[at + 1 + i] = code;
+    }
+    buffer[at] = 0xa0 | length;
+    out.length = at + 1 + length;
+    return true;
   }
 
   null(): void {

@@ -14,10 +14,13 @@ export interface Args {
   count: number;
   readonly start: number[];
   readonly end: number[];
+  /** Where in `buffer` all of them lie as a command of a batch has them (batch.ts), to be copied as they are; -1: nowhere. */
+  bodyStart: number;
+  bodyEnd: number;
 }
 
 export function createArgs(): Args {
-  return { buffer: Buffer.alloc(0), count: 0, start: [], end: [] };
+  return { buffer: Buffer.alloc(0), count: 0, start: [], end: [], bodyStart: -1, bodyEnd: -1 };
 }
 
 /** The bytes of argument `i` as latin1 text: for option words and numbers, not for keys or values. */
@@ -51,5 +54,7 @@ export function copyArgs(args: Args): Args {
     count,
     start: start.map((offset) => offset - first),
     end: end.map((offset) => offset - first),
+    bodyStart: -1,
+    bodyEnd: -1,
   };
 }

@@ -82,7 +82,9 @@ export function writeBatchHeader(target: Buffer, count: number, version: Hlc, ra
 
 /** Bytes that writeCommand needs for these arguments. */
 export function commandBytes(args: Args, hasRequestId: boolean): number {
-  let bytes = COMMAND_HEADER_BYTES + (hasRequestId ? REQUEST_ID_BYTES : 0) + arrayHeaderBytes(args.count);
+  const headBytes = COMMAND_HEADER_BYTES + (hasRequestId ? REQUEST_ID_BYTES : 0);
+  if (args.bodyStart >= 0) return headBytes + args.bodyEnd - args.bodyStart;
+  let bytes = headBytes + arrayHeaderBytes(args.count);
   for (let i = 0; i < args.count; i++) {
     const length = (args.end[i] as number) - (args.start[i] as number);
     bytes += binHeaderBytes(length) + length;
@@ -148,7 +150,11 @@ function binHeaderBytes(length: number): number {
 
 /** Writes the arguments as a msgpack array of bin. Returns the offset behind it. */
 export function writeArgs(target: Buffer, offset: number, args: Args): number {
-  const { count, buffer } = args;
+  const { count, buffer, bodyStart, bodyEnd } = args;
+  if (bodyStart >= 0) {
+    buffer.copy(target, offset, bodyStart, bodyEnd);
+    return offset + bodyEnd - bodyStart;
+  }
   if (count < 16) {
     target[offset++] = 0x90 | count;
   } else if (count < 65536) {
@@ -185,7 +191,9 @@ export function writeArgs(target: Buffer, offset: number, args: Args): number {
  */
 export function readArgs(source: Buffer, offset: number, end: number, out: Args): number {
   if (offset >= end) return -1;
+  const begin = offset;
   const first = source[offset] as number;
+  let isBody = true;
   let count: number;
   if ((first & 0xf0) === 0x90) {
     count = first & 0x0f;
@@ -205,6 +213,8 @@ export function readArgs(source: Buffer, offset: number, end: number, out: Args)
   for (let i = 0; i < count; i++) {
     if (offset >= end) return -1;
     const type = source[offset] as number;
+    // Strings are taken for what they hold, but a batch has binary ones only.
+    if (type < 0xc4 || type > 0xc6) isBody = false;
     let length: number;
     if (type === 0xc4 || type === 0xd9) {
       if (offset + 2 > end) return -1;
@@ -229,5 +239,7 @@ export function readArgs(source: Buffer, offset: number, end: number, out: Args)
     offset += length;
     out.end[i] = offset;
   }
+  out.bodyStart = isBody ? begin : -1;
+  out.bodyEnd = isBody ? offset : -1;
   return offset;
 }

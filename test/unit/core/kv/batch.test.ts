@@ -104,3 +104,27 @@ test('a command cut short is found out', (t) => {
     });
   }
 });
+
+test('arguments are the same in a command, whether they are copied as they lie or written anew', (t) => {
+  fc.assert(
+    fc.property(fc.array(argument, { maxLength: 20 }), (values) => {
+      const given = argsOf(values);
+      const anew = Buffer.alloc(commandBytes(given, false));
+      const end = writeArgs(anew, 3, given);
+      const read = createArgs();
+      t.is(readArgs(anew, 3, end, read), end);
+      t.is(commandBytes(read, false), commandBytes(given, false));
+      const copied = Buffer.alloc(anew.length);
+      t.is(writeArgs(copied, 3, read), end);
+      t.deepEqual(copied, anew);
+    }),
+  );
+});
+
+test('arguments that came as strings are binary in a command', (t) => {
+  const strings = Buffer.from([0x92, 0xa1, 0x61, 0xd9, 0x01, 0x62]);
+  const read = createArgs();
+  t.is(readArgs(strings, 0, strings.length, read), strings.length);
+  const written = Buffer.alloc(commandBytes(read, false));
+  t.deepEqual(written.subarray(0, writeArgs(written, 0, read)), Buffer.from([0x92, 0xc4, 1, 0x61, 0xc4, 1, 0x62]));
+});
