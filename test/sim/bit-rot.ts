@@ -1,6 +1,7 @@
 /** Disks that forget: bits of a node's durable files flip, where no crash can have left what is found there then. */
 import path from 'node:path';
-import type { NodeId } from '../../src/core/brands.ts';
+import type { MemberId, NodeId } from '../../src/core/brands.ts';
+import { nodeOf } from '../../src/core/member.ts';
 import { SkerryError } from '../../src/core/errors.ts';
 import type { DamagedReplica } from '../../src/core/placement/report.ts';
 import type { Prng } from '../../src/core/prng.ts';
@@ -88,7 +89,10 @@ export function rotSome({ world, prng, coverage }: Pick<ClusterFaultPorts, 'worl
   const isSafe = [...node.replicas.keys()].every((rangeId) =>
     nodes.every(({ replicas }) => {
       const conf = replicas.get(rangeId)?.raft.status().conf;
-      return conf === undefined || (!isJoint(conf) && conf.voters.length >= VOTERS_MIN);
+      if (conf === undefined) return true;
+      // One that has yet to be made of a snapshot has nothing that others could be healed from.
+      const isThere = (id: MemberId): boolean => nodes[nodeOf(id) - 1]?.replicas.get(rangeId)?.raft.id === id;
+      return !isJoint(conf) && conf.voters.length >= VOTERS_MIN && conf.voters.every(isThere);
     }),
   );
   if (!isSafe) return;

@@ -2,13 +2,16 @@ import test from 'ava';
 import type { LogIndex, NodeId, RangeId } from '../../src/core/brands.ts';
 import { memberId } from '../../src/core/member.ts';
 import { createPrng } from '../../src/core/prng.ts';
+import { requireCommand } from '../../src/core/kv/table.ts';
 import type { ConfChangeStep } from '../../src/core/raft/types.ts';
 import { SEGMENT_BYTES_MIN } from '../../src/storage/wal/format.ts';
 import { FIRST_INDEX } from '../../shards/entry.ts';
 import { CALM_DISK } from './core-disk.ts';
 import { Coverage } from './coverage.ts';
 import { Invariants } from './invariants.ts';
+import { argsOf } from '../support/kv-machine.ts';
 import type { ClientReply } from './node.ts';
+import { OneCommand } from './one-command.ts';
 import { ShardNode } from './shard-node.ts';
 import type { ShardNodeOptions, ShardPacket } from './shard-node.ts';
 import { World } from './world.ts';
@@ -200,4 +203,24 @@ test('FAILURES 26: a read that waited for its round while its range was cut is a
   t.is(script.node(1).replicas.size, 2);
   t.is(replies.length, 60);
   for (const reply of replies) if (reply.outcome === 'ok') t.regex(String(reply.value), /^(\d) v\1$/);
+});
+
+test('FAILURES 11: the applied index and the data are saved as one: no crash applies a command twice, or leaves one out', async (t) => {
+  const append = requireCommand('APPEND');
+  for (let seed = 1; seed <= 15; seed++) {
+    const script = new Script(1, seed, { checkpointMs: 10 });
+    await script.pass(50);
+    for (let round = 1; round <= 12; round++) {
+      let reply: ClientReply | null = null;
+      const target = new OneCommand((answer) => (reply = answer), new Coverage());
+      script.on(1, (node) => node.replicaOf(Buffer.from('k'))?.submit(append, argsOf(['k', 'x']), target, 0, null, 0));
+      for (let waitedMs = 0; reply === null && waitedMs < 1000; waitedMs += 5) await script.pass(5);
+      t.is((reply as ClientReply | null)?.outcome, 'ok');
+      // Before, while or after the state is written down; and then it is, of whatever the restart has made of it.
+      script.on(1, (node) => node.shard?.holdBack([1 as RangeId]));
+      await script.pass((seed * round) % 25);
+      script.restart(1);
+      t.deepEqual(await script.ask(1, 'read', 'k'), read('x'.repeat(round)), `seed ${seed}, round ${round}`);
+    }
+  }
 });

@@ -8,7 +8,10 @@ import { checkLinearizable } from './linearizability.ts';
 import { Namespaces } from './namespaces.ts';
 import type { NodeProcess } from './node-process.ts';
 import { startNode, temporaryDir } from './node-process.ts';
+import { TcpLinks } from './tcp-links.ts';
 
+/** Where the one worker of each node hears the others. */
+const WORKER_PEER_PORT = 7381;
 const PORTS = ['--port', '7370', '--peer-port', '7380', '--resp-port', '7379', '--http-port', '7371'];
 const FLAGS = ['--workers', '1', '--wal-segment', '16mb', '--log-level', 'warn', '--replace-after-seconds', '3600'];
 const KEYS = ['a', 'b', 'c', 'd', 'x', 'y', 'z'];
@@ -21,6 +24,10 @@ export interface LabOptions {
   readonly dataDir?: (i: number) => string | undefined;
   readonly env?: (i: number) => Readonly<Record<string, string>>;
   readonly flags?: readonly string[];
+  /** The nodes' connections with each other go through proxies. */
+  readonly hasLinks?: boolean;
+  /** Nodes that are not started with the others. */
+  readonly spares?: number;
 }
 
 export class ClusterLab {
@@ -31,23 +38,32 @@ export class ClusterLab {
   /** By number, from 1. */
   readonly #nodes = new Map<number, NodeProcess>();
   #workload: Workload | null = null;
+  #links: TcpLinks | null = null;
 
   private constructor(t: ExecutionContext, options: LabOptions) {
     this.#t = t;
     this.#options = options;
-    this.spaces = new Namespaces(options.nodes);
+    this.spaces = new Namespaces(options.nodes + (options.spares ?? 0));
   }
 
   /** Starts the nodes, and resolves when each range has a replica that votes on each of them. */
   static async start(t: ExecutionContext, options: LabOptions): Promise<ClusterLab> {
     const lab = new ClusterLab(t, options);
     t.teardown(() => lab.#remove());
-    for (let i = 1; i <= options.nodes; i++) {
+    if (options.hasLinks === true)
+      lab.#links = await TcpLinks.divert(lab.spaces, WORKER_PEER_PORT, options.prng.fork());
+    for (let i = 1; i <= lab.spaces.count; i++) {
       lab.#dirs[i] = options.dataDir?.(i) ?? path.join(await temporaryDir(t), 'data');
-      await lab.startNode(i);
+      if (i <= options.nodes) await lab.startNode(i);
     }
     await lab.untilReplicated();
     return lab;
+  }
+
+  /** With `hasLinks`. */
+  get links(): TcpLinks {
+    if (this.#links === null) throw new Error('this lab has no links');
+    return this.#links;
   }
 
   node(i: number): NodeProcess {
@@ -79,14 +95,18 @@ export class ClusterLab {
     return Math.floor((range?.worker ?? 0) / 256);
   }
 
-  async untilReplicated(): Promise<void> {
+  /** Until each range has a voter on each of these nodes, by default on all that were started first, and on no other. */
+  async untilReplicated(on = Array.from({ length: this.#options.nodes }, (_, i) => i + 1)): Promise<void> {
     for (;;) {
       const status = (await (await fetch(`http://${this.spaces.address(1)}:7371/status`)).json()) as {
-        readonly ranges: readonly { readonly replicas: readonly { readonly role: string }[] }[];
+        readonly ranges: readonly {
+          readonly replicas: readonly { readonly nodeId: number; readonly role: string }[];
+        }[];
       };
-      const isDone = status.ranges.every(
-        ({ replicas }) => replicas.filter(({ role }) => role === 'voter').length === this.#options.nodes,
-      );
+      const isDone = status.ranges.every(({ replicas }) => {
+        const voters = replicas.filter(({ role }) => role === 'voter').map(({ nodeId }) => nodeId);
+        return replicas.length === on.length && on.every((i) => voters.includes(i));
+      });
       if (isDone && status.ranges.length === 2) return;
     }
   }
@@ -108,6 +128,7 @@ export class ClusterLab {
     await workload.progress(200);
     await harm(workload);
     this.spaces.heal();
+    this.#links?.heal();
     await workload.progress(300);
     await workload.stop();
     const verdict = checkLinearizable(workload.history);
@@ -121,6 +142,7 @@ export class ClusterLab {
     for (const node of this.#nodes.values()) {
       if (node.child.exitCode === null && node.child.signalCode === null) await node.end('SIGKILL');
     }
+    this.#links?.close();
     this.spaces.remove();
   }
 }

@@ -9,19 +9,22 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 
-function run(command: string, ...args: string[]): string {
-  return execFileSync(command, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+/** Not by the search path: under npm, a package of the project's tools puts another `nft` in front, which accepts everything. */
+const TOOL_DIRS = ['/usr/sbin', '/sbin', '/usr/bin', '/bin'];
+
+function toolPath(name: string): string | undefined {
+  return TOOL_DIRS.map((dir) => `${dir}/${name}`).find((path) => existsSync(path));
 }
 
-const TOOLS = ['/usr/sbin/ip', '/usr/sbin/nft', '/sbin/ip', '/sbin/nft', '/usr/bin/ip', '/bin/ip'];
+function run(tool: string, ...args: string[]): string {
+  return execFileSync(toolPath(tool) ?? tool, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+}
 
 /** Why there can be no namespaces here; null when there can. */
 export function namespacesMissing(): string | null {
   if (process.getuid?.() !== 0) return 'network namespaces want root';
-  for (const tool of ['ip', 'nft']) {
-    if (!TOOLS.some((path) => path.endsWith(`/${tool}`) && existsSync(path))) return `${tool} is not installed`;
-  }
-  return null;
+  const missing = ['ip', 'nft'].find((tool) => toolPath(tool) === undefined);
+  return missing === undefined ? null : `${missing} is not installed`;
 }
 
 export class Namespaces {
@@ -33,7 +36,7 @@ export class Namespaces {
     this.count = count;
     const bridge = this.#id;
     run('ip', 'link', 'add', bridge, 'type', 'bridge');
-    run('ip', 'addr', 'add', `${this.#net}.254/24`, 'dev', bridge);
+    run('ip', 'addr', 'add', `${this.hostAddress}/24`, 'dev', bridge);
     run('ip', 'link', 'set', bridge, 'up');
     for (let i = 1; i <= count; i++) {
       const name = this.nameOf(i);
@@ -59,6 +62,19 @@ export class Namespaces {
   /** What a process in the namespace is started by. */
   wrapper(i: number): string[] {
     return ['ip', 'netns', 'exec', this.nameOf(i)];
+  }
+
+  /** This process, as the namespaces know it. */
+  get hostAddress(): string {
+    return `${this.#net}.254`;
+  }
+
+  /** What `from` dials at this port of `to` is led to a port of this process instead. */
+  divert(from: number, to: number, port: number, hostPort: number): void {
+    this.#nft(from, 'add table ip links');
+    this.#nft(from, 'add chain ip links out { type nat hook output priority -100; }');
+    const dialed = `ip daddr ${this.address(to)} tcp dport ${port}`;
+    this.#nft(from, `add rule ip links out ${dialed} dnat to ${this.hostAddress}:${hostPort}`);
   }
 
   /** Namespace `to` no longer hears what `from` says. */
@@ -92,6 +108,6 @@ export class Namespaces {
   }
 
   #nft(i: number, rule: string): void {
-    run('ip', 'netns', 'exec', this.nameOf(i), 'nft', rule);
+    run('ip', 'netns', 'exec', this.nameOf(i), toolPath('nft') ?? 'nft', rule);
   }
 }

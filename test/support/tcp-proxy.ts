@@ -159,8 +159,8 @@ function faultsOf(changed: () => void): DirectionFaults {
   });
 }
 
-/** Listens on a free port of the loopback interface. */
-export async function createTcpProxy(target: TcpProxy['target'], prng: Prng): Promise<TcpProxy> {
+/** Listens on a free port of the interface with the address `host`, by default the loopback one. */
+export async function createTcpProxy(target: TcpProxy['target'], prng: Prng, host = '127.0.0.1'): Promise<TcpProxy> {
   const open = new Set<{ readonly client: Socket; readonly server: Socket; readonly pipes: readonly Pipe[] }>();
   let accepted = 0;
   const pumpAll = (): void => {
@@ -184,7 +184,7 @@ export async function createTcpProxy(target: TcpProxy['target'], prng: Prng): Pr
     client.on('close', closed);
     server.on('close', closed);
   });
-  listener.listen(0, '127.0.0.1');
+  listener.listen(0, host);
   await once(listener, 'listening');
   const resetAll = (): void => {
     for (const { client, server } of open) {
