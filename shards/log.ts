@@ -9,10 +9,11 @@ import type { Entry, Ready } from '../src/core/raft/types.ts';
 import { ENTRY_CONFIG, ENTRY_DATA, ENTRY_NOOP } from '../src/core/raft/types.ts';
 import { FLAG_CUT, TYPE_CHECKPOINT, TYPE_CONFIG, TYPE_DATA, TYPE_NOOP } from '../src/storage/wal/format.ts';
 import type { RecordType } from '../src/storage/wal/format.ts';
+import type { RangeRead, ReadEntry } from '../src/storage/wal/range-reader.ts';
 import type { WalAppender } from '../src/storage/wal/record.ts';
 import { WAL_FULL, WAL_RUNNING } from '../src/storage/wal/status.ts';
 import type { WalStatus } from '../src/storage/wal/status.ts';
-import type { SyncTimes } from '../src/storage/wal/sync-times.ts';
+import { SyncTimes } from '../src/storage/wal/sync-times.ts';
 import type { SyncTime } from './write-times.ts';
 
 const NOTHING = Buffer.alloc(0);
@@ -20,18 +21,27 @@ const NOTHING = Buffer.alloc(0);
 /** A worker's end of the WAL, as its ranges use it. */
 export type ShardLog = Pick<
   RangeLog,
-  'append' | 'publish' | 'position' | 'durable' | 'syncOf' | 'checkpointed' | 'gone'
+  'append' | 'publish' | 'position' | 'durable' | 'syncOf' | 'checkpointed' | 'gone' | 'read'
 >;
+
+/** Reads entries back on another thread; null when the log does not have them any more. */
+export type ReadBack = (wanted: RangeRead) => Promise<readonly ReadEntry[] | null>;
+
+/** Of one read. */
+const READ_BYTES_MAX = 1024 * 1024;
 
 export class RangeLog {
   readonly #appender: WalAppender;
+  readonly #readBack: ReadBack;
   readonly #syncTimes: SyncTimes | null;
   /** How many records of the Ready at hand are taken. */
   #taken = 0;
 
-  constructor(appender: WalAppender, syncTimes: SyncTimes | null = null) {
+  /** `syncTimes`: createSyncTimes(), if the writer has them. */
+  constructor(appender: WalAppender, readBack: ReadBack, syncTimes: SharedArrayBuffer | null = null) {
     this.#appender = appender;
-    this.#syncTimes = syncTimes;
+    this.#readBack = readBack;
+    this.#syncTimes = syncTimes === null ? null : new SyncTimes(syncTimes);
   }
 
   /** Takes the Ready's records. False: the ring is full; call again, with the same Ready, when the writer has moved on. */
@@ -69,6 +79,18 @@ export class RangeLog {
     return this.#cut(rangeId, 0 as LogIndex, 0 as Term);
   }
 
+  /**
+   * Entries that have left memory, `first` and as many behind it up to `last` as make about a megabyte; null when the log does not
+   * have them any more. They must be committed and durable here.
+   */
+  async read(rangeId: RangeId, first: LogIndex, last: LogIndex): Promise<readonly Entry[] | null> {
+    const read = await this.#readBack({ rangeId, first, last, bytesMax: READ_BYTES_MAX });
+    if (read === null) return null;
+    return read.map(({ type, term, index, data }) => {
+      return { index: index as LogIndex, term: term as Term, type: entryType(type), data };
+    });
+  }
+
   publish(): void {
     this.#appender.publish();
   }
@@ -98,6 +120,12 @@ export class RangeLog {
     const data = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     return this.#appender.append(recordType(entry), 0, entry.term, rangeId, entry.index, data, 0, data.length);
   }
+}
+
+/** Of a record that holds an entry. */
+export function entryType(type: RecordType): Entry['type'] {
+  if (type === TYPE_DATA) return ENTRY_DATA;
+  return type === TYPE_CONFIG ? ENTRY_CONFIG : ENTRY_NOOP;
 }
 
 function recordType(entry: Entry): RecordType {

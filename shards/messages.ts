@@ -30,6 +30,7 @@ import type { Route } from '../src/core/range.ts';
 import type { LogFormat, LogLevel } from '../src/observe/log.ts';
 import type { FrozenStore } from '../src/engine/engine.ts';
 import type { CheckpointInfo } from '../src/storage/checkpoint/index.ts';
+import type { RangeRead, ReadEntry } from '../src/storage/wal/range-reader.ts';
 import type { WalScan } from '../src/storage/wal/recovery.ts';
 
 export type { DamagedReplica, MemberProgress, RangeReport } from '../src/core/placement/report.ts';
@@ -119,6 +120,12 @@ export type ToWorker =
   | { readonly type: 'split'; readonly id: number; readonly key: Uint8Array; readonly newRangeId: number }
   | { readonly type: 'splitAnswer'; readonly id: number; readonly error: string | null }
   | { readonly type: 'orderAnswer'; readonly id: number; readonly error: string | null; readonly value: unknown }
+  | {
+      readonly type: 'logRead';
+      readonly id: number;
+      readonly error: string | null;
+      readonly entries: readonly ReadEntry[] | null;
+    }
   | { readonly type: 'checkpointDone'; readonly id: number; readonly error: string | null; readonly bytes: number }
   | { readonly type: 'holdBack'; readonly rangeIds: readonly number[] }
   /** To be answered under its id. What is asked is the gateway's business (src/gateway/node-questions.ts). */
@@ -191,6 +198,8 @@ export type FromWorker =
       readonly frozen: FrozenStore;
       readonly info: CheckpointInfo;
     }
+  /** Entries that have left memory. Answer: logRead. */
+  | { readonly type: 'readLog'; readonly id: number; readonly wanted: RangeRead }
   | { readonly type: 'ask'; readonly id: number; readonly question: unknown }
   | { readonly type: 'configure'; readonly id: number; readonly changes: Partial<RunTimeOptions> }
   | { readonly type: 'answer'; readonly id: number; readonly answer: unknown }

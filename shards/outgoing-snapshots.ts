@@ -1,17 +1,25 @@
 /**
- * Snapshots that followers of this worker's ranges ask for: an entry that they need has left the log. A snapshot is the
- * range's newest checkpoint, if the follower can go on from there; else a new one is asked for.
+ * Followers of this worker's ranges that need an entry which has left memory. It is read back from the log; if that has been
+ * used again, they get a snapshot: the range's newest checkpoint, if the follower can go on from there; else a new one is
+ * asked for.
  *
- *     Ready.snapshotRequests ─▶ wanted ─▶ a fitting checkpoint? ─ yes ─▶ SNAPSHOT message ─▶ transmit ─▶ report to the core
- *                                             └ no: checkpointer.request()
+ *     Ready.snapshotRequests ─▶ read the log ─ there ─▶ the core sends it, and asks again for what follows
+ *                                   └ gone ─▶ wanted ─▶ a fitting checkpoint? ─ yes ─▶ SNAPSHOT message ─▶ transmit ─▶ report
+ *                                                           └ no: checkpointer.request()                       to the core
  */
-import type { MemberId, RangeId } from '../src/core/brands.ts';
+import type { LogIndex, MemberId, RangeId } from '../src/core/brands.ts';
 import { membersOf } from '../src/core/raft/configuration.ts';
-import type { Message } from '../src/core/raft/types.ts';
+import type { Entry, Message } from '../src/core/raft/types.ts';
 import type { MadeCheckpoint } from './checkpointer.ts';
+import { FIRST_INDEX } from './entry.ts';
+import type { ShardHost } from './host.ts';
+import type { ShardLog } from './log.ts';
 import type { Replica } from './replica.ts';
 
 export interface OutgoingPorts {
+  readonly log: Pick<ShardLog, 'read'>;
+  readonly host: Pick<ShardHost, 'wake' | 'touched'>;
+  readonly schedule: () => void;
   /** The newest durable checkpoint that this process made of the range. */
   readonly newest: (rangeId: RangeId) => MadeCheckpoint | null;
   /** Asks for a new one. */
@@ -29,8 +37,39 @@ export class OutgoingSnapshots {
   }
 
   want(replica: Replica, to: readonly MemberId[]): void {
+    for (const member of to) void this.#readBack(replica, member);
+  }
+
+  async #readBack(replica: Replica, member: MemberId): Promise<void> {
+    const { host, schedule } = this.#ports;
+    const { raft, descriptor } = replica;
+    const { term, firstIndex, progress } = raft.status();
+    const previous = ((progress.find(({ id }) => id === member)?.next ?? 0) - 1) as LogIndex;
+    // One that has nothing yet begins with a snapshot: there is no entry before the first.
+    const entries = previous <= FIRST_INDEX ? null : await this.#read(descriptor.rangeId, previous, firstIndex);
+    if (!replica.isLeader || raft.term !== term) return;
+    if (entries === null || entries.length < 2) {
+      this.#wantSnapshot(replica, member);
+    } else {
+      host.wake(replica);
+      raft.sendReadBack(member, entries);
+    }
+    host.touched(replica);
+    schedule();
+  }
+
+  async #read(rangeId: RangeId, first: LogIndex, firstInMemory: LogIndex): Promise<readonly Entry[] | null> {
+    try {
+      return await this.#ports.log.read(rangeId, first, (firstInMemory - 1) as LogIndex);
+    } catch {
+      // The disk or the log has its own way of saying so; a snapshot does as well.
+      return null;
+    }
+  }
+
+  #wantSnapshot(replica: Replica, member: MemberId): void {
     const members = this.#wanted.get(replica) ?? new Set();
-    for (const member of to) members.add(member);
+    members.add(member);
     this.#wanted.set(replica, members);
   }
 
@@ -60,6 +99,7 @@ export class OutgoingSnapshots {
   send(replica: Replica, message: Message): void {
     this.#ports.transmit(replica.descriptor.rangeId, message, (isDelivered) => {
       replica.raft.reportSnapshot(message.to, isDelivered);
+      this.#ports.schedule();
     });
   }
 }

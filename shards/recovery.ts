@@ -29,7 +29,7 @@ import type { DamagedReplica } from '../src/core/placement/report.ts';
 import { confOf, decodeConfEntry } from '../src/core/raft/configuration.ts';
 import type { RangeDescriptor } from '../src/core/range.ts';
 import type { ConfState, Entry, HardState } from '../src/core/raft/types.ts';
-import { ENTRY_CONFIG, ENTRY_DATA, ENTRY_NOOP } from '../src/core/raft/types.ts';
+import { ENTRY_CONFIG, ENTRY_DATA } from '../src/core/raft/types.ts';
 import type { Engine } from '../src/engine/engine.ts';
 import type { CheckpointFolder, CheckpointInfo } from '../src/storage/checkpoint/index.ts';
 import { isBuried, loadCheckpoint, readCheckpointInfo } from '../src/storage/checkpoint/index.ts';
@@ -56,6 +56,7 @@ import {
 } from './entry.ts';
 import { whatIsDamaged } from './damage.ts';
 import { hasOtherVoters, isSingle, withMembers } from './membership.ts';
+import { entryType } from './log.ts';
 import { RangeCatalog } from './range-catalog.ts';
 import { SupersededPuts } from './superseded.ts';
 
@@ -168,7 +169,7 @@ export function recoverRanges(options: RecoverOptions): Recovered {
       range.tail.push({
         index: index as LogIndex,
         term: term as Term,
-        type: type === TYPE_DATA ? ENTRY_DATA : type === TYPE_CONFIG ? ENTRY_CONFIG : ENTRY_NOOP,
+        type: entryType(type),
         data: isInPlace ? data : Buffer.from(data),
       });
     }

@@ -104,14 +104,14 @@ export class Shard {
       failed: ports.snapshotFailed,
     });
     this.#outgoing = new OutgoingSnapshots({
+      log: ports.log,
+      host: this.host,
+      schedule: ports.schedule,
       newest: (rangeId) => this.#checkpointer.newest(rangeId),
       request: (rangeId) => this.#checkpointer.holdBack([rangeId]),
       transmit: (rangeId, message, done) => {
         const file = ports.folder.checkpointFile(rangeId, message.snapshot?.index ?? 0);
-        ports.sendSnapshot(rangeId, message, file, (isTaken) => {
-          done(isTaken);
-          ports.schedule();
-        });
+        ports.sendSnapshot(rangeId, message, file, done);
       },
     });
   }

@@ -3,11 +3,9 @@ import { MetricsWriter } from '../src/observe/counters.ts';
 import { slots } from '../src/observe/metrics.ts';
 import { runIoTask } from '../src/storage/wal/io-tasks.ts';
 import type { IoTask } from '../src/storage/wal/io-tasks.ts';
-import type { ScrubResult } from '../src/storage/scrub.ts';
-import type { WalControl } from '../src/storage/wal/messages.ts';
 import type { WalMetrics } from '../src/storage/wal/writer.ts';
 
-export default function main(task: IoTask): Promise<WalControl | ScrubResult | null> {
+export default function main(task: IoTask): ReturnType<typeof runIoTask> {
   const area = task.kind === 'wal-writer' ? task.metricsArea : undefined;
   return runIoTask(task, area === undefined ? null : metricsIn(area));
 }

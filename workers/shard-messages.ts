@@ -41,6 +41,7 @@ export function handleMessages(thread: ShardThread): (message: AnyMessage) => vo
       servers.configure(changes);
       send({ type: 'answer', id, answer: null });
     },
+    logRead: ({ id, error, entries }) => requests.answer(id, error, entries),
     checkpointDone: ({ id, error, bytes }) => requests.answer(id, error, bytes),
     holdBack: ({ rangeIds }) => shard.holdBack(rangeIds as RangeId[]),
     stop: () => {

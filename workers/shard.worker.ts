@@ -17,7 +17,6 @@ import { CheckpointFolder } from '../src/storage/checkpoint/index.ts';
 import { nodeDisk } from '../src/storage/disk.ts';
 import { WalAppender } from '../src/storage/wal/record.ts';
 import { WalStatusWords } from '../src/storage/wal/status.ts';
-import { SyncTimes } from '../src/storage/wal/sync-times.ts';
 import { createCheckpointPort } from '../shards/checkpoint-port.ts';
 import { RangeLog, refusalOf } from '../shards/log.ts';
 import { ARENA_BYTES_MAX, createMemoryGauge } from '../shards/memory-gauge.ts';
@@ -27,7 +26,7 @@ import { recoverRanges } from '../shards/recovery.ts';
 import { Shard } from '../shards/shard.ts';
 import { REQUEST_TIMEOUT_MS, shardOptions } from '../shards/shard-options.ts';
 import { TurnLoop } from '../shards/turn-loop.ts';
-import { mainQuestions } from './main-questions.ts';
+import { logReads, mainQuestions } from './main-questions.ts';
 import { createRangeReports } from './range-reports.ts';
 import { handleMessages } from './shard-messages.ts';
 import { publishLevels, publishRecovery, startUpkeep } from './upkeep.ts';
@@ -66,7 +65,7 @@ const loop = new TurnLoop({
 });
 
 const shard = new Shard(shardOptions(boot), {
-  log: new RangeLog(new WalAppender(ring, { status: wal }), new SyncTimes(boot.walSyncTimes)),
+  log: new RangeLog(new WalAppender(ring, { status: wal }), logReads(requests, send), boot.walSyncTimes),
   disk: nodeDisk,
   folder,
   createStore: () => arena.createStore(),

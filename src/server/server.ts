@@ -27,6 +27,7 @@ import type { NodeCluster } from './cluster/node-cluster.ts';
 import { carryOut } from './cluster/orders.ts';
 import { describeCluster, describeRanges } from './cluster/status.ts';
 import { DataDir } from './data-dir.ts';
+import { readLog } from './log-reads.ts';
 import { FanOut } from './fan-out.ts';
 import { findWholeRanges, openLog } from './healing.ts';
 import { createLinks } from './links.ts';
@@ -345,6 +346,9 @@ class Node implements RunningServer {
         break;
       case 'checkpoint':
         void this.#checkpoint(workerIndex, message);
+        break;
+      case 'readLog':
+        void readLog(this.#wal, message, (answer) => this.#threads.tell(workerIndex, answer));
         break;
       case 'ask':
         this.#askWorkers(workerIndex, message.id, (id) => ({ type: 'question', id, question: message.question }));

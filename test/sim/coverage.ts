@@ -35,6 +35,7 @@ export const EVENTS = [
   'log segments recycled',
   'recoveries over stale records',
   'logs cut by a snapshot',
+  'log read back',
   'checkpoints',
   'checkpoints failed',
   'snapshots sent',

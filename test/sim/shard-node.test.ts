@@ -19,6 +19,7 @@ import { World } from './world.ts';
 /** Nodes that do what the test says. The store begins on node 1. */
 class Script {
   readonly world: World<ShardPacket, ShardNode>;
+  readonly coverage = new Coverage();
   readonly #invariants = new Map<RangeId, Invariants>();
 
   constructor(nodes: number, seed: number, options: Partial<ShardNodeOptions> = {}) {
@@ -37,7 +38,7 @@ class Script {
         (id) => this.#invariantsOf(id),
         all,
         surroundings.nodeNumber === 1,
-        new Coverage(),
+        this.coverage,
       );
     });
     for (const host of this.world.hosts) host.start();
@@ -99,6 +100,27 @@ class Script {
 }
 
 const read = (value: string | null): ClientReply => ({ outcome: 'ok', value });
+
+test('a follower that was away while more was written than memory keeps catches up from the log, without a snapshot', async (t) => {
+  for (let seed = 1; seed <= 10; seed++) {
+    const script = new Script(2, seed);
+    t.deepEqual(await script.ask(1, 'write', 'k', 'first'), read(null));
+    t.is(await script.change(1, 1, { type: 'addLearner', id: memberId(2 as NodeId, 0, 2) }), null);
+    await script.pass(500);
+    const snapshots = script.coverage.counts.get('snapshots sent');
+    script.world.hosts[1]?.crash();
+    // Long enough that the leader keeps nothing for it in memory.
+    await script.pass(300);
+    for (let i = 0; i < 30; i++) t.deepEqual(await script.ask(1, 'write', `k${i}`, `v${i}`), read(null));
+    script.world.hosts[1]?.start();
+    await script.pass(1000);
+    const [leader, learner] = [1, 2].map((number) => script.node(number).replicas.get(1 as RangeId));
+    t.is(learner?.raft.appliedIndex, leader?.raft.appliedIndex, `seed ${seed}`);
+    t.is(learner?.store.keyCount, 31);
+    t.true((script.coverage.counts.get('log read back') ?? 0) > 0);
+    t.is(script.coverage.counts.get('snapshots sent'), snapshots);
+  }
+});
 
 test('half of a split lives by the log of the other half until it has a checkpoint of its own, restarts or not', async (t) => {
   for (let seed = 1; seed <= 10; seed++) {

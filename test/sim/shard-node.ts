@@ -160,9 +160,8 @@ export class ShardNode implements SimulatedNode<ShardPacket> {
     const found = findWholeRanges(this.files.healing);
     this.#noteStaleRecords(wal);
     const arena = new MemoryArena({ maxBytes: 2 ** 26, slabBytes: 128 * KiB, pageBytes: 4 * KiB });
-    const appender = wal.appenders[0];
-    if (appender === undefined) throw new Error('a log has a worker');
-    const log = new ObservedLog(new RangeLog(appender), () => this.replicas, this.#invariantsOf, this.#coverage);
+    const rangeLog = new RangeLog(wal.appenderOf(0), wal.readsLater(this.#surroundings));
+    const log = new ObservedLog(rangeLog, () => this.replicas, this.#invariantsOf, this.#coverage);
     const createStore = (): ReturnType<MemoryArena['createStore']> => arena.createStore();
     this.#wal = wal;
     this.#log = log;

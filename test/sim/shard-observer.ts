@@ -129,6 +129,12 @@ export class ObservedLog implements ShardLog {
     this.#invariantsOf = invariantsOf;
   }
 
+  async read(...wanted: Parameters<ShardLog['read']>): ReturnType<ShardLog['read']> {
+    const entries = await this.#log.read(...wanted);
+    if (entries !== null) this.#coverage.count('log read back');
+    return entries;
+  }
+
   syncOf(position: number): ReturnType<ShardLog['syncOf']> {
     return this.#log.syncOf(position);
   }

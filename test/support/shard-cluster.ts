@@ -60,6 +60,10 @@ class FakeLog implements ShardLog {
   durable(): number {
     return this.#durable;
   }
+  /** What this log does not keep, a snapshot brings. */
+  read(): Promise<null> {
+    return Promise.resolve(null);
+  }
   syncOf(): SyncTime | null {
     return this.sync;
   }

@@ -10,6 +10,10 @@ import type { WalControl, WalEvent } from '../../src/storage/wal/messages.ts';
 import { WalAppender } from '../../src/storage/wal/record.ts';
 import type { OnRecord } from '../../src/storage/wal/entries.ts';
 import { scanWal } from '../../src/storage/wal/recovery.ts';
+import type { ReadBack } from '../../shards/log.ts';
+import type { NodeSurroundings } from '../sim/node.ts';
+import { readRange } from '../../src/storage/wal/range-reader.ts';
+import type { RangeRead, ReadEntry } from '../../src/storage/wal/range-reader.ts';
 import type { WalScan } from '../../src/storage/wal/recovery.ts';
 import { deleteSegment, openWal, prepareSegment, recycleIntoSpare } from '../../src/storage/wal/run.ts';
 import { createWalStatus, WalStatusWords } from '../../src/storage/wal/status.ts';
@@ -85,6 +89,23 @@ export class WalHarness {
   #onEvent(event: WalEvent): void {
     this.events.push(event);
     if (event.type === 'prepare' || event.type === 'recycle' || event.type === 'delete') this.#tasks.push(event);
+  }
+
+  appenderOf(worker: number): WalAppender {
+    return this.appenders[worker] as WalAppender;
+  }
+
+  /** Reads that end after a while. */
+  readsLater({ prng, later }: Pick<NodeSurroundings<never>, 'prng' | 'later'>): ReadBack {
+    return (wanted) => new Promise((resolve) => later(prng.next() * 20, () => resolve(this.read(wanted))));
+  }
+
+  /** Entries as an I/O thread reads them back. */
+  read(wanted: RangeRead): readonly ReadEntry[] | null {
+    this.writer.control({ type: 'locate', id: 0, rangeId: wanted.rangeId, index: wanted.first });
+    const located = this.events.pop();
+    if (located?.type !== 'located') throw new Error('the writer says where entries are');
+    return located.place.segmentIds.length === 0 ? null : readRange(this.disk, this.dir, located.place, wanted);
   }
 
   /** Does what the other I/O threads would do, and tells the writer. */

@@ -15,11 +15,21 @@ import { readIndex } from './read-index.ts';
 import { hasReady, makeReady } from './ready.ts';
 import type { RestOffer, Stirring } from './rest.ts';
 import { mayRest, rest, restedFor, restUnder, stirredBy, wake } from './rest.ts';
-import { appendEntry, sendHeartbeats, sendSnapshot } from './replication.ts';
+import { appendEntry, sendHeartbeats, sendReadBack, sendSnapshot } from './replication.ts';
 import { becomeFollower } from './roles.ts';
 import { NOBODY, RaftState } from './state.ts';
 import { transferLeadership } from './transfer.ts';
-import type { ConfChange, Message, RaftGroup, RaftOptions, RaftStatus, Ready, Role, SnapshotMeta } from './types.ts';
+import type {
+  ConfChange,
+  Entry,
+  Message,
+  RaftGroup,
+  RaftOptions,
+  RaftStatus,
+  Ready,
+  Role,
+  SnapshotMeta,
+} from './types.ts';
 import {
   ENTRY_DATA,
   MSG_APPEND,
@@ -245,6 +255,13 @@ export class Raft implements RaftGroup {
   sendSnapshot(to: MemberId, meta: SnapshotMeta): void {
     const progress = this.state.progress.get(to);
     if (progress?.state === PROGRESS_SNAPSHOT) sendSnapshot(this.state, progress, meta);
+  }
+
+  sendReadBack(to: MemberId, entries: readonly Entry[]): void {
+    const r = this.#awake();
+    const progress = r.progress.get(to);
+    const isAwaited = progress?.state === PROGRESS_SNAPSHOT && progress.pendingSnapshot === 0;
+    if (isAwaited) sendReadBack(r, progress, entries);
   }
 
   reportSnapshot(to: MemberId, delivered: boolean): void {

@@ -11,7 +11,7 @@ import { stampNow, nextRound } from './lease.ts';
 import { NO_ENTRIES, TERM_UNKNOWN } from './log.ts';
 import { Inflights, Progress } from './progress.ts';
 import type { RaftState } from './state.ts';
-import type { EntryType, SnapshotMeta } from './types.ts';
+import type { Entry, EntryType, SnapshotMeta } from './types.ts';
 import { MSG_APPEND, MSG_HEARTBEAT, MSG_SNAPSHOT } from './types.ts';
 
 /** Appends to the leader's log. Its own acknowledgement comes from persisted(), never from here. */
@@ -93,6 +93,20 @@ function askForSnapshot(r: RaftState, progress: Progress): void {
   if (!progress.recentActive) return;
   progress.becomeSnapshot();
   r.snapshotRequests.push(progress.id);
+}
+
+/**
+ * The host has read back what the follower lacks: entries[0] is the one that it should have already, the others follow. Its
+ * answer goes on from there, or asks for more.
+ */
+export function sendReadBack(r: RaftState, progress: Progress, [previous, ...entries]: readonly Entry[]): void {
+  assert(previous !== undefined && r.isLeader, 'a leader sends what it has read back');
+  assert((entries.at(-1) ?? previous).index <= r.log.committed, 'only what is committed leaves memory');
+  progress.becomeProbe();
+  progress.next = (previous.index + 1) as LogIndex;
+  const { index, term: logTerm } = previous;
+  r.send(MSG_APPEND, progress.id, { index, logTerm, commit: r.log.committed, context: stampNow(r), entries });
+  progress.sent(index, 0);
 }
 
 export function sendSnapshot(r: RaftState, progress: Progress, meta: SnapshotMeta): void {

@@ -369,6 +369,8 @@ export interface RaftGroup {
   compact(index: LogIndex): LogIndex;
   /** The host has a snapshot for a follower that asked for one (snapshotRequests): queues the SNAPSHOT message. */
   sendSnapshot(to: MemberId, meta: SnapshotMeta): void;
+  /** The host has read back, instead, what the follower lacks: the entry before it, and entries of this log that follow. */
+  sendReadBack(to: MemberId, entries: readonly Entry[]): void;
   /** The SNAPSHOT message, contents included, arrived (true) or was lost. */
   reportSnapshot(to: MemberId, delivered: boolean): void;
   /** The transport could not reach a peer: probe instead of streaming. */

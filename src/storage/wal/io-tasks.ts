@@ -6,6 +6,8 @@ import type { Disk } from '../disk.ts';
 import { scrubSlice } from '../scrub.ts';
 import type { ScrubResult, ScrubSlice } from '../scrub.ts';
 import { keepAside } from './quarantine.ts';
+import { readRange } from './range-reader.ts';
+import type { RangePlace, RangeRead, ReadEntry } from './range-reader.ts';
 import { deleteSegment, prepareSegment, recycleIntoSpare, runWalWriter } from './run.ts';
 import type { WalTaskOptions } from './run.ts';
 import type { WalControl } from './messages.ts';
@@ -35,11 +37,15 @@ export type IoTask = IoPorts &
       }
     | { readonly kind: 'scrub'; readonly slice: ScrubSlice; readonly bytesMax: number }
     | { readonly kind: 'keep-aside'; readonly dir: string; readonly segmentId: number; readonly isRecycled: boolean }
+    | { readonly kind: 'read'; readonly dir: string; readonly place: RangePlace; readonly wanted: RangeRead }
     | { readonly kind: 'delete'; readonly dir: string; readonly segmentId: number }
   );
 
-/** Runs one task to its end. Returns what to tell the writer, if anything. `metrics`: where a writer counts. */
-export async function runIoTask(task: IoTask, metrics: WalMetrics | null): Promise<WalControl | ScrubResult | null> {
+/** Runs one task to its end. Returns what to tell the writer, if anything, or what was read. `metrics`: where a writer counts. */
+export async function runIoTask(
+  task: IoTask,
+  metrics: WalMetrics | null,
+): Promise<WalControl | ScrubResult | readonly ReadEntry[] | null> {
   const disk = await diskOf(task);
   switch (task.kind) {
     case 'wal-writer':
@@ -55,6 +61,8 @@ export async function runIoTask(task: IoTask, metrics: WalMetrics | null): Promi
     case 'keep-aside':
       keepAside(disk, task.dir, task.segmentId, Date.now());
       return task.isRecycled ? { type: 'noSpare', isDiskFull: false } : null;
+    case 'read':
+      return readRange(disk, task.dir, task.place, task.wanted);
     case 'delete':
       deleteSegment(disk, task.dir, task.segmentId);
       return null;

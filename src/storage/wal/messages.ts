@@ -5,6 +5,7 @@
  *     writer ──▶ main   port messages
  */
 import type { ErrorCode } from '../../core/errors.ts';
+import type { RangePlace } from './range-reader.ts';
 import type { WalScan } from './recovery.ts';
 import type { Laggard } from './tracker.ts';
 
@@ -18,6 +19,8 @@ export type WalControl =
   /** Every range's records have been read: segments may be used again from now on. */
   | { readonly type: 'replayed' }
   | { readonly type: 'stats'; readonly id: number }
+  /** Where the range's entries from `index` on lie. */
+  | { readonly type: 'locate'; readonly id: number; readonly rangeId: number; readonly index: number }
   /** Write what is in the rings, close the log, end. */
   | { readonly type: 'stop' };
 
@@ -34,6 +37,7 @@ export type WalEvent =
   | { readonly type: 'recycle'; readonly segmentId: number; readonly number: number }
   /** Have this segment's file deleted. */
   | { readonly type: 'delete'; readonly segmentId: number }
+  | { readonly type: 'located'; readonly id: number; readonly place: RangePlace }
   | { readonly type: 'stats'; readonly id: number; readonly stats: WalStats };
 
 /** An error in a form that crosses threads. */

@@ -18,6 +18,7 @@ import type { DiskLock } from '../disk.ts';
 import type { IoPorts, IoTask } from './io-tasks.ts';
 import type { WalControl, WalEvent, WalFailure, WalStats } from './messages.ts';
 import { LOCK_NAME } from './names.ts';
+import type { RangePlace, RangeRead, ReadEntry } from './range-reader.ts';
 import type { WalScan } from './recovery.ts';
 import { createWalStatus, WalStatusWords } from './status.ts';
 import type { WalWorker } from './writer.ts';
@@ -84,6 +85,8 @@ export interface WalHandle extends EventEmitter<WalHandleEvents> {
   keepAside(segmentId: number): void;
   /** Nothing of the range is needed any more; its id is never used again. */
   removed(rangeId: number): void;
+  /** Entries that have left memory; null when the log does not have them any more. Throws KV_STATE when the log has ended. */
+  read(wanted: RangeRead): Promise<readonly ReadEntry[] | null>;
   /** Throws KV_STATE when the log has ended. */
   stats(): Promise<WalStats>;
   /** Writes what is in the rings, closes the log, and lets go of the directory. After a fatal error it only lets go. */
@@ -120,6 +123,7 @@ class Handle extends EventEmitter<WalHandleEvents> implements WalHandle {
   readonly #words: WalStatusWords;
   readonly #segmentBytes: number;
   readonly #stats = new Map<number, PromiseWithResolvers<WalStats>>();
+  readonly #places = new Map<number, PromiseWithResolvers<RangePlace>>();
   readonly #opening = Promise.withResolvers<void>();
   readonly #ended: Promise<void>;
   readonly #beside = new Set<Promise<void>>();
@@ -128,7 +132,7 @@ class Handle extends EventEmitter<WalHandleEvents> implements WalHandle {
   #hasFailed = false;
   #isEnded = false;
   #stopping: Promise<void> | null = null;
-  #nextStatsId = 1;
+  #nextQuestionId = 1;
 
   constructor(options: StartWalOptions, lock: DiskLock) {
     super();
@@ -190,14 +194,26 @@ class Handle extends EventEmitter<WalHandleEvents> implements WalHandle {
   }
 
   stats(): Promise<WalStats> {
-    const waiter = Promise.withResolvers<WalStats>();
+    return this.#ask(this.#stats, (id) => ({ type: 'stats', id }));
+  }
+
+  async read(wanted: RangeRead): Promise<readonly ReadEntry[] | null> {
+    const { rangeId, first: index } = wanted;
+    const place = await this.#ask(this.#places, (id) => ({ type: 'locate', id, rangeId, index }));
+    if (place.segmentIds.length === 0) return null;
+    const task: IoTask = { kind: 'read', dir: this.dir, place, wanted, ...this.#diskModule };
+    return (await this.#options.pool.run(task)) as readonly ReadEntry[] | null;
+  }
+
+  #ask<T>(waiting: Map<number, PromiseWithResolvers<T>>, question: (id: number) => WalControl): Promise<T> {
+    const waiter = Promise.withResolvers<T>();
     if (this.#isEnded) {
       waiter.reject(this.#endedError());
       return waiter.promise;
     }
-    const id = this.#nextStatsId++;
-    this.#stats.set(id, waiter);
-    this.#post({ type: 'stats', id });
+    const id = this.#nextQuestionId++;
+    waiting.set(id, waiter);
+    this.#post(question(id));
     return waiter.promise;
   }
 
@@ -240,6 +256,10 @@ class Handle extends EventEmitter<WalHandleEvents> implements WalHandle {
         break;
       case 'sealed':
         this.emit('sealed', event);
+        break;
+      case 'located':
+        this.#places.get(event.id)?.resolve(event.place);
+        this.#places.delete(event.id);
         break;
       case 'stats':
         this.#stats.get(event.id)?.resolve(event.stats);
@@ -303,8 +323,9 @@ class Handle extends EventEmitter<WalHandleEvents> implements WalHandle {
       this.#onEvent(last.message as WalEvent);
     }
     this.#port.close();
-    for (const waiter of this.#stats.values()) waiter.reject(this.#endedError());
+    for (const waiter of [...this.#stats.values(), ...this.#places.values()]) waiter.reject(this.#endedError());
     this.#stats.clear();
+    this.#places.clear();
   }
 
   #endedError(): SkerryError {

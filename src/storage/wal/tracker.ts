@@ -122,6 +122,13 @@ export class WalTracker {
     for (const segment of this.#segments) segment.ranges.delete(rangeId);
   }
 
+  /** Segments with entries of the range from `index` on, oldest first; none when that one is not in the log any more. */
+  holding(rangeId: number, index: number): number[] {
+    const found = this.#segments.filter(({ ranges }) => (ranges.get(rangeId)?.lastIndex ?? 0) >= index);
+    const first = found[0]?.ranges.get(rangeId)?.firstIndex ?? 0;
+    return first > 0 && first <= index ? found.map(({ segmentId }) => segmentId) : [];
+  }
+
   /** Segments that can be used again, oldest first; never the newest one. */
   reusable(): number[] {
     const ids: number[] = [];

@@ -178,6 +178,11 @@ export class WalWriter {
       case 'stats':
         this.#ports.send({ type: 'stats', id: message.id, stats: this.stats() });
         break;
+      case 'locate': {
+        const segmentIds = this.#tracker.holding(message.rangeId, message.index);
+        this.#ports.send({ type: 'located', id: message.id, place: { logId: this.#manifest.logId, segmentIds } });
+        break;
+      }
     }
     this.#showFull();
   }
