@@ -4,6 +4,7 @@
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { histogramMetrics, scalarMetrics, type MetricFamily } from '../src/observe/metrics.ts';
+import { clusterFamilies } from '../src/server/cluster/cluster-samples.ts';
 import { settingGroups, settingRows } from '../src/server/settings.ts';
 import { table } from './markdown.ts';
 
@@ -94,6 +95,15 @@ function renderMetrics(): string {
     'Besides the tables below there are `skerry_build_info`, `process_start_time_seconds`, `process_cpu_seconds_total`,',
     '`process_resident_memory_bytes`, `nodejs_heap_size_used_bytes` and `nodejs_external_memory_bytes` of the process.',
     ...sections,
+    '',
+    '## The cluster',
+    '',
+    'As this node sees it. Label `node`: the number of the node; `skerry_node_state` has its `name` and `state` as well.',
+    '',
+    ...table(
+      ['metric', 'type', 'meaning'],
+      Object.values(clusterFamilies).map(({ name, type, help }) => [`\`${name}\``, type, help]),
+    ),
     '',
   ].join('\n');
 }

@@ -184,6 +184,16 @@ export type ClusterToWorker =
 
 export type ToWorkerInCluster = ToWorker | ClusterToWorker;
 
+/** A worker's way to a worker of another node. */
+export interface PeerReach {
+  readonly nodeId: number;
+  readonly isOpen: boolean;
+  /** Why it is not open; null when it is, or was not needed yet. */
+  readonly problem: string | null;
+  /** Of the last ping; 0 = none was answered yet. */
+  readonly roundTripMs: number;
+}
+
 export type FromWorker =
   | { readonly type: 'recovered' }
   | { readonly type: 'listening'; readonly ports: WorkerPorts }
@@ -225,6 +235,7 @@ export type FromWorker =
       readonly type: 'report';
       readonly ranges: readonly RangeReport[];
       readonly damaged: readonly DamagedReplica[];
+      readonly peers: readonly PeerReach[];
     }
   | { readonly type: 'failed'; readonly message: string }
   | { readonly type: 'stopped' };

@@ -30,7 +30,11 @@ export function createRangeReports(
   let wasAtRest = false;
   const report = (): void => {
     const { admin } = shard();
-    send({ type: 'report', ranges: admin.reports(), damaged: [...admin.damaged.values()] });
+    const ways = gateway().peers?.mesh.status() ?? [];
+    const peers = ways.map(({ nodeId, state, problem, roundTripMs }) => {
+      return { nodeId, isOpen: state === 'open', problem, roundTripMs };
+    });
+    send({ type: 'report', ranges: admin.reports(), damaged: [...admin.damaged.values()], peers });
   };
   setInterval(() => {
     // What rests does not change.

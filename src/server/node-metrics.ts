@@ -2,7 +2,7 @@
 import type { MetricsArea } from '../observe/counters.ts';
 import { createMetricsArea, MetricsReader } from '../observe/counters.ts';
 import { processSamples } from '../observe/process-metrics.ts';
-import type { MetricsSource } from '../observe/prometheus.ts';
+import type { MetricsSource, Sample } from '../observe/prometheus.ts';
 import { renderPrometheus, samplesOf } from '../observe/prometheus.ts';
 import type { MetricsSummary } from '../observe/summary.ts';
 import { summarize } from '../observe/summary.ts';
@@ -19,9 +19,9 @@ export class NodeMetrics {
     this.#startedAtMs = startedAtMs;
   }
 
-  /** The page for Prometheus. */
-  page(): string {
-    return renderPrometheus([...samplesOf(this.#sources), ...processSamples(version, this.#startedAtMs)]);
+  /** The page for Prometheus. `more`: what the threads do not count themselves. */
+  page(more: readonly Sample[]): string {
+    return renderPrometheus([...samplesOf(this.#sources), ...more, ...processSamples(version, this.#startedAtMs)]);
   }
 
   summary(): MetricsSummary {

@@ -31,6 +31,7 @@ import { readLog } from './log-reads.ts';
 import { FanOut } from './fan-out.ts';
 import { findWholeRanges, openLog } from './healing.ts';
 import { createLinks } from './links.ts';
+import { clusterSamples } from './cluster/cluster-samples.ts';
 import { NodeMetrics } from './node-metrics.ts';
 import type { Scrubber } from './scrubber.ts';
 import { startScrubbing } from './scrubbing.ts';
@@ -267,7 +268,7 @@ class Node implements RunningServer {
           ...(this.#phase === 'ready' ? [] : [`the node is ${this.#phase}`]),
           ...(this.#isDiskFull ? ['the disk of the write-ahead log is full: writes are refused'] : []),
         ],
-        metrics: () => this.#metrics.page(),
+        metrics: () => this.#metrics.page(clusterSamples(this.#cluster?.cluster ?? null)),
         status: () => this.status(),
       },
       { host, port: httpPort, log: this.#log },

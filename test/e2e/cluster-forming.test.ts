@@ -81,7 +81,7 @@ test.serial(
     t.deepEqual(states(listed), wanted);
     t.is(listed.nodes[1]?.locality, 'dc=a,rack=2');
     const table = await skerry('status', '--server', `127.0.0.1:${second.port}`);
-    t.regex(table, /^NODE +NAME +STATE +HEALTH/m);
+    t.regex(table, /^NODE +NAME +STATE +HEALTH +WAY/m);
     t.regex(table, /^2 +n2 +ACTIVE/m);
 
     await third.end('SIGKILL');

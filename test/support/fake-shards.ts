@@ -119,7 +119,7 @@ export class FakeShards {
         const bytes = encodeCatalog(this.catalog);
         cluster.onMessage(0, { type: 'catalog', revision: this.catalog.revision, bytes });
       }
-      cluster.onMessage(0, { type: 'report', ranges: replicas, damaged: [] });
+      cluster.onMessage(0, { type: 'report', ranges: replicas, damaged: [], peers: [] });
     }
   }
 

@@ -95,18 +95,25 @@ export function printNodes({ nodes, coordinator }: ClusterStatus): void {
     node.name,
     node.state,
     healthOf(node, coordinator),
+    wayOf(node),
     addressOf(node.addresses.host, node.addresses.nativePort),
     addressOf(node.addresses.host, node.addresses.controlPort),
     String(node.workers),
     node.locality === '' ? '-' : node.locality,
   ]);
-  printTable([['NODE', 'NAME', 'STATE', 'HEALTH', 'NATIVE', 'PEERS', 'WORKERS', 'LOCALITY'], ...rows]);
+  printTable([['NODE', 'NAME', 'STATE', 'HEALTH', 'WAY', 'NATIVE', 'PEERS', 'WORKERS', 'LOCALITY'], ...rows]);
 }
 
 function healthOf({ nodeId, state, isSilent }: ClusterNode, coordinator: number): string {
   if (state === 'INIT' || state === 'INACTIVE') return '-';
   if (isSilent) return 'silent';
   return nodeId === coordinator ? 'coordinates' : 'alive';
+}
+
+/** How the node that was asked reaches it. */
+function wayOf({ state, peer }: ClusterNode): string {
+  if (state === 'INIT' || state === 'INACTIVE') return '-';
+  return peer.roundTripMs === null ? peer.state : `${peer.roundTripMs.toFixed(1)} ms`;
 }
 
 const addressOf = (host: string, port: number): string => (port === 0 ? '-' : `${host}:${port}`);

@@ -52,6 +52,16 @@ export interface HelloReply {
   readonly topology: Topology;
 }
 
+/** The way from the node that is asked to another one. */
+export interface PeerView {
+  /** self, connected, lost, or idle: no connection was needed yet. */
+  readonly state: string;
+  /** The last round trip; null: none yet. */
+  readonly roundTripMs: number | null;
+  /** Why it is lost. */
+  readonly problem: string | null;
+}
+
 /** A node as clients see it. */
 export interface ClusterNode {
   readonly nodeId: number;
@@ -70,6 +80,7 @@ export interface ClusterNode {
   readonly locality: string;
   /** The coordinator has not heard from it for a while. */
   readonly isSilent: boolean;
+  readonly peer: PeerView;
 }
 
 /** What the nodes of a cluster know about it. */

@@ -25,6 +25,7 @@ import { Coordinator, WATCH_MS } from './coordinator.ts';
 import { Directory } from './directory.ts';
 import type { OwnIdentity } from './directory.ts';
 import type { AnswerBody, RequestBody, RequestType } from './protocol.ts';
+import { PeerBook } from './peer-book.ts';
 import { ReportBook, reviveReports } from './report-book.ts';
 import { retrying } from './retrying.ts';
 import { WorkerAsks } from './worker-asks.ts';
@@ -59,6 +60,8 @@ export interface ClusterPorts {
 
 export class Cluster {
   readonly self: OwnIdentity;
+  /** The ways to the others. */
+  readonly peers = new PeerBook();
   readonly #ports: ClusterPorts;
   readonly #options: PlacementOptions;
   readonly #directory: Directory;
@@ -124,6 +127,7 @@ export class Cluster {
         this.adopt(decodeCatalog(asBuffer(message.bytes)));
         return true;
       case 'report':
+        this.peers.set(workerIndex, message.peers);
         if (this.#book.set(workerIndex, reviveReports(message.ranges), message.damaged)) this.#reported();
         return true;
       case 'catalogDone':

@@ -6,7 +6,7 @@ import type { ClusterStatus } from '../../codec/native/messages.ts';
 import type { Cluster } from './cluster.ts';
 
 export function describeCluster(cluster: Cluster): ClusterStatus {
-  const { catalog, coordinator, silent } = cluster;
+  const { catalog, coordinator, silent, peers, self } = cluster;
   return {
     clusterId: catalog.clusterId,
     revision: catalog.revision,
@@ -21,6 +21,7 @@ export function describeCluster(cluster: Cluster): ClusterStatus {
       workers,
       locality: locality.map(({ tier, value }) => `${tier}=${value}`).join(','),
       isSilent: silent.includes(nodeId),
+      peer: peers.viewOf(nodeId, self.nodeId),
     })),
     damaged: describeDamaged(cluster.damaged),
   };
