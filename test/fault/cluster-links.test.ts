@@ -52,7 +52,7 @@ withNodes(
     // A bit of what is on its way flips, again and again: the frames' checksums notice, and the connection is made anew.
     await lab.endure(async (workload) => {
       const before = links.accepted;
-      for (let round = 0; round < 5; round++) {
+      for (let round = 0; round < 4; round++) {
         links.spoil({ corruptNext: true });
         await workload.progress(60);
       }
@@ -61,7 +61,7 @@ withNodes(
 
     // Connections break in the middle of whatever they carry.
     await lab.endure(async (workload) => {
-      for (let round = 0; round < 10; round++) {
+      for (let round = 0; round < 6; round++) {
         links.reset();
         await workload.progress(40);
       }
