@@ -237,6 +237,8 @@ export type FromWorker =
       readonly damaged: readonly DamagedReplica[];
       readonly peers: readonly PeerReach[];
     }
+  /** Slabs were given up, which other threads may still refer to. */
+  | { readonly type: 'gaveBack' }
   | { readonly type: 'failed'; readonly message: string }
   | { readonly type: 'stopped' };
 

@@ -158,5 +158,5 @@ main.on(
     send,
   }),
 );
-startUpkeep(shard, gateway, loop, metrics, options.heartbeatIntervalMs);
+startUpkeep(shard, gateway, loop, metrics, options.heartbeatIntervalMs, arena, send);
 loop.schedule();

@@ -1,10 +1,13 @@
 /** What a shard worker does by the clock, without being asked. */
+import type { MemoryArena } from '../src/engine/memory/arena.ts';
 import type { Gateway } from '../src/gateway/gateway.ts';
 import type { MetricsWriter } from '../src/observe/counters.ts';
 import { slots } from '../src/observe/metrics.ts';
 import { publishPeerCounters } from '../src/gateway/peer-metrics.ts';
 import type { RingProducer } from '../src/sharedarraybuffer-ring/index.ts';
 import { watchStalls } from '../src/observe/stall.ts';
+import { createGiveBack } from '../shards/give-back.ts';
+import type { FromWorker } from '../shards/messages.ts';
 import type { Shard } from '../shards/shard.ts';
 import type { TurnLoop } from '../shards/turn-loop.ts';
 import { publishLeadership } from '../shards/write-metrics.ts';
@@ -19,10 +22,14 @@ export function startUpkeep(
   loop: TurnLoop,
   metrics: MetricsWriter,
   tickMs: number,
+  arena: MemoryArena,
+  send: (message: FromWorker) => void,
 ): void {
+  const giveBack = createGiveBack(arena, () => send({ type: 'gaveBack' }));
   setInterval(() => {
     metrics.add(slots.keysExpired, shard.expireSome());
     gateway.router.tickWaiting();
+    giveBack();
     metrics.set(slots.keys, shard.keyCount);
     metrics.set(slots.forwardRingFull, gateway.ringFullCount);
     if (gateway.peers !== null) publishPeerCounters(metrics, gateway.peers.mesh.counters);

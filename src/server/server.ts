@@ -3,7 +3,7 @@
  * workers, carries their few questions to each other, serves the admin HTTP, and stops everything when one part fails.
  */
 import path from 'node:path';
-import { Piscina } from 'piscina';
+import type { Piscina } from 'piscina';
 import type { FatalError } from '../core/errors.ts';
 import { SkerryError } from '../core/errors.ts';
 import type { Route } from '../core/range.ts';
@@ -20,6 +20,7 @@ import type { DiskLock } from '../storage/disk.ts';
 import { createIoPool, startWal } from '../storage/wal/pool.ts';
 import type { WalHandle } from '../storage/wal/pool.ts';
 import { createSyncTimes } from '../storage/wal/sync-times.ts';
+import { collectGarbage } from '../../shards/garbage.ts';
 import type { FromWorker, RunTimeOptions, ToWorker } from '../../shards/messages.ts';
 import { reviveRoutes } from '../../shards/messages.ts';
 import { formCluster } from './cluster/node-cluster.ts';
@@ -32,6 +33,7 @@ import { FanOut } from './fan-out.ts';
 import { findWholeRanges, openLog } from './healing.ts';
 import { createLinks } from './links.ts';
 import { clusterSamples } from './cluster/cluster-samples.ts';
+import { createCpuPool } from './cpu-pool.ts';
 import { NodeMetrics } from './node-metrics.ts';
 import type { Scrubber } from './scrubber.ts';
 import { startScrubbing } from './scrubbing.ts';
@@ -41,12 +43,6 @@ import { Splits } from './splits.ts';
 import type { EmbeddedEndpoint, RunningServer, ServerAddresses, StartOptions } from './types.ts';
 import { version } from './version.ts';
 import { workerBoots } from './worker-boots.ts';
-
-/** The same files are .ts in a checkout and .js in the published package. */
-const EXTENSION = path.extname(import.meta.url);
-/** Starting a thread costs more than most checkpoints, and takes a core from the ranges for that time. */
-const CPU_THREAD_IDLE_MS = 60_000;
-const CPU_WORKER = new URL(`../../workers/cpu.worker${EXTENSION}`, import.meta.url);
 
 /** Segments beyond which ranges that hold back the oldest one are checkpointed out of turn. */
 const SEGMENTS_WANTED_MAX = 8;
@@ -130,12 +126,7 @@ class Node implements RunningServer {
     );
     const syncTimes = rings.map(createSyncTimes);
     this.#ioPool = createIoPool(Math.max(2, threads.ioThreads));
-    this.#cpuPool = new Piscina({
-      filename: CPU_WORKER.href,
-      minThreads: 0,
-      maxThreads: threads.cpuThreads,
-      idleTimeout: CPU_THREAD_IDLE_MS,
-    });
+    this.#cpuPool = createCpuPool(threads.cpuThreads);
     const walDir = node.walDir === '' ? this.#dir.walDir : node.walDir;
     const walOptions = {
       dir: walDir,
@@ -350,6 +341,10 @@ class Node implements RunningServer {
         break;
       case 'readLog':
         void readLog(this.#wal, message, (answer) => this.#threads.tell(workerIndex, answer));
+        break;
+      case 'gaveBack':
+        // Else this thread is a program's, whose heap may be large.
+        if (this.#options.listens) collectGarbage();
         break;
       case 'ask':
         this.#askWorkers(workerIndex, message.id, (id) => ({ type: 'question', id, question: message.question }));

@@ -8,6 +8,7 @@
  */
 import { assert } from '../../core/assert.ts';
 import type { Engine } from '../engine.ts';
+import { Compaction } from './compaction.ts';
 import { Epochs } from './epochs.ts';
 import { ExtentAllocator } from './extents.ts';
 import { Gather } from './gather.ts';
@@ -37,6 +38,7 @@ export class MemoryArena {
   readonly gather: Gather;
   readonly scratch = new Scratch();
   readonly stores = new Set<MemoryStore>();
+  readonly #compaction: Compaction;
 
   constructor(options: MemoryArenaOptions) {
     assert(options.maxBytes <= MAX_BYTES, 'arena: at most 32 GiB');
@@ -45,6 +47,7 @@ export class MemoryArena {
     this.extents = new ExtentAllocator(this.memory, this.pages);
     this.epochs = new Epochs(this.memory, this.pages, this.extents);
     this.gather = new Gather(this.epochs);
+    this.#compaction = new Compaction(this);
     // Page 0 is nobody's, so that extent number 0 can mean "none".
     assert(this.pages.page() === 0, 'the first page is page 0');
   }
@@ -61,8 +64,7 @@ export class MemoryArena {
   /** Bytes of pages in use, by trees, extents and frozen states, and of the backlog. */
   get bytesUsed(): number {
     const { memory, pages } = this;
-    const all = memory.slabs.length << memory.slabShift;
-    return (all - pages.freePages - 1) * memory.pageBytes + pages.hugeBytes;
+    return (pages.usedPages - 1) * memory.pageBytes + pages.hugeBytes;
   }
 
   /** No value is longer than this, in bytes; values given up and not yet freed included. */
@@ -76,6 +78,20 @@ export class MemoryArena {
    */
   reclaim(stepMax: number): boolean {
     return this.epochs.reclaim(stepMax);
+  }
+
+  /**
+   * Empties slabs that are little used, so that the system gets their memory back when the garbage collectors of all threads
+   * that know them have run. Does a piece of about a millisecond; returns whether there is more to do. Between two changes,
+   * while no cursor stands anywhere.
+   */
+  compact(): boolean {
+    return this.#compaction.run();
+  }
+
+  /** Slabs that have been given up so far. */
+  get slabsGivenUp(): number {
+    return this.pages.slabsGivenUp;
   }
 
   /** Makes sure of free pages. Throws KV_OUT_OF_MEMORY unless `pastLimit`. */

@@ -98,7 +98,7 @@ export class Epochs {
   retirePage(page: number, newest: Freeze | null): void {
     const slab = this.memory.slabOfPage(page);
     if (newest !== null && pageBirth(slab, this.memory.baseOfPage(page)) <= newest.epoch) newest.deadPages.push(page);
-    else this.pages.free(page, 1);
+    else this.pages.freePage(page);
   }
 
   retireExtent(extent: number, valueBytes: number, newest: Freeze | null): void {

@@ -5,18 +5,29 @@
  *
  * Free blocks stand in one doubly linked list per order; links live in typed arrays outside the slabs, because only
  * the owner's thread allocates.
+ *
+ * A slab may be closed: nothing is allocated in it any more, and when its last page is freed it is given up, and its number
+ * goes to the next new one (compaction.ts empties slabs so). Single pages can be moved out of a slab, runs cannot.
  */
 import { assert } from '../../core/assert.ts';
 import { SkerryError } from '../../core/errors.ts';
 import { type PageMemory, Slab } from './slab.ts';
 
 const NONE = -1;
+/** In #order: a free page of a closed slab. */
+const CLOSED = -2;
+/** Stands where a slab has been given up. */
+const NO_SLAB = new Slab(new SharedArrayBuffer(0));
 
 export class PageAllocator {
   readonly memory: PageMemory;
   readonly maxBytes: number;
-  /** Free pages in the slabs there are. */
+  /** Free pages in the slabs that are not closed. */
   freePages = 0;
+  /** Pages in use. */
+  usedPages = 0;
+  /** Slabs that have been given up, of all time. */
+  slabsGivenUp = 0;
   /** Bytes of SharedArrayBuffers held: slabs and huge values. */
   reservedBytes = 0;
   /** Bytes of huge values alone. */
@@ -27,6 +38,11 @@ export class PageAllocator {
   #previous = new Int32Array(0);
   /** Order of the free block that begins at a page, NONE elsewhere. */
   #order = new Int8Array(0);
+  /** By slab: pages in use, and those of them in runs. */
+  readonly #used: number[] = [];
+  readonly #inRuns: number[] = [];
+  readonly #closed = new Set<number>();
+  readonly #givenUp: number[] = [];
 
   constructor(memory: PageMemory, maxBytes: number) {
     this.memory = memory;
@@ -46,12 +62,93 @@ export class PageAllocator {
   }
 
   page(): number {
-    return this.run(1, true);
+    return this.#take(1, true);
+  }
+
+  freePage(page: number): void {
+    this.#give(page, 1);
   }
 
   /** First page of `pages` neighbouring ones. Throws KV_OUT_OF_MEMORY. */
   run(pages: number, pastLimit: boolean): number {
     assert(pages > 0 && pages <= this.runPagesMax, 'run: length');
+    const first = this.#take(pages, pastLimit);
+    const slab = first >>> this.memory.slabShift;
+    this.#inRuns[slab] = (this.#inRuns[slab] as number) + pages;
+    return first;
+  }
+
+  /** Frees `pages` pages of a run, from `first` on. */
+  free(first: number, pages: number): void {
+    const slab = first >>> this.memory.slabShift;
+    this.#inRuns[slab] = (this.#inRuns[slab] as number) - pages;
+    this.#give(first, pages);
+  }
+
+  /** Slabs that single pages alone are used in, those with fewest first, as many as the other slabs have room for. */
+  sparseSlabs(sparePages: number): number[] {
+    const pagesPerSlab = this.runPagesMax;
+    const count = Math.floor((this.freePages - sparePages) / pagesPerSlab);
+    if (count <= 0) return [];
+    const movable = this.#used.flatMap((_, slab) => (this.#isMovable(slab) ? [slab] : []));
+    return movable.sort((a, b) => (this.#used[a] as number) - (this.#used[b] as number)).slice(0, count);
+  }
+
+  isClosed(page: number): boolean {
+    return this.#closed.has(page >>> this.memory.slabShift);
+  }
+
+  get closedSlabs(): number {
+    return this.#closed.size;
+  }
+
+  /** Allocates nothing in the slab any more, and gives it up when it is empty. */
+  close(slab: number): void {
+    const end = (slab + 1) << this.memory.slabShift;
+    this.#closed.add(slab);
+    for (let page = slab << this.memory.slabShift; page < end;) {
+      const order = this.#order[page] as number;
+      if (order === NONE) {
+        page++;
+        continue;
+      }
+      this.#unlink(page, order);
+      this.#order.fill(CLOSED, page, page + (1 << order));
+      this.freePages -= 1 << order;
+      page += 1 << order;
+    }
+    if (this.#used[slab] === 0) this.#giveUp(slab);
+  }
+
+  /** Uses all closed slabs again. */
+  reopenAll(): void {
+    for (const slab of this.#closed) {
+      this.#closed.delete(slab);
+      const first = slab << this.memory.slabShift;
+      for (let page = first; page < first + this.runPagesMax; page++) {
+        if (this.#order[page] !== CLOSED) continue;
+        this.#order[page] = NONE;
+        this.freePages++;
+        this.#freeBlock(page, 0);
+      }
+    }
+  }
+
+  #isMovable(slab: number): boolean {
+    return slab > 0 && this.memory.slabs[slab] !== NO_SLAB && this.#inRuns[slab] === 0;
+  }
+
+  #giveUp(slab: number): void {
+    const first = slab << this.memory.slabShift;
+    this.#order.fill(NONE, first, first + this.runPagesMax);
+    this.#closed.delete(slab);
+    this.#givenUp.push(slab);
+    this.slabsGivenUp++;
+    this.memory.slabs[slab] = NO_SLAB;
+    this.reservedBytes -= this.memory.slabBytes;
+  }
+
+  #take(pages: number, pastLimit: boolean): number {
     const wanted = pages === 1 ? 0 : 32 - Math.clz32(pages - 1);
     let order = wanted;
     while (order < this.#orders && this.#heads[order] === NONE) order++;
@@ -65,13 +162,28 @@ export class PageAllocator {
       order--;
       this.#link(first + (1 << order), order);
     }
+    this.#count(first, 1 << wanted);
     this.freePages -= 1 << wanted;
-    if (pages < 1 << wanted) this.free(first + pages, (1 << wanted) - pages);
+    if (pages < 1 << wanted) this.#give(first + pages, (1 << wanted) - pages);
     return first;
   }
 
-  /** Frees `pages` pages from `first` on, which need not have been allocated as one run. */
-  free(first: number, pages: number): void {
+  #count(page: number, pages: number): void {
+    const slab = page >>> this.memory.slabShift;
+    this.#used[slab] = (this.#used[slab] as number) + pages;
+    this.usedPages += pages;
+  }
+
+  /** Frees pages of one slab, which need not have been allocated together. */
+  #give(first: number, pages: number): void {
+    const slab = first >>> this.memory.slabShift;
+    this.#count(first, -pages);
+    if (this.#closed.has(slab)) {
+      for (let page = first; page < first + pages; page++) assert(this.#order[page] === NONE, 'page freed twice');
+      this.#order.fill(CLOSED, first, first + pages);
+      if (this.#used[slab] === 0) this.#giveUp(slab);
+      return;
+    }
     this.freePages += pages;
     const end = first + pages;
     while (first < end) {
@@ -127,8 +239,9 @@ export class PageAllocator {
   #addSlab(pastLimit: boolean): void {
     const { memory } = this;
     const slab = new Slab(this.#allocate(memory.slabBytes, pastLimit));
-    const pagesPerSlab = 1 << memory.slabShift;
-    const first = memory.slabs.length * pagesPerSlab;
+    const pagesPerSlab = this.runPagesMax;
+    const number = this.#givenUp.pop() ?? memory.slabs.length;
+    const first = number * pagesPerSlab;
     if (first + pagesPerSlab > this.#order.length) {
       const length = Math.max(first + pagesPerSlab, this.#order.length * 2);
       this.#next = grown(this.#next, length);
@@ -137,7 +250,9 @@ export class PageAllocator {
       order.set(this.#order);
       this.#order = order;
     }
-    memory.slabs.push(slab);
+    memory.slabs[number] = slab;
+    this.#used[number] = 0;
+    this.#inRuns[number] = 0;
     this.freePages += pagesPerSlab;
     this.#link(first, this.#orders - 1);
   }
