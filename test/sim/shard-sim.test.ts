@@ -18,7 +18,7 @@ async function runSeeds(seeds: number, options: ShardSimulationOptions): Promise
 
 test('whole clusters over real logs, checkpoints and disks keep every promise through all faults, and finish', async (t) => {
   // What is damaged has a test of its own.
-  const report = await runSeeds(30, { seed: 1, faultyMs: 3000, rotEveryMs: Infinity });
+  const report = await runSeeds(60, { seed: 1, faultyMs: 3000, rotEveryMs: Infinity });
   t.log(report.toString());
   const ofDamage: readonly SimulatedEvent[] = ['bits flipped', 'replicas given up'];
   const never = EVENTS.filter((event) => report.times(event) === 0 && !ofDamage.includes(event));
