@@ -178,12 +178,10 @@ export class Replica {
       return;
     }
     if (this.isWaiting) this.#host.wake(this);
-    // Nothing follows a split in the log before it is applied: what waits may belong to the other half.
-    if (this.#splitting !== null) {
-      this.#proposeSplit(this.#splitting);
-    } else if (this.#isSettled && !this.#isSplitting) {
-      this.#proposeWaiting();
-    }
+    // Nothing follows a split in the log before it is applied: what waits may belong to the other half. What is here before
+    // it goes with it, in one write.
+    if (this.#isSettled && !this.#isCutInLog) this.#proposeWaiting();
+    if (this.#splitting !== null) this.#proposeSplit(this.#splitting);
     this.#reads.startRound((context) => this.raft.readIndex(context) >= 0);
   }
 
@@ -257,9 +255,13 @@ export class Replica {
     return { rangeId: this.descriptor.rangeId, version: this.descriptor.epoch.version };
   }
 
-  /** An entry of this leader's own term is applied: its state has everything that earlier leaders acknowledged. */
+  /**
+   * The state has everything that earlier leaders acknowledged: an entry of this leadership is applied or, where nobody else
+   * votes, all before its first one.
+   */
   get #isSettled(): boolean {
-    return this.appliedTerm === this.raft.term;
+    const { term, termStart, appliedIndex } = this.raft;
+    return this.appliedTerm === term || (isSingle(this.conf) && appliedIndex >= termStart - 1);
   }
 
   #submitWrite(spec: CommandSpec, args: Args, target: ReplyTarget, slot: number, requestId: RequestId | null): void {
@@ -399,8 +401,12 @@ export class Replica {
 
   /** A split of this leadership is in the log and not applied. One of an earlier one is applied, or gone, once this is settled. */
   get #isSplitting(): boolean {
+    return this.#splitting !== null || this.#isCutInLog;
+  }
+
+  get #isCutInLog(): boolean {
     const { index, term } = this.#split;
-    return this.#splitting !== null || (term === this.raft.term && index > this.raft.appliedIndex);
+    return term === this.raft.term && index > this.raft.appliedIndex;
   }
 
   #proposeSplit({ data, done }: { readonly data: Buffer; readonly done: SplitCallback }): void {

@@ -36,9 +36,10 @@ export function registerServe(program: Command): void {
         ended.resolve();
       },
     });
-    announce(server, json === true);
+    // Before it is announced: whoever reads the announcement may ask for the end at once.
     process.once('SIGINT', ended.resolve);
     process.once('SIGTERM', ended.resolve);
+    announce(server, json === true);
     await ended.promise;
     await server.close();
   });

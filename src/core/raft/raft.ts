@@ -75,6 +75,10 @@ export class Raft implements RaftGroup {
   get commitIndex(): LogIndex {
     return this.state.log.committed;
   }
+  get termStart(): LogIndex {
+    return this.state.termStart;
+  }
+
   get appliedIndex(): LogIndex {
     return this.state.log.applied;
   }

@@ -312,6 +312,8 @@ export interface RaftGroup {
   readonly campaigns: number;
   readonly commitIndex: LogIndex;
   readonly appliedIndex: LogIndex;
+  /** Of a leader: index of the noop that began its leadership; what is before it came from earlier leaders. */
+  readonly termStart: LogIndex;
   readonly lastIndex: LogIndex;
   /** Term of the entry at lastIndex. */
   readonly lastTerm: Term;
