@@ -336,7 +336,9 @@ export class Replica {
   #proposeWaiting(): void {
     const proposals = this.#proposals;
     proposals.leads(this.raft.term);
-    while (proposals.mayEnter(isSingle(this.conf), this.raft.commitIndex)) {
+    // Nothing may follow a split: what waits joins it, however much is on its way to the disk.
+    const isPaced = isSingle(this.conf) && this.#splitting === null;
+    while (proposals.mayEnter(isPaced, this.raft.commitIndex)) {
       const batch = proposals.next;
       if (batch === null) break;
       const version = this.#host.nextVersion(batch.count, this.machine.latestVersion);

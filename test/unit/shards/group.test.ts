@@ -1,7 +1,9 @@
 import test from 'ava';
 import type { NodeId } from '../../../src/core/brands.ts';
 import { createValueRef } from '../../../src/core/kv/store.ts';
+import { requireCommand } from '../../../src/core/kv/table.ts';
 import { memberId } from '../../../src/core/member.ts';
+import { argsOf } from '../../support/kv-machine.ts';
 import { ShardCluster, TICK_MS } from '../../support/shard-cluster.ts';
 
 const value = (i: number): string => String(i % 10).repeat(20 + (i % 50));
@@ -159,6 +161,43 @@ test('a range is cut on all its members, and the right half is led at once where
     );
   }
   t.true(leader.shard.host.replicas.get(2 as never)?.isLeader);
+});
+
+test('a split costs no sync of its own: what waits goes with it, and the right half answers writes after one more', async (t) => {
+  const cluster = new ShardCluster(1, 1);
+  await cluster.run('SET', 'a', '1');
+  const leader = await cluster.leader();
+  const { log, shard } = leader;
+  const sync = async (): Promise<void> => {
+    log.isStuck = false;
+    log.publish();
+    log.isStuck = true;
+    await cluster.settle();
+  };
+  log.isStuck = true;
+  const first = leader.start('SET', 'a', '2');
+  await cluster.settle();
+  const waiting = ['b', 'z'].map((key) => leader.start('SET', key, '3'));
+  let answer: string | null | undefined;
+  shard.split(Buffer.from('m'), 2 as never, (error) => (answer = error));
+  await cluster.settle();
+  t.is(first.value, undefined);
+  await sync();
+  t.is(answer, null);
+  t.deepEqual(
+    [first, ...waiting].map(({ value: reply }) => reply),
+    ['+OK', '+OK', '+OK'],
+  );
+  t.deepEqual(
+    [...shard.host.replicas.values()].map(({ store }) => store.keyCount),
+    [2, 1],
+  );
+  const right = shard.host.replicas.get(2 as never);
+  right?.submitInternal(requireCommand('SET'), argsOf(['zz', '4']));
+  await cluster.settle();
+  t.is(right?.store.keyCount, 1);
+  await sync();
+  t.is(right?.store.keyCount, 2);
 });
 
 test('FAILURES 10: a leader alone in its group answers a write only when its own disk has it', async (t) => {
