@@ -92,6 +92,8 @@ export interface WorkerBoot {
   readonly metricsAreas: readonly SharedArrayBuffer[];
   readonly scanCursors: SharedArrayBuffer;
   readonly startedAtMs: number;
+  /** Of the node's admin HTTP; 0: it has none. */
+  readonly httpPort: number;
 }
 
 export interface WorkerPorts {

@@ -22,6 +22,8 @@ export interface ShardPorts {
   readonly createStore: () => Engine;
   readonly refuseWrites: () => string | null;
   readonly hasMemory: (bytes: number) => boolean;
+  /** Where lookups are counted: CommandContext.lookups. */
+  readonly lookups: Float64Array;
   readonly resubmit: (
     spec: CommandSpec,
     args: Args,

@@ -65,6 +65,7 @@ export class Shard {
       workerOf: ports.workerOf,
       refuseWrites: ports.refuseWrites,
       hasMemory: ports.hasMemory,
+      lookups: ports.lookups,
       resubmit: ports.resubmit,
       awaitLeader: ports.awaitLeader,
       createSibling: (left, descriptor, store) => this.#sibling(left, descriptor, store),
@@ -122,11 +123,14 @@ export class Shard {
     });
   }
 
-  /** Keys present, expired ones that nobody has deleted yet included. */
-  get keyCount(): number {
-    let sum = 0;
-    for (const { store } of this.host.replicas.values()) sum += store.keyCount;
-    return sum;
+  /** Keys present, expired ones that nobody has deleted yet included; `expiring`: those that have an expiry. */
+  countKeys(): { readonly keys: number; readonly expiring: number } {
+    let [keys, expiring] = [0, 0];
+    for (const { store } of this.host.replicas.values()) {
+      keys += store.keyCount;
+      expiring += store.expiringCount;
+    }
+    return { keys, expiring };
   }
 
   /** Takes a range that was recovered. */

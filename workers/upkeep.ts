@@ -30,7 +30,9 @@ export function startUpkeep(
     metrics.add(slots.keysExpired, shard.expireSome());
     gateway.router.tickWaiting();
     giveBack();
-    metrics.set(slots.keys, shard.keyCount);
+    const { keys, expiring } = shard.countKeys();
+    metrics.set(slots.keys, keys);
+    metrics.set(slots.keysExpiring, expiring);
     metrics.set(slots.forwardRingFull, gateway.ringFullCount);
     if (gateway.peers !== null) publishPeerCounters(metrics, gateway.peers.mesh.counters);
   }, UPKEEP_INTERVAL_MS).unref();

@@ -31,6 +31,7 @@ export interface ClientServersOptions {
     readonly workerCount: number;
     readonly version: string;
     readonly startedAtMs: number;
+    readonly httpPort: number;
     readonly options: {
       readonly nodeId: number;
       readonly host: string;
@@ -183,7 +184,7 @@ export function createClientServers(options: ClientServersOptions): ClientServer
     places: () => places,
     splitRange: options.splitRange,
     orderCluster: options.orderCluster,
-    status: () => ({ ...constants(), ...figures() }),
+    status: () => ({ ...constants(), httpPort: boot.httpPort, ...figures() }),
     onCommands,
   });
   return {

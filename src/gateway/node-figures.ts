@@ -11,7 +11,11 @@ export interface NodeFigures {
   readonly bytesIn: number;
   readonly bytesOut: number;
   readonly keys: number;
+  /** Of `keys`, those that have an expiry. */
+  readonly keysExpiring: number;
   readonly keysExpired: number;
+  readonly keyspaceHits: number;
+  readonly keyspaceMisses: number;
   readonly memoryUsedBytes: number;
   readonly ranges: number;
 }
@@ -24,6 +28,8 @@ const counters = [
   'bytesIn',
   'bytesOut',
   'keysExpired',
+  'keyspaceHits',
+  'keyspaceMisses',
 ] as const satisfies readonly (keyof NodeFigures)[];
 
 export function readFigures(readers: readonly MetricsReader[]): NodeFigures {
@@ -36,7 +42,10 @@ export function readFigures(readers: readonly MetricsReader[]): NodeFigures {
     bytesIn: sum(slots.bytesIn),
     bytesOut: sum(slots.bytesOut),
     keys: sum(slots.keys),
+    keysExpiring: sum(slots.keysExpiring),
     keysExpired: sum(slots.keysExpired),
+    keyspaceHits: sum(slots.keyspaceHits),
+    keyspaceMisses: sum(slots.keyspaceMisses),
     memoryUsedBytes: sum(slots.memoryUsedBytes),
     ranges: sum(slots.ranges),
   };

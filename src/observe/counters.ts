@@ -51,6 +51,11 @@ export class MetricsWriter {
   get(slot: number): number {
     return this.#values[slot] as number;
   }
+
+  /** The slots from `first` to `last` themselves, for counting where nothing but an array should be known. */
+  values(first: number, last: number): Float64Array {
+    return this.#values.subarray(first, last + 1);
+  }
 }
 
 /** One thread's area, seen from another thread. */

@@ -72,6 +72,13 @@ const ringFull = scalar(
   'Times that a ring had no room for what was to be written; it waits, nothing is lost.',
 );
 
+const lookups = scalar(
+  'counter',
+  'worker',
+  'skerry_keyspace_lookups_total',
+  'Keys that commands looked up to read them, as Redis counts, by whether they were there.',
+);
+
 const peerBytes = scalar('counter', 'worker', 'skerry_peer_bytes_total', 'Bytes to and from other nodes.');
 const peerFrames = scalar('counter', 'worker', 'skerry_peer_frames_total', 'Frames to and from other nodes.');
 const peerMessages = scalar(
@@ -177,7 +184,11 @@ export const scalarMetrics = {
     'Replicas of this worker that were found damaged, and that their ranges have not taken out yet.',
   )(),
   keys: scalar('gauge', 'worker', 'skerry_keys', 'Keys stored, expired ones not yet removed included.')(),
+  keysExpiring: scalar('gauge', 'worker', 'skerry_keys_expiring', 'Keys stored that have an expiry.')(),
   keysExpired: scalar('counter', 'worker', 'skerry_keys_expired_total', 'Keys removed because their time was over.')(),
+  // Side by side: the ranges count them through one view.
+  keyspaceHits: lookups({ result: 'hit' }),
+  keyspaceMisses: lookups({ result: 'miss' }),
   memoryUsedBytes: scalar('gauge', 'worker', 'skerry_memory_used_bytes', 'Bytes of the store in use.')(),
   memoryReservedBytes: scalar(
     'gauge',

@@ -167,6 +167,7 @@ class Node implements RunningServer {
         links,
         metricsAreas: this.#metrics.workers,
         startedAtMs: this.#startedAtMs,
+        httpPort: this.#http?.port ?? 0,
       }),
     );
     wal.replayed();

@@ -27,11 +27,12 @@ export interface BootParts {
   readonly links: readonly (readonly LinkEnd[])[];
   readonly metricsAreas: readonly SharedArrayBuffer[];
   readonly startedAtMs: number;
+  readonly httpPort: number;
 }
 
 /** One for each worker. */
 export function workerBoots(parts: BootParts): (WorkerBoot & { readonly links: readonly LinkEnd[] })[] {
-  const { nodeId, settings, dir, found, mayHeal, wal, doorbells, rings, links, metricsAreas, startedAtMs } = parts;
+  const { nodeId, settings, dir, found, mayHeal, wal, doorbells, rings, links, metricsAreas } = parts;
   const { cluster, network, memory, raft, recovery, threads, log } = settings;
   const shared = {
     workerCount: threads.workers,
@@ -62,7 +63,8 @@ export function workerBoots(parts: BootParts): (WorkerBoot & { readonly links: r
     walStatus: wal.status,
     metricsAreas,
     scanCursors: createCursorTable(),
-    startedAtMs,
+    startedAtMs: parts.startedAtMs,
+    httpPort: parts.httpPort,
   };
   return rings.map((walRing, workerIndex) => ({
     ...shared,

@@ -76,6 +76,7 @@ test('one node becomes three, one drains, one dies and is replaced: every write 
   await start(4);
   await kv.changeNode('drain', 'n1');
   t.is(await first.exited, 0, 'a node that has drained ends well');
+  t.notRegex(first.stderr(), /fatal/i, 'and calls that no failure');
   const drained = await until(second, (status) => votersOf(status).every((voters) => voters === '2,3,4'));
   t.is(drained.cluster.nodes[0]?.state, 'INACTIVE');
   t.is(new Set(drained.cluster.nodes.map(({ nodeId }) => nodeId)).size, 4);

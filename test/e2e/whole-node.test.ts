@@ -6,6 +6,7 @@ import path from 'node:path';
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
 import { Redis } from 'ioredis';
+import { connect as open } from '../../src/client/connect.ts';
 import type { NodeProcess } from '../support/node-process.ts';
 import { startNode } from '../support/node-process.ts';
 import { RawClient } from '../support/resp-harness.ts';
@@ -151,4 +152,29 @@ test.serial('INFO counts keys that have expired, wherever they lay', async (t) =
   while ((await expired()) - before < 4);
   t.is((await expired()) - before, 4);
   t.is(await client.exists('a:short', 'b:short', 'x:short', 'y:short'), 0);
+});
+
+test.serial('INFO counts hits, misses and keys with an expiry on all workers', async (t) => {
+  const client = await connect(t, 'keyspace');
+  const lookups = async (): Promise<number[]> =>
+    /keyspace_hits:(\d+)\r\nkeyspace_misses:(\d+)/
+      .exec(await client.info('stats'))
+      ?.slice(1)
+      .map(Number) ?? [];
+  const expiring = async (): Promise<number> => Number(/expires=(\d+)/.exec(await client.info('keyspace'))?.[1] ?? 0);
+  await client.flushall();
+  const before = await lookups();
+  for (const key of ['a', 'z']) await client.set(`${key}:lasting`, 'value', 'PX', 1_000_000);
+  await client.mget('a:lasting', 'a:absent', 'z:lasting', 'z:absent');
+  await client.get('z:lasting');
+  t.deepEqual(await lookups(), [(before[0] as number) + 3, (before[1] as number) + 2]);
+  while ((await expiring()) !== 2);
+  await client.persist('z:lasting');
+  while ((await expiring()) !== 1);
+  t.is(await client.del('a:lasting', 'z:lasting'), 2);
+});
+
+test.serial('the native protocol’s STATUS names the port of the admin HTTP', async (t) => {
+  await using store = await open(`skerry://127.0.0.1:${node.port}`);
+  t.is((await store.status())['httpPort'], node.httpPort);
 });

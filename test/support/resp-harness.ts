@@ -214,7 +214,10 @@ export async function startRespHarness(options: HarnessOptions = {}): Promise<Re
     bytesIn: 0,
     bytesOut: 0,
     keys: 0,
+    keysExpiring: 0,
     keysExpired: 0,
+    keyspaceHits: 0,
+    keyspaceMisses: 0,
     memoryUsedBytes: 0,
     ranges: routes.length,
   });

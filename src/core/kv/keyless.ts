@@ -12,8 +12,9 @@ const noStore = new Proxy({} as OrderedStore, {
   },
 });
 const value = createValueRef();
+const lookups = new Float64Array(2);
 
 /** `nowMs`: the wall clock, Unix milliseconds. */
 export function runKeyless(spec: CommandSpec, args: Args, nowMs: number, reply: ReplySink): void {
-  spec.run({ args, store: noStore, reply, version: 0 as Hlc, nowMs, valueBytesMax: 0, seed: 0, value });
+  spec.run({ args, store: noStore, reply, version: 0 as Hlc, nowMs, valueBytesMax: 0, seed: 0, value, lookups });
 }

@@ -24,6 +24,8 @@ export interface CommandContext {
   seed: number;
   /** Scratch for one value in place. */
   readonly value: ValueRef;
+  /** [keys that were found, keys that were not], of the lookups that Redis counts. */
+  lookups: Float64Array;
 }
 
 /**

@@ -65,6 +65,8 @@ export interface StateMachine {
   growthBytes(spec: CommandSpec, args: Args, nowMs: number): number;
   /** The remembered requests, for a checkpoint. */
   encodeSessions(): Buffer;
+  /** Where lookups of commands that somebody waits for are counted: CommandContext.lookups. */
+  lookups: Float64Array;
 }
 
 /** A reply longer than this is not kept for a retry. */
@@ -93,6 +95,8 @@ export function createStateMachine(options: StateMachineOptions): StateMachine {
     next: 0,
   };
   let latestVersion = options.latestVersion ?? (0 as Hlc);
+  const uncounted = new Float64Array(2);
+  let lookups = new Float64Array(2);
   const newContext = (): CommandContext => ({
     args: command.args,
     store,
@@ -102,6 +106,7 @@ export function createStateMachine(options: StateMachineOptions): StateMachine {
     valueBytesMax,
     seed: 0,
     value: createValueRef(),
+    lookups: uncounted,
   });
   // Two, since a read may run between two commands of a batch.
   const writeContext = newContext();
@@ -165,6 +170,7 @@ export function createStateMachine(options: StateMachineOptions): StateMachine {
         writeContext.version = latestVersion;
         writeContext.seed = latestVersion % 2 ** 32;
         const reply = listener.sink(i);
+        writeContext.lookups = reply === discardReply ? uncounted : lookups;
         if ((command.flags & COMMAND_HAS_REQUEST_ID) === 0) runWrite(spec, reply);
         else runOnce(spec, reply);
         listener.applied(i);
@@ -172,6 +178,7 @@ export function createStateMachine(options: StateMachineOptions): StateMachine {
     },
     read(spec, args, nowMs, reply) {
       prepareRead(args, nowMs, reply);
+      readContext.lookups = lookups;
       spec.run(readContext);
     },
     growthBytes(spec, args, nowMs) {
@@ -180,5 +187,11 @@ export function createStateMachine(options: StateMachineOptions): StateMachine {
       return spec.growthBytes(readContext);
     },
     encodeSessions: () => sessions.encode(),
+    get lookups() {
+      return lookups;
+    },
+    set lookups(counts) {
+      lookups = counts;
+    },
   };
 }

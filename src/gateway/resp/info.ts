@@ -111,6 +111,8 @@ export function infoSections(numbers: InfoNumbers): readonly Section[] {
         rejected_connections: figures.connectionsRefused,
         expired_keys: figures.keysExpired,
         evicted_keys: 0,
+        keyspace_hits: figures.keyspaceHits,
+        keyspace_misses: figures.keyspaceMisses,
         pubsub_channels: 0,
         pubsub_patterns: 0,
       },
@@ -119,6 +121,6 @@ export function infoSections(numbers: InfoNumbers): readonly Section[] {
     ['CPU', { used_cpu_sys: (cpu.system / 1e6).toFixed(6), used_cpu_user: (cpu.user / 1e6).toFixed(6) }],
     ['Cluster', { cluster_enabled: 0 }],
     ['Ranges', { ranges: figures.ranges }],
-    ['Keyspace', figures.keys === 0 ? {} : { db0: `keys=${figures.keys},expires=0,avg_ttl=0` }],
+    ['Keyspace', figures.keys === 0 ? {} : { db0: `keys=${figures.keys},expires=${figures.keysExpiring},avg_ttl=0` }],
   ];
 }

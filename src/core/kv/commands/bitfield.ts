@@ -7,6 +7,7 @@ import {
   argIs,
   command,
   find,
+  lookUp,
   INT64_MAX,
   integerArg,
   narrow,
@@ -114,7 +115,7 @@ function bitfield(isReadOnly: boolean): (context: CommandContext) => void {
       reply.error('ERR BITFIELD_RO only supports the GET subcommand');
       return;
     }
-    const isPresent = find(context, 0);
+    const isPresent = neededBytes === 0 ? lookUp(context, 0) : find(context, 0);
     const oldBytes = isPresent ? value.end - value.start : 0;
     reply.array(steps.length);
     if (neededBytes === 0) {

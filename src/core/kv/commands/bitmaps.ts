@@ -7,6 +7,7 @@ import {
   command,
   deleteKey,
   find,
+  lookUp,
   integerArg,
   NOT_AN_INTEGER,
   putString,
@@ -67,7 +68,7 @@ function getbit(context: CommandContext): void {
   const offset = offsetArg(context, 1);
   if (offset === null) return;
   const at = Math.floor(offset / 8);
-  const isInside = find(context, 0) && at < value.end - value.start;
+  const isInside = lookUp(context, 0) && at < value.end - value.start;
   const byte = isInside ? (value.buffer[value.start + at] as number) : 0;
   reply.integer((byte >>> (7 - (offset % 8))) & 1);
 }
@@ -91,7 +92,7 @@ function unitArg(args: Args, i: number): number {
 
 function bitcount(context: CommandContext): void {
   const { args, reply, value } = context;
-  if (!find(context, 0)) {
+  if (!lookUp(context, 0)) {
     reply.integer(0);
     return;
   }
@@ -149,7 +150,7 @@ function bitpos(context: CommandContext): void {
     reply.error(bit === null ? NOT_AN_INTEGER : 'ERR The bit argument must be 1 or 0.');
     return;
   }
-  if (!find(context, 0)) {
+  if (!lookUp(context, 0)) {
     reply.integer(bit === 1 ? -1 : 0);
     return;
   }
@@ -202,7 +203,7 @@ function bitop(context: CommandContext): void {
   }
   const sources: Buffer[] = [];
   for (let i = 2; i < args.count; i++) {
-    sources.push(find(context, i) ? value.buffer.subarray(value.start, value.end) : value.buffer.subarray(0, 0));
+    sources.push(lookUp(context, i) ? value.buffer.subarray(value.start, value.end) : value.buffer.subarray(0, 0));
   }
   let bytes = 0;
   for (const source of sources) bytes = Math.max(bytes, source.length);

@@ -6,6 +6,7 @@ import {
   deleteKey,
   expiryTime,
   find,
+  lookUp,
   integerArg,
   invalidExpiry,
   NOT_AN_INTEGER,
@@ -81,7 +82,7 @@ function expire(name: string, unitMs: number, isAbsolute: boolean): (context: Co
 function time(unitMs: number, isAbsolute: boolean): (context: CommandContext) => void {
   return (context) => {
     const { reply, value, nowMs } = context;
-    if (!find(context, 0)) reply.integer(-2);
+    if (!lookUp(context, 0)) reply.integer(-2);
     else if (value.expiresAtMs === 0) reply.integer(-1);
     // Seconds are rounded to the nearest, as Redis does.
     else reply.integer(Math.floor((value.expiresAtMs - (isAbsolute ? 0 : nowMs) + (unitMs >>> 1)) / unitMs));

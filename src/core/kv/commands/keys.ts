@@ -7,6 +7,7 @@ import {
   command,
   deleteKey,
   find,
+  lookUp,
   NOT_AN_INTEGER,
   parseInteger,
   printableArg,
@@ -29,12 +30,12 @@ function del(context: CommandContext): void {
 function exists(context: CommandContext): void {
   const { args, reply } = context;
   let present = 0;
-  for (let i = 0; i < args.count; i++) if (find(context, i)) present++;
+  for (let i = 0; i < args.count; i++) if (lookUp(context, i)) present++;
   reply.integer(present);
 }
 
 function type(context: CommandContext): void {
-  context.reply.simple(find(context, 0) ? 'string' : 'none');
+  context.reply.simple(lookUp(context, 0) ? 'string' : 'none');
 }
 
 /** Copies the value that find() found at one key to key argument `to`, with its expiry. */
@@ -102,10 +103,11 @@ function copy(context: CommandContext): void {
     reply.error('ERR source and destination objects are the same');
     return;
   }
-  if ((!replaces && find(context, 1)) || !find(context, 0)) {
+  if (!lookUp(context, 0) || (!replaces && find(context, 1))) {
     reply.integer(0);
     return;
   }
+  find(context, 0);
   putFound(context, 1);
   reply.integer(1);
 }
@@ -149,7 +151,7 @@ function object(context: CommandContext): void {
     reply.error(`ERR unknown subcommand '${printableArg(args, 0)}'. Try OBJECT HELP.`);
   } else if (args.count !== 2) {
     reply.error(`ERR wrong number of arguments for 'object|${word}' command`);
-  } else if (!find(context, 1)) {
+  } else if (!lookUp(context, 1)) {
     reply.null();
   } else if (word === 'freq') {
     reply.error(NO_LFU);

@@ -1,6 +1,6 @@
 /** LCS: the longest common subsequence of two strings, by dynamic programming as in Redis (t_string.c). */
 import type { CommandContext, CommandSpec } from '../spec.ts';
-import { argIs, command, find, NOT_AN_INTEGER, oneValue, safeIntegerArg, SYNTAX_ERROR } from './shared.ts';
+import { argIs, command, lookUp, NOT_AN_INTEGER, oneValue, safeIntegerArg, SYNTAX_ERROR } from './shared.ts';
 
 const CELL_BYTES = 4;
 
@@ -37,8 +37,8 @@ function lcs(context: CommandContext): void {
     reply.error('ERR If you want both the length and indexes, please just use IDX.');
     return;
   }
-  const left = find(context, 0) ? value.buffer.subarray(value.start, value.end) : Buffer.alloc(0);
-  const right = find(context, 1) ? value.buffer.subarray(value.start, value.end) : Buffer.alloc(0);
+  const left = lookUp(context, 0) ? value.buffer.subarray(value.start, value.end) : Buffer.alloc(0);
+  const right = lookUp(context, 1) ? value.buffer.subarray(value.start, value.end) : Buffer.alloc(0);
   // Redis's bound on the table, which has a cell per pair of bytes, keeps one command from taking the thread for long.
   if ((left.length + 1) * (right.length + 1) * CELL_BYTES > valueBytesMax) {
     reply.error('ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len');

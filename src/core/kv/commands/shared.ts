@@ -43,6 +43,15 @@ export function find(context: CommandContext, i: number): boolean {
   return value.expiresAtMs === 0 || value.expiresAtMs > nowMs;
 }
 
+/** As find(), where Redis counts a hit or a miss: what reads a key for its reply, not what looks before it writes. */
+export function lookUp(context: CommandContext, i: number): boolean {
+  const isFound = find(context, i);
+  const { lookups } = context;
+  const at = isFound ? 0 : 1;
+  lookups[at] = (lookups[at] as number) + 1;
+  return isFound;
+}
+
 /** Writes source[start, end) as the string at key argument `i`. */
 export function putString(
   context: CommandContext,

@@ -6,6 +6,7 @@ import {
   command,
   deleteKey,
   find,
+  lookUp,
   integerArg,
   NOT_AN_INTEGER,
   oneValue,
@@ -24,7 +25,7 @@ function replyValue({ reply, value }: CommandContext): void {
 }
 
 function get(context: CommandContext): void {
-  if (find(context, 0)) replyValue(context);
+  if (lookUp(context, 0)) replyValue(context);
   else context.reply.null();
 }
 
@@ -56,7 +57,8 @@ function set(context: CommandContext): void {
   const { condition, wantsOld, keepsTtl } = chosen;
   const expiresAtMs = resolveExpiry(context, chosen, 'set');
   if (expiresAtMs === null) return;
-  const isPresent = condition === 'always' && !wantsOld && !keepsTtl ? false : find(context, 0);
+  const looks = wantsOld || keepsTtl || condition !== 'always';
+  const isPresent = looks && (wantsOld ? lookUp(context, 0) : find(context, 0));
   const oldExpiresAtMs = isPresent ? context.value.expiresAtMs : 0;
   const isWanted = condition === 'always' || (condition === 'ifPresent') === isPresent;
   // The old value lies in the store: it is sent before it is replaced.
@@ -103,7 +105,7 @@ function getex(context: CommandContext): void {
     reply.error(SYNTAX_ERROR);
     return;
   }
-  if (!find(context, 0)) {
+  if (!lookUp(context, 0)) {
     reply.null();
     return;
   }
@@ -119,7 +121,7 @@ function mget(context: CommandContext): void {
   const { args, reply } = context;
   reply.array(args.count);
   for (let i = 0; i < args.count; i++) {
-    if (find(context, i)) replyValue(context);
+    if (lookUp(context, i)) replyValue(context);
     else reply.null();
   }
 }
@@ -177,7 +179,8 @@ function setrangeGrowth(context: CommandContext): number {
 }
 
 function strlen(context: CommandContext): void {
-  context.reply.integer(storedBytes(context));
+  const { reply, value } = context;
+  reply.integer(lookUp(context, 0) ? value.end - value.start : 0);
 }
 
 function setrange(context: CommandContext): void {
@@ -215,7 +218,7 @@ function getrange(context: CommandContext): void {
     reply.error(NOT_AN_INTEGER);
     return;
   }
-  const bytes = find(context, 0) ? value.end - value.start : 0;
+  const bytes = lookUp(context, 0) ? value.end - value.start : 0;
   let first = toSafeInteger(from);
   let last = toSafeInteger(to);
   const isBackwards = first < 0 && last < 0 && from > to;
