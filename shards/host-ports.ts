@@ -38,8 +38,6 @@ export interface HostPorts {
   readonly refuseWrites: () => string | null;
   /** Whether memory for so many more bytes is left. */
   readonly hasMemory: (bytes: number) => boolean;
-  /** Where this worker's lookups are counted: CommandContext.lookups. */
-  readonly lookups: Float64Array;
   readonly resubmit: (
     spec: CommandSpec,
     args: Args,

@@ -102,7 +102,7 @@ export class ShardHost implements ReplicaHost {
     assert(!this.replicas.has(replica.descriptor.rangeId), 'host: the range is here already');
     this.replicas.set(replica.descriptor.rangeId, replica);
     this.#countPeers(replica);
-    replica.machine.lookups = this.#ports.lookups;
+    replica.machine.lookups = this.metrics.values(slots.keyspaceHits, slots.keyspaceMisses);
     this.#isChanged = true;
     this.touched(replica);
   }

@@ -178,8 +178,7 @@ export class Replica {
       return;
     }
     if (this.isWaiting) this.#host.wake(this);
-    // Nothing follows a split in the log before it is applied: what waits may belong to the other half. What is here before
-    // it goes with it, in one write.
+    // Nothing follows a split before it is applied: it may belong to the other half. What waits goes before it, in one write.
     if (this.#isSettled && !this.#isCutInLog) this.#proposeWaiting();
     if (this.#splitting !== null) this.#proposeSplit(this.#splitting);
     this.#reads.startRound((context) => this.raft.readIndex(context) >= 0);
@@ -336,7 +335,6 @@ export class Replica {
   #proposeWaiting(): void {
     const proposals = this.#proposals;
     proposals.leads(this.raft.term);
-    // Nothing may follow a split: what waits joins it, however much is on its way to the disk.
     const isPaced = isSingle(this.conf) && this.#splitting === null;
     while (proposals.mayEnter(isPaced, this.raft.commitIndex)) {
       const batch = proposals.next;

@@ -22,8 +22,6 @@ export interface ShardPorts {
   readonly createStore: () => Engine;
   readonly refuseWrites: () => string | null;
   readonly hasMemory: (bytes: number) => boolean;
-  /** Where lookups are counted: CommandContext.lookups. */
-  readonly lookups: Float64Array;
   readonly resubmit: (
     spec: CommandSpec,
     args: Args,

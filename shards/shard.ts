@@ -65,7 +65,6 @@ export class Shard {
       workerOf: ports.workerOf,
       refuseWrites: ports.refuseWrites,
       hasMemory: ports.hasMemory,
-      lookups: ports.lookups,
       resubmit: ports.resubmit,
       awaitLeader: ports.awaitLeader,
       createSibling: (left, descriptor, store) => this.#sibling(left, descriptor, store),

@@ -71,7 +71,6 @@ const shard = new Shard(shardOptions(boot), {
   createStore: () => arena.createStore(),
   refuseWrites: () => refusalOf(wal.status),
   hasMemory: (bytes) => memory.hasRoom(bytes),
-  lookups: metrics.values(slots.keyspaceHits, slots.keyspaceMisses),
   resubmit: (...command) => gateway.router.submitAgain(...command),
   awaitLeader: (...command) => gateway.router.awaitLeader(...command),
   sendMessage: (rangeId, message) => gateway.peers?.mesh.send(rangeId, message),

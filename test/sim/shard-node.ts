@@ -290,7 +290,6 @@ export class ShardNode implements SimulatedNode<ShardPacket> {
         createStore,
         refuseWrites: () => refusalOf(this.#wal?.status.status ?? WAL_RUNNING),
         hasMemory: () => true,
-        lookups: new Float64Array(2),
         resubmit: (spec, args, target, slot, requestId) => this.#route(spec, args, target, slot, requestId),
         awaitLeader: (_spec, _args, target, slot) => replyError(target, slot, NOT_LEADER),
         sendMessage: (rangeId, message) => send(nodeOf(message.to), { kind: 'raft', rangeId, message }),

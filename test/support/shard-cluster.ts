@@ -129,7 +129,6 @@ export class ShardNode {
         createStore: () => arena.createStore(),
         refuseWrites: () => null,
         hasMemory: () => true,
-        lookups: new Float64Array(2),
         resubmit: count,
         awaitLeader: count,
         sendMessage: (rangeId, message) => cluster.send(rangeId, message),
