@@ -438,8 +438,7 @@ class Node implements RunningServer {
   #fail(error: FatalError): void {
     if (this.#phase === 'failed' || this.#phase === 'stopping') return;
     this.#phase = 'failed';
-    if (error.hint['left'] === true) this.#log.info('the node has drained and is out of the cluster: it stops');
-    else this.#log.fatal({ err: error }, 'the node stops');
+    this.#log[error.hint['left'] === true ? 'info' : 'fatal']({ err: error }, 'the node stops');
     this.#failed.reject(error);
     void this.close().then(() => this.#options.onFatal(error));
   }
