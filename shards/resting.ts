@@ -14,7 +14,7 @@
  */
 import type { MemberId } from '../src/core/brands.ts';
 import type { Beat, RestTaken } from '../src/core/beat.ts';
-import type { RestOffer } from '../src/core/raft/rest.ts';
+import type { RestOffer } from '../src/core/raft/types.ts';
 import type { Message } from '../src/core/raft/types.ts';
 import type { Replica } from './replica.ts';
 

@@ -3,7 +3,7 @@
  * docs/adr/0010-groups-at-rest.md): every tick of the leaders' side a beat, and to each beat an answer.
  */
 import type { MemberId, RangeId } from './brands.ts';
-import type { RestOffer } from './raft/rest.ts';
+import type { RestOffer } from './raft/types.ts';
 
 /** In a beat: a leader's offer to a follower. In an answer: the follower has taken it. */
 export interface RestTaken extends RestOffer {

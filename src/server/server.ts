@@ -438,7 +438,8 @@ class Node implements RunningServer {
   #fail(error: FatalError): void {
     if (this.#phase === 'failed' || this.#phase === 'stopping') return;
     this.#phase = 'failed';
-    this.#log[error.hint['left'] === true ? 'info' : 'fatal']({ err: error }, 'the node stops');
+    if (error.hint['left'] === true) this.#log.info('this node has left the cluster, and stops');
+    else this.#log.fatal({ err: error }, 'the node stops');
     this.#failed.reject(error);
     void this.close().then(() => this.#options.onFatal(error));
   }

@@ -74,6 +74,7 @@ test('every documented metric is served, and those that work moves have moved', 
     if (explanation.ranges.every((range) => range.kind === 'write' && range.replicationMs !== null)) break;
   }
   await kv.set('soon', '1', { ttlMs: 1 });
+  await kv.set('later', '1', { ttlMs: 3_600_000 });
   await t.throwsAsync(kv.splitRange('m'), { code: 'KV_STATE' }, 'a range begins there already');
   await kv.set('text', 'no number');
   await t.throwsAsync(kv.command('INCR', ['text']), { code: 'KV_REPLY' });

@@ -13,7 +13,6 @@ import { becomeOnlyVoter, proposeConfChange } from './membership.ts';
 import { PROGRESS_PROBE, PROGRESS_REPLICATE, PROGRESS_SNAPSHOT } from './progress.ts';
 import { readIndex } from './read-index.ts';
 import { hasReady, makeReady } from './ready.ts';
-import type { RestOffer, Stirring } from './rest.ts';
 import { mayRest, rest, restedFor, restUnder, stirredBy, wake } from './rest.ts';
 import { appendEntry, sendHeartbeats, sendReadBack, sendSnapshot } from './replication.ts';
 import { becomeFollower } from './roles.ts';
@@ -27,8 +26,10 @@ import type {
   RaftOptions,
   RaftStatus,
   Ready,
+  RestOffer,
   Role,
   SnapshotMeta,
+  Stirring,
 } from './types.ts';
 import {
   ENTRY_DATA,

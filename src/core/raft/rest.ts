@@ -11,7 +11,7 @@
  * (stirredBy says which). docs/adr/0010-groups-at-rest.md has the proof.
  */
 import { assert } from '../assert.ts';
-import type { LogIndex, MemberId, Term } from '../brands.ts';
+import type { MemberId } from '../brands.ts';
 import { isJoint } from './configuration.ts';
 import { nextRound, stampOf } from './lease.ts';
 import { PROGRESS_REPLICATE } from './progress.ts';
@@ -19,7 +19,7 @@ import { jointVote } from './quorum/joint.ts';
 import { VOTE_WON } from './quorum/majority.ts';
 import type { RaftState } from './state.ts';
 import { NOBODY } from './state.ts';
-import type { Message } from './types.ts';
+import type { Message, RestOffer, Stirring } from './types.ts';
 import {
   MSG_APPEND,
   MSG_APPEND_RESPONSE,
@@ -28,24 +28,6 @@ import {
   MSG_SNAPSHOT,
   ROLE_FOLLOWER,
 } from './types.ts';
-
-/** What a leader that would rest asks of its followers. */
-export interface RestOffer {
-  readonly term: Term;
-  /** The whole log, all of it committed. */
-  readonly index: LogIndex;
-  /** No message carried it before: it names this rest. */
-  readonly stamp: number;
-}
-
-/** What a message does to a member at rest. */
-export type Stirring =
-  /** It goes on resting. */
-  | 'none'
-  /** It wakes, and the other end knows. */
-  | 'wakes'
-  /** It wakes, and the other end must hear that it has left. */
-  | 'breaks';
 
 /**
  * Whether this leader has nothing to do. `isAbsent`: nobody is there where that member lives, so it need not have the whole

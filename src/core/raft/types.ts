@@ -13,7 +13,6 @@
  */
 import type { LogIndex, MemberId, Term } from '../brands.ts';
 import type { Prng } from '../prng.ts';
-import type { RestOffer, Stirring } from './rest.ts';
 
 /** What an entry carries. `config` data is read by the core itself (see configuration.ts), the others are the host's. */
 export const ENTRY_DATA = 0;
@@ -301,6 +300,24 @@ export interface RaftStatus {
   /** Of a leader, self included; else empty. */
   readonly progress: readonly ProgressStatus[];
 }
+
+/** What a leader that would rest asks of its followers. */
+export interface RestOffer {
+  readonly term: Term;
+  /** The whole log, all of it committed. */
+  readonly index: LogIndex;
+  /** No message carried it before: it names this rest. */
+  readonly stamp: number;
+}
+
+/** What a message does to a member at rest. */
+export type Stirring =
+  /** It goes on resting. */
+  | 'none'
+  /** It wakes, and the other end knows. */
+  | 'wakes'
+  /** It wakes, and the other end must hear that it has left. */
+  | 'breaks';
 
 /** The core, as its host sees it. `Raft` of raft.ts implements it. */
 export interface RaftGroup {
