@@ -407,18 +407,24 @@ export class ShardHost implements ReplicaHost {
     }
   }
 
+  /** Has others lead what is led here, as far as there is anybody. Whether nothing is left to hand over. */
+  handOver(): boolean {
+    let isDone = true;
+    for (const replica of this.#withPeers) {
+      const status = replica.isLeader ? replica.raft.status() : null;
+      const heir = status === null ? null : heirOf(status);
+      if (heir === null) continue;
+      isDone = false;
+      if (status?.transferee === 0) replica.transferLeadership(heir);
+    }
+    return isDone;
+  }
+
   /** One slow disk must not make all ranges that are led here slow (TigerBeetle, tikv#13357): others lead them better. */
   #handOverIfStalled(): void {
     const oldest = this.#writes[0];
-    if (oldest === undefined || this.#withPeers.size === 0) return;
-    if (this.#ports.monotonicMs() - oldest.sinceMs <= this.#times.diskStallMs) return;
-    for (const replica of this.#withPeers) {
-      if (!replica.isLeader) continue;
-      const status = replica.raft.status();
-      const heir = heirOf(status);
-      if (status.transferee === 0 && heir !== null) replica.transferLeadership(heir);
-      this.touched(replica);
-    }
+    if (oldest === undefined || this.#ports.monotonicMs() - oldest.sinceMs <= this.#times.diskStallMs) return;
+    this.handOver();
   }
 
   #takeDurable(): void {

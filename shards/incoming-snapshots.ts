@@ -51,7 +51,7 @@ const TURN_MS = 2;
  * How much longer than a turn's loading the next one waits: commands and the other threads of the machine come first, since
  * a range that gets another replica is in no hurry. Loading alone would take a whole core.
  */
-const PAUSE_FACTOR = 3;
+const PAUSE_FACTOR = 7;
 
 interface Loading {
   readonly rangeId: RangeId;

@@ -160,6 +160,7 @@ export class Replica {
   /** False when this member does not lead or `to` is no other voter. */
   transferLeadership(to: MemberId): boolean {
     this.#host.wake(this);
+    this.#host.touched(this);
     return this.raft.transferLeadership(to);
   }
 

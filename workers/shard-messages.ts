@@ -14,6 +14,9 @@ export interface ShardThread extends ClusterThread {
   readonly memory: MemoryGauge;
 }
 
+/** How long a node that stops waits for others to take its leaderships; what is left then, their elections settle. */
+const HAND_OVER_MS = 1000;
+
 type AnyMessage = ToWorker | ClusterToWorker;
 type Handlers = { readonly [T in AnyMessage['type']]: (message: Extract<AnyMessage, { type: T }>) => void };
 
@@ -46,8 +49,13 @@ export function handleMessages(thread: ShardThread): (message: AnyMessage) => vo
     holdBack: ({ rangeIds }) => shard.holdBack(rangeIds as RangeId[]),
     stop: () => {
       servers.close();
+      const handOverUntilMs = performance.now() + HAND_OVER_MS;
       loop.stopWhen(
-        () => shard.host.pendingBytes === 0 && gateway.inFlight === 0,
+        () => {
+          const isHandedOver = shard.host.handOver() || performance.now() > handOverUntilMs;
+          loop.schedule();
+          return isHandedOver && shard.host.pendingBytes === 0 && gateway.inFlight === 0;
+        },
         () => send({ type: 'stopped' }),
       );
     },

@@ -51,7 +51,7 @@ function diskWithCheckpoint(): { readonly disk: FaultyDisk; readonly file: strin
   return { disk, file };
 }
 
-test('a snapshot is loaded in pieces, and at least three quarters of the time are left to everything else', (t) => {
+test('a snapshot is loaded in pieces, and most of the time is left to everything else', (t) => {
   const { disk, file } = diskWithCheckpoint();
   const arena = new MemoryArena({ maxBytes: 2 ** 30 });
   let nowMs = 1000;
@@ -83,7 +83,7 @@ test('a snapshot is loaded in pieces, and at least three quarters of the time ar
     nowMs += waitMs;
   }
   t.true(turns > 3, `${turns} turns`);
-  t.true(busyMs <= (nowMs - startMs) / 3, `${busyMs} of ${nowMs - startMs} ms`);
+  t.true(busyMs <= (nowMs - startMs) / 6, `${busyMs} of ${nowMs - startMs} ms`);
   t.is(loaded[0]?.store.keyCount, KEYS);
   t.is(incoming.turn(), null);
 });
