@@ -16,9 +16,10 @@ import type { Invariants, Observed } from './invariants.ts';
 
 /** What the core's own log says, while it is in its memory. */
 class OpenRaft extends Raft {
-  static entriesOf(raft: RaftGroup): readonly Entry[] {
+  /** Those that it has stored: a new member may have more in memory before its first Ready comes by. */
+  static storedEntriesOf(raft: RaftGroup): readonly Entry[] {
     const { log } = (raft as OpenRaft).state;
-    return log.range(log.firstIndex, log.lastIndex);
+    return log.range(log.firstIndex, log.persisted);
   }
 
   static entryOf(raft: RaftGroup, index: LogIndex): Entry | undefined {
@@ -40,7 +41,7 @@ class ObservedMember implements Observed {
   constructor(raft: RaftGroup) {
     this.raft = raft;
     this.#base = OpenRaft.baseOf(raft);
-    this.#entries = [...OpenRaft.entriesOf(raft)];
+    this.#entries = [...OpenRaft.storedEntriesOf(raft)];
   }
 
   get id(): MemberId {
