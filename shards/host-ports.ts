@@ -1,10 +1,7 @@
 /** What the host of a worker's ranges asks of the thread that it lives in. */
 import type { Beat } from '../src/core/beat.ts';
 import type { MemberId, RangeId } from '../src/core/brands.ts';
-import type { Args } from '../src/core/kv/args.ts';
-import type { RequestId } from '../src/core/kv/batch.ts';
-import type { ReplyTarget } from '../src/core/kv/reply.ts';
-import type { CommandSpec } from '../src/core/kv/spec.ts';
+import type { Submit } from '../src/core/kv/submit.ts';
 import type { RangeDescriptor, RangeScope } from '../src/core/range.ts';
 import type { Message, Ready } from '../src/core/raft/types.ts';
 import type { Engine } from '../src/engine/engine.ts';
@@ -38,23 +35,10 @@ export interface HostPorts {
   readonly refuseWrites: () => string | null;
   /** Whether memory for so many more bytes is left. */
   readonly hasMemory: (bytes: number) => boolean;
-  readonly resubmit: (
-    spec: CommandSpec,
-    args: Args,
-    target: ReplyTarget,
-    slot: number,
-    requestId: RequestId | null,
-    scope: RangeScope | null,
-  ) => void;
+  /** Sends a command on its way again. `scope`: it belongs to this range as it was then, whatever its keys. */
+  readonly resubmit: Submit<[scope: RangeScope | null]>;
   /** Keeps a command until it is known who leads its range. */
-  readonly awaitLeader: (
-    spec: CommandSpec,
-    args: Args,
-    target: ReplyTarget,
-    slot: number,
-    requestId: RequestId | null,
-    scope: RangeScope,
-  ) => void;
+  readonly awaitLeader: Submit<[scope: RangeScope]>;
   /**
    * Makes the replica of a range that came out of a split; null when this node has had it before: a member that was stopped
    * may apply again what it did in its former life, and the range may have gone on, or be gone, since.

@@ -15,13 +15,10 @@ import { assert } from '../src/core/assert.ts';
 import type { Hlc, MemberId, RangeId } from '../src/core/brands.ts';
 import { createHlcClock } from '../src/core/hlc.ts';
 import { createPrng } from '../src/core/prng.ts';
-import type { Args } from '../src/core/kv/args.ts';
-import type { RequestId } from '../src/core/kv/batch.ts';
-import type { ReplyTarget } from '../src/core/kv/reply.ts';
 import type { CommandSpec } from '../src/core/kv/spec.ts';
 import type { Beat } from '../src/core/beat.ts';
 import { limits } from '../src/core/limits.ts';
-import type { RangeDescriptor, RangeScope } from '../src/core/range.ts';
+import type { RangeDescriptor } from '../src/core/range.ts';
 import type { Message, Ready } from '../src/core/raft/types.ts';
 import { MSG_SNAPSHOT } from '../src/core/raft/types.ts';
 import type { Engine } from '../src/engine/engine.ts';
@@ -42,6 +39,8 @@ const TICKS_OWED_MAX = 1000;
 export class ShardHost implements ReplicaHost {
   readonly replicas = new Map<RangeId, Replica>();
   readonly metrics: MetricsWriter;
+  readonly resubmit: HostPorts['resubmit'];
+  readonly awaitLeader: HostPorts['awaitLeader'];
   readonly #ports: HostPorts;
   readonly #times: HostTimes;
   readonly #clock = createHlcClock();
@@ -68,6 +67,8 @@ export class ShardHost implements ReplicaHost {
   constructor(times: HostTimes, ports: HostPorts) {
     this.#ports = ports;
     this.metrics = ports.metrics;
+    this.resubmit = ports.resubmit;
+    this.awaitLeader = ports.awaitLeader;
     this.#times = times;
     this.#tickedAtMs = ports.monotonicMs();
     const boot = createPrng(times.seed).below(2 ** 32);
@@ -276,28 +277,6 @@ export class ShardHost implements ReplicaHost {
   nextVersion(count: number, after: Hlc): Hlc {
     this.#clock.observe(after);
     return this.#clock.next(this.nowMs, count);
-  }
-
-  resubmit(
-    spec: CommandSpec,
-    args: Args,
-    target: ReplyTarget,
-    slot: number,
-    requestId: RequestId | null,
-    scope: RangeScope | null,
-  ): void {
-    this.#ports.resubmit(spec, args, target, slot, requestId, scope);
-  }
-
-  awaitLeader(
-    spec: CommandSpec,
-    args: Args,
-    target: ReplyTarget,
-    slot: number,
-    requestId: RequestId | null,
-    scope: RangeScope,
-  ): void {
-    this.#ports.awaitLeader(spec, args, target, slot, requestId, scope);
   }
 
   splitApplied(left: Replica, right: { readonly descriptor: RangeDescriptor; readonly store: Engine }): void {

@@ -20,8 +20,8 @@ import {
 } from '../src/core/kv/batch.ts';
 import type { ReplyTarget } from '../src/core/kv/reply.ts';
 import { replyError } from '../src/core/kv/reply.ts';
-import type { CommandSpec } from '../src/core/kv/spec.ts';
 import { commandByOp, withExplanation } from '../src/core/kv/table.ts';
+import type { Submit } from '../src/core/kv/submit.ts';
 import type { ParkedRead } from './parked-reads.ts';
 import { NOT_LEADER } from './replies.ts';
 import { ExplainedWrites, WriteTimes } from './write-times.ts';
@@ -39,7 +39,7 @@ export interface WaitingRead {
 
 export interface BatchTakers {
   /** `args` are valid only during the call. */
-  write(spec: CommandSpec, args: Args, target: ReplyTarget, slot: number, requestId: RequestId | null): void;
+  readonly write: Submit;
   read(read: ParkedRead): void;
 }
 

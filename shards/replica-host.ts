@@ -1,10 +1,8 @@
 /** What a replica is made of, and what it asks of the thread that it lives in. */
 import type { Hlc, Term } from '../src/core/brands.ts';
-import type { Args } from '../src/core/kv/args.ts';
-import type { RequestId } from '../src/core/kv/batch.ts';
-import type { ReplyTarget } from '../src/core/kv/reply.ts';
 import type { CommandSpec } from '../src/core/kv/spec.ts';
 import type { StateMachine } from '../src/core/kv/state-machine.ts';
+import type { Submit } from '../src/core/kv/submit.ts';
 import type { RangeDescriptor, RangeScope } from '../src/core/range.ts';
 import type { ConfState, RaftGroup } from '../src/core/raft/types.ts';
 import type { Engine } from '../src/engine/engine.ts';
@@ -31,23 +29,9 @@ export interface ReplicaHost {
   /** Reserves consecutive HLC readings, all of them behind `after`. */
   nextVersion(count: number, after: Hlc): Hlc;
   /** Sends a command on its way again: this range's boundaries changed, or another member leads now. */
-  resubmit(
-    spec: CommandSpec,
-    args: Args,
-    target: ReplyTarget,
-    slot: number,
-    requestId: RequestId | null,
-    scope: RangeScope | null,
-  ): void;
+  readonly resubmit: Submit<[scope: RangeScope | null]>;
   /** Keeps a command until it is known who leads the range. */
-  awaitLeader(
-    spec: CommandSpec,
-    args: Args,
-    target: ReplyTarget,
-    slot: number,
-    requestId: RequestId | null,
-    scope: RangeScope,
-  ): void;
+  readonly awaitLeader: Submit<[scope: RangeScope]>;
   /** The range was cut: `replica` has its new descriptor already, `right` describes the new range and has its store. */
   splitApplied(replica: Replica, right: { readonly descriptor: RangeDescriptor; readonly store: Engine }): void;
   /** The members of the group are others now. */

@@ -59,25 +59,15 @@ export class Shard {
     this.#tombstones = new Map(options.tombstones);
     const { monotonicMs } = ports;
     this.host = new ShardHost(options, {
-      log: ports.log,
+      ...ports,
       send: ports.sendMessage,
-      sendBeat: ports.sendBeat,
-      workerOf: ports.workerOf,
-      refuseWrites: ports.refuseWrites,
-      hasMemory: ports.hasMemory,
-      resubmit: ports.resubmit,
-      awaitLeader: ports.awaitLeader,
       createSibling: (left, descriptor, store) => this.#sibling(left, descriptor, store),
       splitApplied: (left, right) => this.#splitApplied(left, right),
-      rangesChanged: ports.rangesChanged,
-      catalogChanged: ports.catalogChanged,
       receiveUnknown: (rangeId, message) => this.#receiveUnknown(rangeId, message),
       wantSnapshots: (replica, to) => this.#outgoing.want(replica, to),
       sendSnapshot: (replica, message) => this.#outgoing.send(replica, message),
       installSnapshot: (replica, ready) => this.#install(replica, ready),
       replicaRemoved: (replica) => this.#remove(replica),
-      monotonicMs,
-      metrics: ports.metrics,
     });
     this.admin = new RangeAdmin(this.host);
     this.#checkpointer = new Checkpointer({

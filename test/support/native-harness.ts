@@ -26,6 +26,7 @@ import { readU64 } from '../../src/core/kv/batch.ts';
 import type { ReplyTarget } from '../../src/core/kv/reply.ts';
 import type { CommandSpec } from '../../src/core/kv/spec.ts';
 import { commandByOp } from '../../src/core/kv/table.ts';
+import type { SubmittedCommand } from '../../src/core/kv/submit.ts';
 import { memberId } from '../../src/core/member.ts';
 import type { Route } from '../../src/core/range.ts';
 import { createNativeServer } from '../../src/gateway/native/server.ts';
@@ -46,14 +47,6 @@ export interface NativeHarnessOptions {
   readonly idleTimeoutMs?: number;
 }
 
-interface Waiting {
-  readonly spec: CommandSpec;
-  readonly args: Args;
-  readonly target: ReplyTarget;
-  readonly slot: number;
-  readonly requestId: RequestId | null;
-}
-
 /** A range whose writes wait for a turn of the loop, and the reads of their connections behind them. */
 class FakeRange {
   readonly isLeader = true;
@@ -61,7 +54,7 @@ class FakeRange {
   /** Nothing that waits is run until this is false. */
   isStuck = false;
   readonly #version: number;
-  readonly #waiting: Waiting[] = [];
+  readonly #waiting: SubmittedCommand[] = [];
 
   constructor(valueBytesMax: number, version: number) {
     this.machine = new KvMachine({ valueBytesMax });
@@ -92,7 +85,7 @@ class FakeRange {
     for (const waiting of this.#waiting.splice(0)) this.#run(waiting);
   }
 
-  #run({ spec, args, target, slot, requestId }: Waiting): void {
+  #run({ spec, args, target, slot, requestId }: SubmittedCommand): void {
     this.machine.nowMs = Date.now();
     // Every other reply comes encoded, as from another worker.
     if (slot % 2 === 0) {

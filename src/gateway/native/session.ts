@@ -31,17 +31,15 @@ import { packMessage } from '../../codec/native/messages.ts';
 import { SkerryError } from '../../core/errors.ts';
 import type { Args } from '../../core/kv/args.ts';
 import { argCopy, argText } from '../../core/kv/args.ts';
-import type { RequestId } from '../../core/kv/batch.ts';
-import type { ReplyTarget } from '../../core/kv/reply.ts';
-import type { CommandSpec } from '../../core/kv/spec.ts';
 import { commandByOp, withConsistency, withExplanation } from '../../core/kv/table.ts';
+import type { Submit } from '../../core/kv/submit.ts';
 import type { ConnectionMeter } from '../../net/connection.ts';
 import type { FlushQueue } from '../../net/flush-queue.ts';
 import { NativeConnection } from './connection.ts';
 
 /** What a session needs of the router. */
 export interface NativeRouter {
-  submit(spec: CommandSpec, args: Args, target: ReplyTarget, slot: number, requestId: RequestId | null): void;
+  readonly submit: Submit;
 }
 
 /** What all sessions of a worker share. */

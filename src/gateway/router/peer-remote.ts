@@ -15,6 +15,7 @@ import type { RequestId } from '../../core/kv/batch.ts';
 import type { ReplyTarget } from '../../core/kv/reply.ts';
 import { replyError } from '../../core/kv/reply.ts';
 import type { CommandSpec } from '../../core/kv/spec.ts';
+import type { SubmittedCommand } from '../../core/kv/submit.ts';
 import { limits } from '../../core/limits.ts';
 import type { RangeScope } from '../../core/range.ts';
 import { PeerProtocolError } from '../../codec/peer/frame.ts';
@@ -31,12 +32,7 @@ import {
 import { leaderHint, peerFrameEnd, readExplanation } from './peer-frame.ts';
 
 /** A command that was not done there. Valid during the call: `args` point into bytes that are given back. */
-export interface PeerRetry {
-  readonly spec: CommandSpec;
-  readonly args: Args;
-  readonly target: ReplyTarget;
-  readonly slot: number;
-  readonly requestId: RequestId | null;
+export interface PeerRetry extends SubmittedCommand {
   readonly scope: RangeScope | null;
   /** When it was first tried, as request() was told. */
   readonly sinceMs: number;

@@ -14,6 +14,7 @@ import type { ReplyTarget } from '../../core/kv/reply.ts';
 import { replyError } from '../../core/kv/reply.ts';
 import type { CommandSpec, KeySet } from '../../core/kv/spec.ts';
 import { CONSISTENCY_STALE } from '../../core/kv/spec.ts';
+import type { Submit } from '../../core/kv/submit.ts';
 import type { CommandRouter } from '../ports.ts';
 import type { RequestFrame } from './forward-frame.ts';
 import { nodeOf, workerOf } from '../../core/member.ts';
@@ -28,28 +29,13 @@ import { WaitingRoom } from './waiting-room.ts';
 /** A range of this worker. */
 export interface LocalRange {
   readonly isLeader: boolean;
-  submit(
-    spec: CommandSpec,
-    args: Args,
-    target: ReplyTarget,
-    slot: number,
-    requestId: RequestId | null,
-    scopeVersion: number,
-  ): void;
+  readonly submit: Submit<[scopeVersion: number]>;
 }
 
 /** The way to another worker. */
 export interface RemoteWorker {
   readonly overloaded: boolean;
-  request(
-    spec: CommandSpec,
-    args: Args,
-    target: ReplyTarget,
-    slot: number,
-    requestId: RequestId | null,
-    scope: RangeScope | null,
-    sinceMs?: number,
-  ): void;
+  readonly request: Submit<[scope: RangeScope | null, sinceMs?: number]>;
 }
 
 /** The ways to other nodes. */

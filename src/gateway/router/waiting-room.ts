@@ -10,6 +10,7 @@ import { commandBytes, type RequestId } from '../../core/kv/batch.ts';
 import type { ReplyTarget } from '../../core/kv/reply.ts';
 import { replyError } from '../../core/kv/reply.ts';
 import type { CommandSpec } from '../../core/kv/spec.ts';
+import type { Submit, SubmittedCommand } from '../../core/kv/submit.ts';
 import { limits } from '../../core/limits.ts';
 import type { RangeScope } from '../../core/range.ts';
 
@@ -19,24 +20,11 @@ export interface WaitingRoomOptions {
   /** Monotonic clock, milliseconds. */
   readonly monotonicMs: () => number;
   /** Sends a command on its way again. */
-  readonly submit: (
-    spec: CommandSpec,
-    args: Args,
-    target: ReplyTarget,
-    slot: number,
-    requestId: RequestId | null,
-    scope: RangeScope | null,
-    sinceMs: number,
-  ) => void;
+  readonly submit: Submit<[scope: RangeScope | null, sinceMs: number]>;
 }
 
-interface Waiting {
+interface Waiting extends SubmittedCommand {
   readonly rangeId: RangeId;
-  readonly spec: CommandSpec;
-  readonly args: Args;
-  readonly target: ReplyTarget;
-  readonly slot: number;
-  readonly requestId: RequestId | null;
   readonly scope: RangeScope | null;
   readonly bytes: number;
   readonly sinceMs: number;
