@@ -37,20 +37,20 @@ withNodes(
 
     // 200 ms for every byte, there and back; then any time around that.
     for (const jitterMs of [0, 150]) {
-      await lab.endure(async (workload) => {
+      await lab.endure(`late by 200 ± ${jitterMs} ms`, async (workload) => {
         links.spoil({ delayMs: 200, jitterMs });
         await workload.progress(60);
       });
     }
 
     // Byte by byte.
-    await lab.endure(async (workload) => {
+    await lab.endure('byte by byte', async (workload) => {
       links.spoil({ pieceBytes: 1 });
       await workload.progress(60);
     });
 
     // A bit of what is on its way flips, again and again: the frames' checksums notice, and the connection is made anew.
-    await lab.endure(async (workload) => {
+    await lab.endure('bits flip', async (workload) => {
       const before = links.accepted;
       for (let round = 0; round < 4; round++) {
         links.spoil({ corruptNext: true });
@@ -60,7 +60,7 @@ withNodes(
     });
 
     // Connections break in the middle of whatever they carry.
-    await lab.endure(async (workload) => {
+    await lab.endure('connections break', async (workload) => {
       for (let round = 0; round < 6; round++) {
         links.reset();
         await workload.progress(40);
@@ -73,7 +73,7 @@ withNodes('a node that is dead is removed and another one takes its place while 
   t.timeout(300_000);
   t.log(`seed ${seed}`);
   const lab = await ClusterLab.start(t, { nodes: 3, spares: 1, prng: createPrng(seed) });
-  await lab.endure(async (workload) => {
+  await lab.endure('a dead node is replaced', async (workload) => {
     await lab.node(3).end('SIGKILL');
     await workload.progress(100);
     await lab.startNode(4);

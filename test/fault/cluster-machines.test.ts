@@ -40,7 +40,7 @@ withClocks('a clock that jumps by an hour, forth and back, breaks no promise (FA
   };
   const lab = await ClusterLab.start(t, { nodes: 3, prng: createPrng(seed), env: (i) => (i === 1 ? env : {}) });
   for (const offset of ['+1h', '-1h', '+0']) {
-    await lab.endure(async (workload) => {
+    await lab.endure(`a clock is off by ${offset}`, async (workload) => {
       await writeFile(offsets, offset);
       await workload.progress(300);
       // The one with the wrong clock leads for a while, and then no longer.
@@ -65,7 +65,7 @@ withDisks('a full disk on one node harms nobody, and the node comes back when th
   });
   t.teardown(() => void execFileSync('umount', ['-l', mount]));
   const filler = path.join(mount, 'filler');
-  await lab.endure(async (workload) => {
+  await lab.endure('a disk is full', async (workload) => {
     const file = await open(filler, 'w');
     const piece = Buffer.alloc(MiB, 1);
     for (let isRoom = true; isRoom;) {
@@ -89,7 +89,7 @@ const withStrace = missing === null && existsSync(STRACE) ? test.serial : test.s
 withStrace('a disk that takes seconds for a sync costs its node the leadership (FAILURES 32)', async (t) => {
   t.timeout(300_000);
   const lab = await ClusterLab.start(t, { nodes: 3, prng: createPrng(seed) });
-  await lab.endure(async (workload) => {
+  await lab.endure('a disk is slow', async (workload) => {
     const slow = await lab.leaderOf('a', 1);
     const asked = (slow % 3) + 1;
     const inject = 'inject=fdatasync:delay_enter=2500000';

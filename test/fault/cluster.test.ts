@@ -21,7 +21,7 @@ withNodes('three nodes under load survive kills, pauses and partitions (FAILURES
   const lab = await ClusterLab.start(t, { nodes: 3, prng: createPrng(seed) });
   await t.notThrowsAsync(async () => {
     // The leader is killed, and comes back.
-    await lab.endure(async (workload) => {
+    await lab.endure('the leader is killed', async (workload) => {
       const leader = await lab.leaderOf('a', 2);
       const killedAt = performance.now();
       await lab.node(leader).end('SIGKILL');
@@ -33,7 +33,7 @@ withNodes('three nodes under load survive kills, pauses and partitions (FAILURES
     });
 
     // The leader stops for longer than its lease, and goes on as if nothing had been.
-    await lab.endure(async (workload) => {
+    await lab.endure('the leader stops for longer than its lease', async (workload) => {
       const leader = await lab.leaderOf('a', 1);
       lab.node(leader).child.kill('SIGSTOP');
       await workload.progress(100);
@@ -41,14 +41,14 @@ withNodes('three nodes under load survive kills, pauses and partitions (FAILURES
     });
 
     // The leader is cut off from the others, not from its clients.
-    await lab.endure(async (workload) => {
+    await lab.endure('the leader is cut off', async (workload) => {
       lab.spaces.isolate(await lab.leaderOf('a', 1));
       await workload.progress(200);
     });
 
     // The leader hears nobody, and everybody hears it; then the other way round.
     for (const isDeaf of [true, false]) {
-      await lab.endure(async (workload) => {
+      await lab.endure(isDeaf ? 'the leader hears nobody' : 'nobody hears the leader', async (workload) => {
         const leader = await lab.leaderOf('a', 1);
         for (const peer of [other(leader), other(other(leader))]) {
           if (isDeaf) lab.spaces.deafen(leader, peer);
@@ -59,7 +59,7 @@ withNodes('three nodes under load survive kills, pauses and partitions (FAILURES
     }
 
     // One link of three: the two ends of it hear of each other only through the third.
-    await lab.endure(async (workload) => {
+    await lab.endure('one link is cut', async (workload) => {
       const leader = await lab.leaderOf('a', 1);
       lab.spaces.deafen(leader, other(leader));
       lab.spaces.deafen(other(leader), leader);
@@ -67,7 +67,7 @@ withNodes('three nodes under load survive kills, pauses and partitions (FAILURES
     });
 
     // A partition that comes and goes.
-    await lab.endure(async (workload) => {
+    await lab.endure('a partition comes and goes', async (workload) => {
       for (let i = 0; i < 6; i++) {
         lab.spaces.isolate((i % 3) + 1);
         await sleep(300);
@@ -78,13 +78,13 @@ withNodes('three nodes under load survive kills, pauses and partitions (FAILURES
     });
 
     // Of everything that anybody sends, 5 % are lost.
-    await lab.endure(async (workload) => {
+    await lab.endure('of everything 5 % are lost', async (workload) => {
       for (let i = 1; i <= 3; i++) lab.spaces.lose(i, 5);
       await workload.progress(300);
     });
 
     // One after another is stopped in good order and started again.
-    await lab.endure(async (workload) => {
+    await lab.endure('one after another is stopped and started', async (workload) => {
       for (let i = 1; i <= 3; i++) {
         await lab.node(i).end('SIGTERM');
         await lab.startNode(i);
@@ -93,7 +93,7 @@ withNodes('three nodes under load survive kills, pauses and partitions (FAILURES
     });
 
     // All at once.
-    await lab.endure(async (workload) => {
+    await lab.endure('all are killed', async (workload) => {
       await Promise.all([1, 2, 3].map((i) => lab.node(i).end('SIGKILL')));
       await Promise.all([1, 2, 3].map((i) => lab.startNode(i)));
       await workload.progress(100);

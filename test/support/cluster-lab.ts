@@ -1,4 +1,5 @@
 /** Three real nodes for tests that do them harm: in network namespaces where there can be any, else on loopback. */
+import { once } from 'node:events';
 import path from 'node:path';
 import type { ExecutionContext } from 'ava';
 import { connect } from '../../src/client/connect.ts';
@@ -16,6 +17,10 @@ const PORTS = ['--port', '7370', '--peer-port', '7380', '--resp-port', '7379', '
 const FLAGS = ['--workers', '1', '--wal-segment', '16mb', '--log-level', 'warn', '--replace-after-seconds', '3600'];
 const KEYS = ['a', 'b', 'c', 'd', 'x', 'y', 'z'];
 const CLIENTS = 6;
+/** Far longer than any of the harms takes on the slowest machine: what takes longer hangs. */
+const HARM_MS_MAX = 120_000;
+/** A node that does not say how it is within this time hangs itself. */
+const STATUS_MS_MAX = 2000;
 
 export interface LabOptions {
   readonly nodes: number;
@@ -113,9 +118,9 @@ export class ClusterLab {
 
   /**
    * Runs a load from outside of all namespaces, does harm to the nodes, heals them, and judges what the clients saw since
-   * the lab began: it is linearizable, and they get on afterwards.
+   * the lab began: it is linearizable, and they get on afterwards. The name says what harm it is, where it hangs.
    */
-  async endure(harm: (workload: Workload) => Promise<void>): Promise<void> {
+  async endure(name: string, harm: (workload: Workload) => Promise<void>): Promise<void> {
     this.#workload ??= new Workload({
       urls: this.urls,
       clients: CLIENTS,
@@ -124,18 +129,56 @@ export class ClusterLab {
       timeoutMs: 4000,
     });
     const workload = this.#workload;
-    workload.start();
-    await workload.progress(200);
-    await harm(workload);
-    this.spaces.heal();
-    this.#links?.heal();
-    await workload.progress(300);
-    await workload.stop();
+    await this.#inTime(name, workload, async (phase) => {
+      phase('the load begins');
+      workload.start();
+      await workload.progress(200);
+      phase('the harm is done');
+      await harm(workload);
+      phase('the load goes on after it');
+      this.spaces.heal();
+      this.#links?.heal();
+      await workload.progress(300);
+      phase('the load ends');
+      await workload.stop();
+    });
     const verdict = checkLinearizable(workload.history);
     this.#t.true(
       verdict.ok,
       verdict.ok ? '' : `${verdict.key}: ${verdict.explanation}\n${JSON.stringify(verdict.operations, null, 1)}`,
     );
+  }
+
+  /** Rejects with what the nodes and the clients have to say when the work hangs. */
+  async #inTime(
+    name: string,
+    workload: Workload,
+    work: (phase: (name: string) => void) => Promise<void>,
+  ): Promise<void> {
+    let current = '';
+    const isLate = new AbortController();
+    const timer = setTimeout(() => isLate.abort(), HARM_MS_MAX);
+    const late = once(isLate.signal, 'abort').then(async () => {
+      const nodes = await Promise.all([...this.#nodes.keys()].map((i) => this.#describe(i)));
+      const errors = JSON.stringify(Object.fromEntries(workload.errors));
+      throw new Error(`${name}: hangs where ${current}; clients’ errors: ${errors}\n${nodes.join('\n')}`);
+    });
+    try {
+      await Promise.race([work((phase) => (current = phase)), late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** What a node says of itself, for whoever must find out why nothing goes on. */
+  async #describe(i: number): Promise<string> {
+    const { child, stderr } = this.node(i);
+    const url = `http://${this.spaces.address(i)}:7371/status`;
+    const status = await fetch(url, { signal: AbortSignal.timeout(STATUS_MS_MAX) })
+      .then((response) => response.text())
+      .catch((error: unknown) => `no status: ${String(error)}`);
+    const end = child.exitCode ?? child.signalCode;
+    return `node ${i} (pid ${child.pid}, ${end === null ? 'running' : `ended with ${end}`}):\n${status}\n${stderr()}`;
   }
 
   async #remove(): Promise<void> {
