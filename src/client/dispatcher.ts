@@ -16,6 +16,7 @@ import type { Argument } from '../codec/native/frame.ts';
 import type { ServerExplanation } from '../codec/native/explanation.ts';
 import type { HelloReply, Topology } from '../codec/native/messages.ts';
 import { unpackMessage } from '../codec/native/messages.ts';
+import type { ErrorCode } from '../core/errors.ts';
 import { SkerryError } from '../core/errors.ts';
 import type { Request } from './call.ts';
 import { Call, CALL_READ, CALL_WRITE } from './call.ts';
@@ -29,8 +30,10 @@ import { RequestWindow } from './request-window.ts';
 import { Routing } from './routing.ts';
 import type { Link, Transport, TransportEvents } from './transport.ts';
 
-/** A link that said nothing for so long, while a call on it ran out of time, is given up. */
+/** A link that said nothing for so long, while calls on it ran out of time, is given up. */
 const SILENCE_MS = 5000;
+/** What a node answers that has no way to those who could decide: another node may have one. */
+const STUCK_CODES: ReadonlySet<ErrorCode> = new Set(['KV_NOT_LEADER', 'KV_PARTITION', 'KV_UNKNOWN_RESULT']);
 /** Writes are held back while the oldest open one lies this far behind, which bounds what the store has to remember. */
 const WINDOW_MAX = 65_536;
 
@@ -122,9 +125,12 @@ export class Dispatcher implements TransportEvents {
     const call = this.#pending.take(requestId);
     // Whoever asked has given up meanwhile.
     if (call === null) return;
+    const { link } = call;
     call.link = null;
     if (status !== STATUS_OK) {
-      this.#failed(call, decodeError(status, source, start, end));
+      const error = decodeError(status, source, start, end);
+      if (link !== null && STUCK_CODES.has(error.code)) this.#transport.doubt(link);
+      this.#failed(call, error);
       return;
     }
     let value: unknown;
@@ -332,7 +338,11 @@ export class Dispatcher implements TransportEvents {
       }
       const { link } = call;
       const error = timeoutError(call, call.lastError ?? this.#unreachable);
-      if (link !== null && nowMs - Math.max(link.lastReceivedMs, call.sentMs) >= SILENCE_MS) silent.set(link, error);
+      if (link !== null) {
+        if (link.inVainSinceMs <= link.lastReceivedMs) link.inVainSinceMs = call.sentMs;
+        if (nowMs - Math.max(link.lastReceivedMs, link.inVainSinceMs) >= SILENCE_MS) silent.set(link, error);
+        else this.#transport.doubt(link);
+      }
       this.#fail(call, error);
     }
     for (const [link, cause] of silent) {

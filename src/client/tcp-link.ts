@@ -60,6 +60,7 @@ export class TcpLink implements Link {
   worker = 0;
   frameBytesMax = 0;
   lastReceivedMs = 0;
+  inVainSinceMs = 0;
   isUp = false;
   readonly isExact = false;
   #block: Buffer = Buffer.allocUnsafeSlow(BLOCK_BYTES);

@@ -4,15 +4,19 @@
  *
  *     no link up:  connect() ─▶ the given addresses, one after another ─▶ up, or unreachable
  *     some link up:  route(w) ─▶ link w, or dial w in the background and take another one
+ *     link w in doubt:           a link to another node, or dial one in the background and take link w
  */
 import type { HelloReply, Topology, WorkerAddress } from '../codec/native/messages.ts';
 import type { SkerryError } from '../core/errors.ts';
+import { nodeOfWorker } from '../core/member.ts';
 import type { Address } from './address.ts';
 import { TcpLink } from './tcp-link.ts';
 import type { Link, Transport, TransportEvents } from './transport.ts';
 
 /** A worker's own port that could not be reached is tried again after so long. */
 const WORKER_RETRY_MS = 2000;
+/** A link on which a call got nowhere is avoided for so long. */
+const DOUBT_MS = 2000;
 
 export interface TcpTransportOptions {
   /** Where the store listens; tried in this order, and then what the store itself names. */
@@ -33,6 +37,8 @@ export class TcpTransport implements Transport {
   /** By worker; only those that are up. */
   readonly #links = new Map<number, TcpLink>();
   readonly #dials = new Map<number, WorkerDial>();
+  /** Links that are avoided, and until when, in monotonic milliseconds. */
+  readonly #doubts = new Map<TcpLink, number>();
   #workers: readonly WorkerAddress[] = [];
   /** The host that reached the store: stands in for workers' wildcard hosts. */
   #dialledHost = '';
@@ -68,11 +74,17 @@ export class TcpTransport implements Transport {
 
   route(worker: number): Link | null {
     const link = this.#links.get(worker);
-    if (link !== undefined) return link;
+    if (link !== undefined && !this.#isDoubted(link)) return link;
     if (this.#links.size === 0) return null;
-    this.#dialWorker(worker);
+    if (link === undefined) this.#dialWorker(worker);
+    for (const other of this.#links.values()) if (!this.#isDoubted(other)) return other;
+    this.#dialOtherNode();
     const [any] = this.#links.values();
-    return any ?? null;
+    return link ?? any ?? null;
+  }
+
+  doubt(link: Link): void {
+    this.#doubts.set(link as TcpLink, performance.now() + DOUBT_MS);
   }
 
   connect(delayMs: number): void {
@@ -125,6 +137,24 @@ export class TcpTransport implements Transport {
         else this.#events?.unreachable(error);
       },
     );
+  }
+
+  #isDoubted(link: TcpLink): boolean {
+    const untilMs = this.#doubts.get(link);
+    if (untilMs === undefined) return false;
+    if (performance.now() < untilMs) return true;
+    this.#doubts.delete(link);
+    return false;
+  }
+
+  /** Dials a worker of a node that no link leads to: one at a time. */
+  #dialOtherNode(): void {
+    const linked = new Set([...this.#links.keys()].map(nodeOfWorker));
+    const others = this.#workers.filter(({ worker }) => !linked.has(nodeOfWorker(worker)));
+    if (others.some(({ worker }) => (this.#dials.get(worker)?.link ?? null) !== null)) return;
+    const nowMs = performance.now();
+    const next = others.find(({ worker }) => (this.#dials.get(worker)?.notBeforeMs ?? 0) <= nowMs);
+    if (next !== undefined) this.#dialWorker(next.worker);
   }
 
   #dialWorker(worker: number): void {
@@ -184,6 +214,7 @@ export class TcpTransport implements Transport {
   #linkDown(link: TcpLink, error: SkerryError): void {
     if (this.#links.get(link.worker) !== link) return;
     this.#links.delete(link.worker);
+    this.#doubts.delete(link);
     this.#events?.down(link, error);
   }
 }

@@ -30,6 +30,8 @@ export interface Link {
   send(requestId: number, rangeId: number, rangeEpoch: number, request: Request, identity: RequestId | null): void;
   /** Monotonic milliseconds (performance.now) when the last bytes came in. */
   readonly lastReceivedMs: number;
+  /** When the first of those calls was sent that ran out of time since; up to lastReceivedMs = there is none. The dispatcher's. */
+  inVainSinceMs: number;
 }
 
 export interface TransportEvents {
@@ -61,6 +63,11 @@ export interface Transport {
   connect(delayMs: number): void;
   /** New routing, as a notice brought it. */
   learn(topology: Topology): void;
+  /**
+   * A call got nowhere on the link, though it stands: the node at its other end may be cut off from the rest of the store.
+   * For a while links to other nodes are preferred, and one is dialled when there is none.
+   */
+  doubt(link: Link): void;
   /** Gives the link up: it has been silent for too long. events.down follows. */
   fail(link: Link, error: SkerryError): void;
   /** Ends every link (embedded: the store as well). No events follow. */

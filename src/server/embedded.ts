@@ -117,6 +117,10 @@ class EmbeddedTransport implements Transport {
     // The links do not change with the ranges.
   }
 
+  doubt(): void {
+    // There is no other way into the store.
+  }
+
   fail(): void {
     // A ring is not silent for want of a network: the deadline of the call says all there is to say.
   }
@@ -217,6 +221,7 @@ class EmbeddedLink implements Link {
   readonly #writes: EmbeddedCaller;
   readonly frameBytesMax = FRAME_BYTES_MAX;
   readonly isExact = true;
+  inVainSinceMs = 0;
   readonly #explained: ExplainedRequests;
 
   constructor(workerIndex: number, forward: ForwardLink, transport: EmbeddedTransport) {

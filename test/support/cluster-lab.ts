@@ -182,6 +182,7 @@ export class ClusterLab {
   }
 
   async #remove(): Promise<void> {
+    await this.#workload?.abandon();
     for (const node of this.#nodes.values()) {
       if (node.child.exitCode === null && node.child.signalCode === null) await node.end('SIGKILL');
     }

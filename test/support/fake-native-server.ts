@@ -50,6 +50,8 @@ export interface FakeServerOptions {
   readonly splitAt?: readonly string[];
   readonly frameBytesMax?: number;
   readonly port?: number;
+  /** Id of worker 0. */
+  readonly firstWorker?: number;
 }
 
 const PROTOCOL_NAMES = new Map([
@@ -117,6 +119,10 @@ export class FakeServer {
     return fake;
   }
 
+  get #firstWorker(): number {
+    return this.#options.firstWorker ?? FIRST_WORKER;
+  }
+
   /** Port of worker 0. */
   get port(): number {
     return this.topology.workers[0]?.port ?? 0;
@@ -134,7 +140,7 @@ export class FakeServer {
       server.listen(worker === 0 ? port : 0, '127.0.0.1');
       await once(server, 'listening');
       this.#servers.push(server);
-      workers.push({ worker: FIRST_WORKER + worker, host: '', port: (server.address() as AddressInfo).port });
+      workers.push({ worker: this.#firstWorker + worker, host: '', port: (server.address() as AddressInfo).port });
     }
     this.topology = { ...this.topology, workers };
   }
@@ -166,7 +172,7 @@ export class FakeServer {
     const { connection, name, args, identity } = request;
     if (name === 'HELLO') {
       const { frameBytesMax = 1 << 20 } = this.#options;
-      const hello = { protocol: 1, server: 'fake', worker: FIRST_WORKER + request.worker, frameBytesMax };
+      const hello = { protocol: 1, server: 'fake', worker: this.#firstWorker + request.worker, frameBytesMax };
       connection.message(request, { ...hello, topology: this.topology });
     } else if (name === 'TOPOLOGY') {
       connection.message(request, this.topology);

@@ -46,6 +46,12 @@ export class Workload {
     return new Promise((resolve) => this.#waiting.push({ count: this.#succeeded + count, resolve }));
   }
 
+  /** Stops, whatever becomes of the calls under way. */
+  async abandon(): Promise<void> {
+    this.#isStopping = true;
+    await Promise.allSettled(this.#running);
+  }
+
   /** Stops, and reads every key once more. */
   async stop(): Promise<void> {
     this.#isStopping = true;

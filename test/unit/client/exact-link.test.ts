@@ -35,6 +35,7 @@ function createDispatcher(answers: readonly Answer[]): { dispatcher: Dispatcher;
     worker: 1,
     frameBytesMax: 1024,
     lastReceivedMs: 0,
+    inVainSinceMs: 0,
     isExact: true,
     reserve: () => true,
     send: (requestId, _rangeId, _rangeEpoch, _request, identity) => {
@@ -48,6 +49,7 @@ function createDispatcher(answers: readonly Answer[]): { dispatcher: Dispatcher;
     route: () => link,
     connect: () => undefined,
     learn: () => undefined,
+    doubt: () => undefined,
     fail: () => undefined,
     close: () => Promise.resolve(),
   };

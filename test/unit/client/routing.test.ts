@@ -5,6 +5,7 @@ import * as fc from 'fast-check';
 import { connect } from '../../../src/client/connect.ts';
 import { Routing } from '../../../src/client/routing.ts';
 import type { Store } from '../../../src/client/store.ts';
+import { SkerryError } from '../../../src/core/errors.ts';
 import { FakeServer, FIRST_WORKER, rangesOf } from '../../support/fake-native-server.ts';
 
 async function setUp(
@@ -100,6 +101,61 @@ test('K3: of several addresses the first that answers is taken, and another one 
   await a.stop();
   t.true(await kv.set('a', '2'));
   t.deepEqual(b.applied, ['SET a 2']);
+});
+
+/** Two nodes of one store, of which the first is said to lead, and a client that was told of the first alone. */
+async function setUpNodes(
+  t: ExecutionContext,
+  timeoutMs: number,
+): Promise<{ stuck: FakeServer; other: FakeServer; kv: Store<'text'> }> {
+  const stuck = await FakeServer.start();
+  const other = await FakeServer.start({ firstWorker: 2 * FIRST_WORKER });
+  const workers = [...stuck.topology.workers, ...other.topology.workers];
+  for (const node of [stuck, other]) node.topology = { ...node.topology, workers };
+  const kv = await connect(stuck.url, { as: 'text', retryDelayMs: 1, timeoutMs, retries: 1000 });
+  t.teardown(async () => {
+    await kv.close();
+    await stuck.stop();
+    await other.stop();
+  });
+  return { stuck, other, kv };
+}
+
+test('K3: a node that knows of no leader is left for another one', async (t) => {
+  const { stuck, other, kv } = await setUpNodes(t, 60_000);
+  stuck.intercept = ({ name, connection, requestId }) => {
+    if (name !== 'GET') return false;
+    connection.refuse(requestId, new SkerryError('KV_NOT_LEADER', 'nobody leads', { retryable: true }));
+    return true;
+  };
+  other.data.set('a', Buffer.from('1'));
+  t.is(await kv.get('a'), '1');
+  t.is(other.requestsOf('GET').length, 1);
+});
+
+test('K3: a node that does not answer in time is left for another one, whatever little time calls have', async (t) => {
+  const { stuck, other, kv } = await setUpNodes(t, 50);
+  stuck.intercept = ({ name }) => name === 'GET';
+  other.data.set('a', Buffer.from('1'));
+  await t.throwsAsync(kv.get('a'), { code: 'KV_TIMEOUT' });
+  // The connection to the other node is made while calls go on.
+  let value: string | undefined;
+  do value = await kv.get('a').catch(() => undefined);
+  while (value === undefined);
+  t.is(value, '1');
+});
+
+test('a connection on which nothing comes any more is given up, whatever little time calls have', async (t) => {
+  const server = await FakeServer.start();
+  const kv = await connect(server.url, { timeoutMs: 1000, retryDelayMs: 1 });
+  t.teardown(async () => {
+    await kv.close();
+    await server.stop();
+  });
+  const [silent] = server.connections;
+  server.intercept = ({ connection }) => connection === silent;
+  for (let isStuck = true; isStuck;) isStuck = await kv.has('a').catch(() => true);
+  t.is(server.requestsOf('HELLO').length, 2);
 });
 
 const topologyOf = (splitAt: readonly string[], version: number) => ({
