@@ -116,36 +116,14 @@ for (let round = 0; round < ROUNDS; round++) {
   console.error(`round ${round + 1} of ${ROUNDS}`);
 }
 console.log(`${''.padEnd(34)}  median   least    most   (ms, ${ROUNDS} splits)`);
-console.log(
-  summary(
-    'split, asked to done',
-    rounds.map(({ splitMs }) => splitMs),
-  ),
-);
-console.log(
-  summary(
-    'longest gap, left half',
-    rounds.map(({ gapsMs }) => gapsMs[0]),
-  ),
-);
-console.log(
-  summary(
-    'longest gap, right half',
-    rounds.map(({ gapsMs }) => gapsMs[1]),
-  ),
-);
-console.log(
-  summary(
-    'without a split, left half',
-    rounds.map(({ gapsWithoutMs }) => gapsWithoutMs[0]),
-  ),
-);
-console.log(
-  summary(
-    'without a split, right half',
-    rounds.map(({ gapsWithoutMs }) => gapsWithoutMs[1]),
-  ),
-);
+const summaries: readonly [string, (round: Round) => number][] = [
+  ['split, asked to done', ({ splitMs }) => splitMs],
+  ['longest gap, left half', ({ gapsMs }) => gapsMs[0]],
+  ['longest gap, right half', ({ gapsMs }) => gapsMs[1]],
+  ['without a split, left half', ({ gapsWithoutMs }) => gapsWithoutMs[0]],
+  ['without a split, right half', ({ gapsWithoutMs }) => gapsWithoutMs[1]],
+];
+for (const [what, of] of summaries) console.log(summary(what, rounds.map(of)));
 await store.close();
 await node.end('SIGTERM');
 await rm(dataDir, { recursive: true, force: true });

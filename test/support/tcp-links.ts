@@ -7,16 +7,7 @@
 import type { Prng } from '../../src/core/prng.ts';
 import type { Namespaces } from './namespaces.ts';
 import type { DirectionFaults, TcpProxy } from './tcp-proxy.ts';
-import { createTcpProxy } from './tcp-proxy.ts';
-
-const NO_FAULTS: DirectionFaults = {
-  delayMs: 0,
-  jitterMs: 0,
-  hole: false,
-  pieceBytes: 0,
-  bytesPerSecond: 0,
-  corruptNext: false,
-};
+import { createTcpProxy, NO_FAULTS } from './tcp-proxy.ts';
 
 export class TcpLinks {
   readonly proxies: readonly TcpProxy[];

@@ -27,6 +27,15 @@ export interface DirectionFaults {
   corruptNext: boolean;
 }
 
+export const NO_FAULTS: Readonly<DirectionFaults> = {
+  delayMs: 0,
+  jitterMs: 0,
+  hole: false,
+  pieceBytes: 0,
+  bytesPerSecond: 0,
+  corruptNext: false,
+};
+
 export interface TcpProxy {
   readonly port: number;
   readonly toTarget: DirectionFaults;
@@ -142,21 +151,16 @@ class Pipe {
 }
 
 function faultsOf(changed: () => void): DirectionFaults {
-  const faults: DirectionFaults = {
-    delayMs: 0,
-    jitterMs: 0,
-    hole: false,
-    pieceBytes: 0,
-    bytesPerSecond: 0,
-    corruptNext: false,
-  };
-  return new Proxy(faults, {
-    set(target, name, value) {
-      const done = Reflect.set(target, name, value);
-      changed();
-      return done;
+  return new Proxy(
+    { ...NO_FAULTS },
+    {
+      set(target, name, value) {
+        const done = Reflect.set(target, name, value);
+        changed();
+        return done;
+      },
     },
-  });
+  );
 }
 
 /** Listens on a free port of the interface with the address `host`, by default the loopback one. */
