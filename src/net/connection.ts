@@ -6,7 +6,7 @@
  *                          ^ written straight      ^ kept in #early until 42 is there
  *                            into #out
  *
- *     #out ── flush ──▶ socket.write ── all taken by the kernel at once ─▶ the same buffer is filled again
+ *     #out ── flush ──▶ SocketWriter ── all taken by the kernel at once ─▶ the same buffer is filled again
  *                                    └─ not all ─▶ the socket keeps reading it: #out gets another buffer, and the next
  *                                                  write waits for this one
  *
@@ -30,6 +30,7 @@ import { limits } from '../core/limits.ts';
 import { DueReplies } from './due-replies.ts';
 import { endGently } from './end-gently.ts';
 import type { Flushable, FlushQueue, Holdable } from './flush-queue.ts';
+import { SocketWriter } from './socket-writer.ts';
 
 /** What is measured of connections. */
 export interface ConnectionMeter {
@@ -78,9 +79,13 @@ const EMPTY = Buffer.alloc(0);
 export class Connection implements ReplyTarget, Flushable, Holdable {
   readonly socket: Socket;
   readonly #options: ConnectionOptions;
+  readonly #writer: SocketWriter;
   #protocol: ReplyProtocol;
   readonly #out = new ByteWriter(EMPTY);
   #outSink: ReplySink;
+  /** What was written last, and of which buffer it is the beginning. */
+  #written: Buffer = EMPTY;
+  #writtenOf: Buffer = EMPTY;
   /** Bytes that the socket still reads from the buffer of the last write; 0 = it has taken all. */
   #writingBytes = 0;
 
@@ -126,6 +131,7 @@ export class Connection implements ReplyTarget, Flushable, Holdable {
   constructor(options: ConnectionOptions) {
     this.#options = options;
     this.socket = options.socket;
+    this.#writer = new SocketWriter(options.socket, () => this.#onTaken());
     this.#protocol = options.protocol;
     this.#due = new DueReplies(options.outputBytesMax * DUE_SHARE, options.largestValueBytes);
     this.#outSink = createReplyWriter(this.#protocol, this.#out);
@@ -252,27 +258,36 @@ export class Connection implements ReplyTarget, Flushable, Holdable {
 
   #write(): void {
     const out = this.#out;
-    const { socket } = this;
     const { buffer, length } = out;
     this.bytesOut += length;
     this.#options.meter?.sent(length, this.#oldest - this.#metered);
     this.#metered = this.#oldest;
-    socket.write(buffer.length === length ? buffer : buffer.subarray(0, length), this.#onWritten);
     out.reset();
-    if (socket.writableLength > 0) {
+    // One reply is mostly as long as the last one was.
+    if (this.#written.length !== length || this.#writtenOf !== buffer) {
+      this.#written = buffer.subarray(0, length);
+      this.#writtenOf = buffer;
+    }
+    if (!this.#writer.write(this.#written)) {
       this.#writingBytes = length;
-      out.buffer = EMPTY;
+      this.#letGo();
     } else if (buffer.length > BUFFER_BYTES_KEPT) {
-      out.buffer = EMPTY;
+      this.#letGo();
     }
   }
 
+  /** The next replies get another buffer. */
+  #letGo(): void {
+    this.#out.buffer = EMPTY;
+    this.#written = EMPTY;
+    this.#writtenOf = EMPTY;
+  }
+
   /** Errors of the socket end in 'close'; whoever owns it deals with that. */
-  readonly #onWritten = (): void => {
-    if (this.#writingBytes === 0 || this.socket.writableLength > 0) return;
+  #onTaken(): void {
     this.#writingBytes = 0;
     this.wake();
-  };
+  }
 
   #arrivedEarly(slot: number): void {
     const early = this.#early;
@@ -418,7 +433,7 @@ export class Connection implements ReplyTarget, Flushable, Holdable {
 
   #drop(): void {
     this.#out.reset();
-    this.#out.buffer = EMPTY;
+    this.#letGo();
     this.#writingBytes = 0;
   }
 }

@@ -3,7 +3,7 @@
  * come; one write per turn of the loop.
  *
  *     slots    requestIds[3] = 81, requestIds[4] = free, requestIds[5] = 84 …      small numbers, used again and again
- *     #out     │ header │ value │ header │ value │ …  ─ flush ─▶ socket.write
+ *     #out     │ header │ value │ header │ value │ …  ─ flush ─▶ the socket
  *
  * Requests are no longer taken (onPause) while too many are unanswered, too much is unread, or the replies that are due
  * may be too much (net/due-replies.ts). So a client that reads gets everything, and one that does not costs a bounded
@@ -32,6 +32,7 @@ import type { ConnectionMeter } from '../../net/connection.ts';
 import { DueReplies } from '../../net/due-replies.ts';
 import { endGently } from '../../net/end-gently.ts';
 import type { Flushable, FlushQueue } from '../../net/flush-queue.ts';
+import { SocketWriter } from '../../net/socket-writer.ts';
 import { ExplainedRequests } from './explained.ts';
 
 export interface NativeConnectionOptions {
@@ -68,6 +69,7 @@ export class NativeConnection implements ReplyTarget, Flushable {
   readonly protocol = 4;
   readonly #options: NativeConnectionOptions;
   readonly #socket: Socket;
+  readonly #writer: SocketWriter;
   readonly #out = new ByteWriter(EMPTY);
   readonly #sink: ReplySink = new NativeReplyWriter(this.#out);
   /** Where the reply begins that is being written; -1: it is thrown away. */
@@ -101,6 +103,7 @@ export class NativeConnection implements ReplyTarget, Flushable {
   constructor(options: NativeConnectionOptions) {
     this.#options = options;
     this.#socket = options.socket;
+    this.#writer = new SocketWriter(options.socket, () => this.#onTaken());
     this.#explained = new ExplainedRequests(options.worker);
     this.#due = new DueReplies(options.outputBytesMax * DUE_SHARE, options.largestValueBytes);
   }
@@ -276,9 +279,8 @@ export class NativeConnection implements ReplyTarget, Flushable {
     const { buffer, length } = out;
     this.#options.meter?.sent(length, this.#answeredCount);
     this.#answeredCount = 0;
-    this.#socket.write(buffer.subarray(0, length), this.#onWritten);
     out.reset();
-    if (this.#socket.writableLength > 0) {
+    if (!this.#writer.write(buffer.subarray(0, length))) {
       // The socket goes on reading this buffer: the next replies get another one.
       this.#writingBytes = length;
       out.buffer = EMPTY;
@@ -288,11 +290,10 @@ export class NativeConnection implements ReplyTarget, Flushable {
   }
 
   /** Errors of the socket end in 'close'; whoever owns it deals with that. */
-  readonly #onWritten = (): void => {
-    if (this.#writingBytes === 0 || this.#socket.writableLength > 0) return;
+  #onTaken(): void {
     this.#writingBytes = 0;
     this.wake();
-  };
+  }
 
   #answered(slot: number): void {
     this.#freeSlots.push(slot);

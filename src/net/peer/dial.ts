@@ -1,4 +1,5 @@
 /** Dialling a worker of another node, up to the end of the handshake. */
+import type { Socket } from 'node:net';
 import { createConnection } from 'node:net';
 import type { OnPeerFrame } from '../../codec/peer/frame-reader.ts';
 import { PEER_HELLO, PEER_REFUSED, PEER_WELCOME, PeerProtocolError } from '../../codec/peer/frame.ts';
@@ -6,6 +7,7 @@ import type { PeerPurpose } from '../../codec/peer/handshake.ts';
 import { PEER_VERSION, readRefusal, readWelcome, REFUSED_FOR_GOOD, writeHello } from '../../codec/peer/handshake.ts';
 import type { NodeId } from '../../core/brands.ts';
 import { limits } from '../../core/limits.ts';
+import { sharedReads } from '../shared-reads.ts';
 import { FrameSocket } from './frame-socket.ts';
 import { strangerText } from './stranger.ts';
 import type { PeerAddress, PeerCounters, PeerMeshOptions } from './types.ts';
@@ -65,7 +67,9 @@ export function dial(
       throw new PeerProtocolError(`a frame of kind ${kind} is no answer to a HELLO`);
     }
   };
-  const frames = new FrameSocket(createConnection({ ...address, noDelay: true }), counters, {
+  const onread = sharedReads(() => socket);
+  const socket: Socket = createConnection({ ...address, noDelay: true, onread });
+  const frames = new FrameSocket(socket, counters, {
     onFrame: (kind, source, start, end) => {
       if (isOpen) events.onFrame(kind, source, start, end);
       else greet(kind, source, start, end);

@@ -1,7 +1,7 @@
 /**
  * A socket that carries frames, either end of a peer connection.
  *
- *     begin(kind) … append … ─▶ out ── send() ─▶ socket.write ── all taken by the kernel at once ─▶ the buffer is used again
+ *     begin(kind) … append … ─▶ out ── send() ─▶ SocketWriter ── all taken by the kernel at once ─▶ the buffer is used again
  *                                                             └─ not all ─▶ `writing`: nothing more is written until then,
  *                                                                           the owner's queues fill and are bounded
  *
@@ -15,6 +15,7 @@ import { PeerFrameReader } from '../../codec/peer/frame-reader.ts';
 import { beginPeerFrame, endPeerFrame, PEER_HEADER_BYTES, PeerProtocolError } from '../../codec/peer/frame.ts';
 import { HANDSHAKE_BYTES_MAX } from '../../codec/peer/handshake.ts';
 import { endGently } from '../end-gently.ts';
+import { SocketWriter } from '../socket-writer.ts';
 import type { PeerCounters } from './types.ts';
 
 /** A buffer above this is not kept for the next frames. */
@@ -32,6 +33,7 @@ export interface FrameSocketEvents {
 export class FrameSocket {
   readonly socket: Socket;
   readonly out = new ByteWriter(EMPTY);
+  readonly #writer: SocketWriter;
   readonly #events: FrameSocketEvents;
   readonly #counters: PeerCounters;
   readonly #reader: PeerFrameReader;
@@ -45,6 +47,7 @@ export class FrameSocket {
 
   constructor(socket: Socket, counters: PeerCounters, events: FrameSocketEvents) {
     this.socket = socket;
+    this.#writer = new SocketWriter(socket, () => this.#onTaken());
     this.#counters = counters;
     this.#events = events;
     this.#reader = new PeerFrameReader(HANDSHAKE_BYTES_MAX, this.#onFrame);
@@ -96,15 +99,14 @@ export class FrameSocket {
 
   /** Writes what there is, unless the last write has not left yet. */
   send(): void {
-    const { out, socket } = this;
+    const { out } = this;
     if (this.#isClosed || this.#writingBytes > 0) return;
     this.end();
     const { buffer, length } = out;
     if (length === 0) return;
     this.#counters.bytesOut += length;
-    socket.write(buffer.length === length ? buffer : buffer.subarray(0, length), this.#onWritten);
     out.reset();
-    if (socket.writableLength > 0) {
+    if (!this.#writer.write(buffer.subarray(0, length))) {
       this.#writingBytes = length;
       out.buffer = EMPTY;
     } else if (buffer.length > BUFFER_BYTES_KEPT) {
@@ -164,9 +166,9 @@ export class FrameSocket {
   };
 
   /** Errors of the socket end in 'error' and 'close'. */
-  readonly #onWritten = (): void => {
-    if (this.#isClosed || this.#writingBytes === 0 || this.socket.writableLength > 0) return;
+  #onTaken(): void {
+    if (this.#isClosed) return;
     this.#writingBytes = 0;
     this.#events.onWritable();
-  };
+  }
 }

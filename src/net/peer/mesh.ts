@@ -73,7 +73,8 @@ export class PeerMesh implements LinkOwner, InboundOwner {
 
   /** Takes connections. Resolves with the port (0 takes a free one); rejects with SkerryError KV_STATE. */
   async listen(host: string, port: number): Promise<number> {
-    const listener = await listen({ host, port, isShared: false, onConnection: (socket) => this.#accept(socket) });
+    const onConnection = (socket: Socket): void => this.#accept(socket);
+    const listener = await listen({ host, port, isShared: false, sharesReads: true, onConnection });
     if (this.#isClosed) listener.close();
     this.#listener = listener;
     return listener.port;

@@ -17,7 +17,7 @@ interface Pair {
   readonly client: Socket;
   readonly paused: () => boolean;
   readonly overflowed: () => number;
-  /** Calls of socket.write. */
+  /** How often it wrote to its socket. */
   readonly writes: () => number;
 }
 
@@ -33,11 +33,6 @@ async function connect(t: ExecutionContext, options: Partial<ConnectionOptions> 
   let isPaused = false;
   let overflowed = 0;
   let writes = 0;
-  const write = socket.write.bind(socket) as (bytes: Buffer, done: () => void) => boolean;
-  socket.write = ((bytes: Buffer, done: () => void) => {
-    writes++;
-    return write(bytes, done);
-  }) as typeof socket.write;
   const queue = createFlushQueue(() => setImmediate(() => queue.flushAll()));
   const connection = new Connection({
     socket,
@@ -48,6 +43,7 @@ async function connect(t: ExecutionContext, options: Partial<ConnectionOptions> 
     onPause: () => (isPaused = true),
     onResume: () => (isPaused = false),
     onOverflow: () => overflowed++,
+    meter: { sent: () => writes++, latency: () => undefined, failed: () => undefined },
     ...options,
   });
   t.teardown(() => {
