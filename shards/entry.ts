@@ -6,8 +6,8 @@
  *     u8 kind = 3   a change of the catalog, in range 1 only (codec/catalog.ts)
  */
 import { pack, unpack } from 'msgpackr';
-import type { ConfState } from '../src/core/raft/types.ts';
-import type { LogIndex, RangeId, Term } from '../src/core/brands.ts';
+import type { ConfState, HardState } from '../src/core/raft/types.ts';
+import type { LogIndex, MemberId, RangeId, Term } from '../src/core/brands.ts';
 import type { RangeDescriptor } from '../src/core/range.ts';
 import { rangeContains } from '../src/core/range.ts';
 
@@ -38,6 +38,9 @@ export function encodeCatalogChange(op: Uint8Array): Buffer {
 /** Where the log of a new range begins: as if an entry 1 of term 1 had made its first state. */
 export const FIRST_INDEX = 1 as LogIndex;
 export const FIRST_TERM = 1 as Term;
+
+/** Of a member that has not said anything yet. */
+export const NOTHING_PROMISED: HardState = { term: 0 as Term, vote: 0 as MemberId, commit: 0 as LogIndex };
 
 /** The two halves' descriptors, or null when the range has changed since the split was asked for: then it does nothing. */
 export function applySplitTo(

@@ -79,15 +79,3 @@ export interface HostTimes {
   /** A disk that takes longer than this for one sync is not fit to lead. */
   readonly diskStallMs: number;
 }
-
-/** A Ready on its way to the disk. */
-export interface LogWrite {
-  readonly replica: Replica;
-  readonly ready: Ready;
-  /** What is to be done when it is durable, before anything rests on it. */
-  readonly onDurable: (() => void) | null;
-  /** Ring position behind it; -1 while it waits for room. */
-  end: number;
-  /** Monotonic milliseconds. */
-  readonly sinceMs: number;
-}

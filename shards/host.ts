@@ -24,7 +24,7 @@ import { MSG_SNAPSHOT } from '../src/core/raft/types.ts';
 import type { Engine } from '../src/engine/engine.ts';
 import type { MetricsWriter } from '../src/observe/counters.ts';
 import { slots } from '../src/observe/metrics.ts';
-import type { HostPorts, HostTimes, LogWrite } from './host-ports.ts';
+import type { HostPorts, HostTimes } from './host-ports.ts';
 import type { Leadership } from './write-metrics.ts';
 import { noteLeadership } from './write-metrics.ts';
 import type { RangeCatalog } from './range-catalog.ts';
@@ -32,6 +32,8 @@ import type { Replica } from './replica.ts';
 import { heirOf } from './membership.ts';
 import { RestingGroups } from './resting.ts';
 import type { ReplicaHost } from './replica-host.ts';
+import type { LogWrite } from './writes-under-way.ts';
+import { WritesUnderWay } from './writes-under-way.ts';
 
 /** More time than this never counts: any election timeout is over by then. */
 const TICKS_OWED_MAX = 1000;
@@ -50,10 +52,8 @@ export class ShardHost implements ReplicaHost {
   readonly #ticked = new Set<Replica>();
   readonly resting: RestingGroups;
   #touched: Replica[] = [];
-  /** In order: first those in the ring, then those that wait for room. */
-  readonly #writes: LogWrite[] = [];
-  /** How many of #writes are in the ring. */
-  #submitted = 0;
+  readonly #writes: WritesUnderWay;
+  readonly #written = (write: LogWrite, noticedMs: number): void => this.#stored(write, noticedMs);
   /** Handed to the log in this turn, and their committed entries still to be applied. */
   #readies: { readonly replica: Replica; readonly ready: Ready }[] = [];
   #pendingBytes = 0;
@@ -69,6 +69,7 @@ export class ShardHost implements ReplicaHost {
     this.metrics = ports.metrics;
     this.resubmit = ports.resubmit;
     this.awaitLeader = ports.awaitLeader;
+    this.#writes = new WritesUnderWay(ports);
     this.#times = times;
     this.#tickedAtMs = ports.monotonicMs();
     const boot = createPrng(times.seed).below(2 ** 32);
@@ -132,15 +133,13 @@ export class ShardHost implements ReplicaHost {
     // A member that only waited has stored nothing yet: its term counts from here on.
     const hardState = ready.hardState ?? { term, vote, commit };
     this.#send(replica, ready.messages);
-    this.#writes.push({
-      replica,
-      ready: { ...ready, hardState },
-      onDurable,
-      end: -1,
-      sinceMs: this.#ports.monotonicMs(),
-    });
+    this.#writes.push(descriptor.rangeId, replica, { ...ready, hardState }, onDurable);
     raft.applied(raft.commitIndex);
-    this.#pumpWrites();
+  }
+
+  /** Stores what is in the Ready of a member that has no replica; `onDurable` runs when it, and all before it, is. */
+  store(rangeId: RangeId, ready: Ready, onDurable: () => void): void {
+    this.#writes.push(rangeId, null, ready, onDurable);
   }
 
   catalogChanged(catalog: RangeCatalog): void {
@@ -215,9 +214,9 @@ export class ShardHost implements ReplicaHost {
   turn(nowMs: number): void {
     if (nowMs > this.nowMs) this.nowMs = nowMs;
     this.payTicks();
-    this.#takeDurable();
+    this.#writes.takeDurable(this.#written);
     this.#handOverIfStalled();
-    this.#pumpWrites();
+    this.#writes.pump();
     while (this.#touched.length > 0) {
       const touched = this.#touched;
       this.#touched = [];
@@ -242,8 +241,7 @@ export class ShardHost implements ReplicaHost {
 
   /** Whether turn() would find something durable that it has not seen. Cheap; for the loop's decision to sleep. */
   get hasDurable(): boolean {
-    const first = this.#writes[0];
-    return first !== undefined && first.end >= 0 && first.end <= this.#ports.log.durable();
+    return this.#writes.hasDurable;
   }
 
   /** Whether turn() has something to do at once. */
@@ -339,8 +337,7 @@ export class ShardHost implements ReplicaHost {
     }
     this.#send(replica, ready.messages);
     if (replica.isLeader) this.metrics.add(slots.proposals, ready.entries.length);
-    this.#writes.push({ replica, ready, onDurable: null, end: -1, sinceMs: this.#ports.monotonicMs() });
-    this.#pumpWrites();
+    this.#writes.push(replica.descriptor.rangeId, replica, ready, null);
     this.#readies.push({ replica, ready });
   }
 
@@ -372,20 +369,6 @@ export class ShardHost implements ReplicaHost {
     }
   }
 
-  /** Moves waiting log writes into the ring, in order, as far as there is room. */
-  #pumpWrites(): void {
-    const { log } = this.#ports;
-    while (this.#submitted < this.#writes.length) {
-      const write = this.#writes[this.#submitted] as LogWrite;
-      if (write.ready.mustSync && !log.append(write.replica.descriptor.rangeId, write.ready)) {
-        this.metrics.add(slots.walRingFull, 1);
-        return;
-      }
-      write.end = log.position;
-      this.#submitted++;
-    }
-  }
-
   /** Has others lead what is led here, as far as there is anybody. Whether nothing is left to hand over. */
   handOver(): boolean {
     let isDone = true;
@@ -401,29 +384,18 @@ export class ShardHost implements ReplicaHost {
 
   /** One slow disk must not make all ranges that are led here slow (TigerBeetle, tikv#13357): others lead them better. */
   #handOverIfStalled(): void {
-    const oldest = this.#writes[0];
-    if (oldest === undefined || this.#ports.monotonicMs() - oldest.sinceMs <= this.#times.diskStallMs) return;
+    const sinceMs = this.#writes.oldestSinceMs;
+    if (sinceMs === null || this.#ports.monotonicMs() - sinceMs <= this.#times.diskStallMs) return;
     this.handOver();
   }
 
-  #takeDurable(): void {
-    const { log, monotonicMs } = this.#ports;
-    const durable = log.durable();
-    let done = 0;
-    let noticedMs = 0;
-    while (done < this.#submitted) {
-      const { replica, ready, onDurable, end } = this.#writes[done] as LogWrite;
-      if (end > durable) break;
-      if (done++ === 0) noticedMs = monotonicMs();
-      onDurable?.();
-      const last = ready.entries.at(-1);
-      if (last !== undefined) replica.logged(last.index, log.syncOf(end), noticedMs);
-      this.#send(replica, ready.messagesAfterPersist);
-      replica.raft.persisted(ready.number);
-      this.touched(replica);
-    }
-    if (done === 0) return;
-    this.#writes.splice(0, done);
-    this.#submitted -= done;
+  #stored({ replica, ready, onDurable, end }: LogWrite, noticedMs: number): void {
+    onDurable?.();
+    if (replica === null) return;
+    const last = ready.entries.at(-1);
+    if (last !== undefined) replica.logged(last.index, this.#ports.log.syncOf(end), noticedMs);
+    this.#send(replica, ready.messagesAfterPersist);
+    replica.raft.persisted(ready.number);
+    this.touched(replica);
   }
 }

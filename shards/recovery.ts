@@ -14,8 +14,8 @@
  * (docs/adr/0009-damaged-replicas.md), and with it what was cut from it and lives by its log.
  *
  * Invariant: a range that came out of a split and has no checkpoint yet finds its parent's split entry before its own
- * first record: entries are written before they are applied, and the parent is not checkpointed past the split before
- * the new range has a checkpoint of its own (checkpointer.ts).
+ * first entry; only votes may come before it (docs/adr/0011-voters-without-a-state.md). Entries are written before they are
+ * applied, and the parent is not checkpointed past the split before the new range has a checkpoint of its own (checkpointer.ts).
  */
 import { assert } from '../src/core/assert.ts';
 import type { LogIndex, MemberId, NodeId, RangeId, Term } from '../src/core/brands.ts';
@@ -52,10 +52,12 @@ import {
   decodeSplit,
   FIRST_INDEX,
   FIRST_TERM,
+  NOTHING_PROMISED,
   SPLIT_KIND,
 } from './entry.ts';
 import { whatIsDamaged } from './damage.ts';
 import { hasOtherVoters, isSingle, withMembers } from './membership.ts';
+import type { WaitingMember } from './joining.ts';
 import { entryType } from './log.ts';
 import { RangeCatalog } from './range-catalog.ts';
 import { SupersededPuts } from './superseded.ts';
@@ -84,6 +86,8 @@ export interface RecoverOptions {
 
 export interface Recovered {
   readonly ranges: readonly RecoveredRange[];
+  /** Those that have no state yet, and may have voted. */
+  readonly waiting: readonly WaitingMember[];
   /** Given up, and set aside. */
   readonly damaged: readonly DamagedReplica[];
   /** Records of the log that were replayed. */
@@ -134,6 +138,8 @@ export function recoverRanges(options: RecoverOptions): Recovered {
   const { disk, walDir, scan, checkpointed } = options;
   const ranges = new Map<number, RecoveredRange>();
   const lost = new Map<number, Lost>();
+  /** The newest term and vote of each range, also of one that there was no replica of yet, or whose log a snapshot replaced. */
+  const promised = new Map<number, HardState>();
   let records = 0;
   const members = new Map(options.members.map(({ rangeId, memberId }) => [rangeId, memberId]));
   for (const file of options.checkpoints) load(file);
@@ -142,6 +148,13 @@ export function recoverRanges(options: RecoverOptions): Recovered {
   const isMine = (rangeId: number): boolean => ranges.has(rangeId) || staged.has(rangeId) || !checkpointed.has(rangeId);
   const superseded = findSuperseded(options, ranges);
   replayWal(disk, walDir, scan, isMine, (type, flags, term, rangeId, index, buffer, start, end, sequence) => {
+    const isHardState = (flags & FLAG_HARD_STATE) !== 0;
+    if (isHardState) {
+      const vote = readVote(buffer, start) as MemberId;
+      promised.set(rangeId, { term: term as Term, vote, commit: index as LogIndex });
+    } else if ((flags & FLAG_CUT) !== 0 && index === 0) {
+      promised.delete(rangeId);
+    }
     // What comes before a cut belongs to an earlier member, or to a log that a snapshot replaced.
     if (sequence < (scan.ranges.get(rangeId)?.cutSequence ?? 0)) return;
     records++;
@@ -158,9 +171,8 @@ export function recoverRanges(options: RecoverOptions): Recovered {
     const range = ranges.get(rangeId);
     // A range that came out of a split on another worker.
     if (range === undefined) return;
-    if ((flags & FLAG_HARD_STATE) !== 0) {
-      const vote = readVote(buffer, start) as MemberId;
-      range.hardState = { term: term as Term, vote, commit: Math.max(index, range.hardState.commit) as LogIndex };
+    if (isHardState) {
+      keepPromise(range);
     } else if (index > range.appliedIndex) {
       range.tail = range.tail.filter((entry) => entry.index < index);
       const data = buffer.subarray(start, end);
@@ -176,12 +188,31 @@ export function recoverRanges(options: RecoverOptions): Recovered {
     applyThrough(range, isAlone(range) ? Infinity : range.hardState.commit);
   });
   for (const file of staged.values()) disk.unlink(file);
+  const waiting: WaitingMember[] = [];
   for (const { rangeId, memberId } of options.members) {
     // What was staged for a range that has a tombstone and not cut in never counted.
-    if (ranges.has(rangeId) || lost.has(rangeId) || checkpointed.has(rangeId) || !scan.ranges.has(rangeId)) continue;
-    giveUp(rangeId, memberId, NO_CONF, lostWith(rangeId, 'the range that it was cut from is damaged'));
+    if (ranges.has(rangeId) || lost.has(rangeId) || checkpointed.has(rangeId)) continue;
+    if (hasHadState(rangeId)) {
+      giveUp(rangeId, memberId, NO_CONF, lostWith(rangeId, 'the range that it was cut from is damaged'));
+    } else {
+      waiting.push({ rangeId, memberId, hardState: promised.get(rangeId) ?? NOTHING_PROMISED });
+    }
   }
-  return { ranges: [...ranges.values()], damaged: [...lost].map(setAside), records };
+  return { ranges: [...ranges.values()], waiting, damaged: [...lost].map(setAside), records };
+
+  /** Anything but votes: such a member has something to lose. */
+  function hasHadState(rangeId: number): boolean {
+    const log = scan.ranges.get(rangeId);
+    return log !== undefined && (log.lastIndex > 0 || log.checkpoint !== null);
+  }
+
+  /** What a member promised before it had its state, or the one that it has now, binds it. */
+  function keepPromise(range: RecoveredRange): void {
+    const { hardState } = range;
+    const promise = promised.get(range.descriptor.rangeId) ?? hardState;
+    const { term, vote } = promise.term < hardState.term ? hardState : promise;
+    range.hardState = { term, vote, commit: Math.max(promise.commit, hardState.commit) as LogIndex };
+  }
 
   function load(file: string): void {
     try {
@@ -225,6 +256,8 @@ export function recoverRanges(options: RecoverOptions): Recovered {
       const installed = options.folder.install(rangeId, index);
       options.folder.stored(rangeId, ownMember(decodeRangeMeta(snapshot.meta).descriptor, options.nodeId));
       load(installed);
+      const loaded = ranges.get(rangeId);
+      if (loaded !== undefined) keepPromise(loaded);
       return;
     }
     const memberId = range?.memberId ?? members.get(rangeId);
@@ -288,8 +321,12 @@ export function recoverRanges(options: RecoverOptions): Recovered {
       sessions: left.machine.encodeSessions(),
       latestVersion: left.machine.latestVersion,
     });
-    const range = newRange(left.memberId, halves.right, right, machine, left.conf, null);
-    ranges.set(split.newRangeId, { ...range, cutFrom: left.descriptor.rangeId });
+    const range = {
+      ...newRange(left.memberId, halves.right, right, machine, left.conf, null),
+      cutFrom: left.descriptor.rangeId,
+    };
+    keepPromise(range);
+    ranges.set(split.newRangeId, range);
   }
 
   /** A record of a range that does not exist yet proves that the split it came from was committed. */

@@ -13,17 +13,18 @@ import { rangeContains, rangesOverlap } from '../src/core/range.ts';
 import { incarnationOf } from '../src/core/member.ts';
 import { confOf } from '../src/core/raft/configuration.ts';
 import { Raft } from '../src/core/raft/raft.ts';
-import type { Message, RaftLogSeed, Ready } from '../src/core/raft/types.ts';
+import type { HardState, Message, RaftLogSeed, Ready } from '../src/core/raft/types.ts';
 import type { Engine } from '../src/engine/engine.ts';
 import { isBuried } from '../src/storage/checkpoint/index.ts';
 import { Checkpointer } from './checkpointer.ts';
-import { FIRST_INDEX, FIRST_TERM } from './entry.ts';
+import { FIRST_INDEX, FIRST_TERM, NOTHING_PROMISED } from './entry.ts';
 import type { ExpiryCycle } from './expiry.ts';
 import { createExpiryCycle } from './expiry.ts';
 import { ShardHost } from './host.ts';
 import { IncomingSnapshots } from './incoming-snapshots.ts';
 import type { LoadedSnapshot, SnapshotCallback } from './incoming-snapshots.ts';
 import { JoiningMembers } from './joining.ts';
+import type { WaitingMember } from './joining.ts';
 import { isSingle } from './membership.ts';
 import { OutgoingSnapshots } from './outgoing-snapshots.ts';
 import { RangeAdmin } from './range-admin.ts';
@@ -82,8 +83,14 @@ export class Shard {
     });
     this.#joining = new JoiningMembers({
       send: ports.sendMessage,
-      createEmpty: (member) => this.#emptyRaft(member),
+      store: (rangeId, ready, onDurable) => this.host.store(rangeId, ready, onDurable),
+      createEmpty: (member, hardState, keepsVotes) => this.#emptyRaft(member, hardState, keepsVotes),
       tombstoneOf: (rangeId) => this.#tombstones.get(rangeId) ?? (0 as MemberId),
+      isNamed: (rangeId) => ports.folder.isNamed(rangeId),
+      name: (rangeId, member) => ports.folder.born(rangeId, member),
+      bury: (rangeId, member) => this.#entomb(rangeId, member),
+      monotonicMs,
+      patienceMs: options.electionTicks * options.tickMs,
     });
     this.#incoming = new IncomingSnapshots({
       disk: ports.disk,
@@ -125,7 +132,10 @@ export class Shard {
   /** Takes a range that was recovered. */
   adopt(range: RecoveredRange): void {
     const { memberId, descriptor, store, machine, conf, appliedIndex, appliedTerm, hardState, tail, catalog } = range;
-    if (range.cutFrom !== null) this.#checkpointer.split(range.cutFrom, descriptor.rangeId);
+    if (range.cutFrom !== null) {
+      this.#checkpointer.split(range.cutFrom, descriptor.rangeId);
+      this.#ports.folder.born(descriptor.rangeId, memberId);
+    }
     const raft = this.#raft(memberId, {
       snapshotIndex: appliedIndex,
       snapshotTerm: appliedTerm,
@@ -142,6 +152,11 @@ export class Shard {
     if (isSingle(conf)) raft.campaign();
     this.host.add(replica);
     if (catalog !== null) this.#ports.catalogChanged(catalog);
+  }
+
+  /** Takes members that have voted and waited for their state. */
+  awaitStates(members: readonly WaitingMember[]): void {
+    for (const member of members) this.#joining.restore(member);
   }
 
   /** Members of this node that are damaged: they are silent, and their groups hear why from the placement. */
@@ -225,7 +240,7 @@ export class Shard {
   /** This node's member is in no configuration of the range any more, and cannot have heard of it. */
   drop(rangeId: RangeId, member: MemberId): void {
     if (this.admin.damaged.get(rangeId)?.memberId === member) this.#forgive(rangeId);
-    this.#joining.forget(rangeId);
+    this.#joining.drop(rangeId, member);
     const replica = this.host.replicas.get(rangeId);
     if (replica !== undefined && replica.raft.id === member) this.#remove(replica);
     this.#ports.schedule();
@@ -251,9 +266,8 @@ export class Shard {
         this.host.receive(rangeId, message);
         this.host.turn(this.host.nowMs);
       } else if (replica === undefined) {
-        const raft = this.#joining.memberFor(rangeId, message);
-        const ready = raft === null ? null : this.#joining.receiveSnapshot(rangeId, raft, message);
-        if (raft !== null && ready !== null) this.#installInto(raft, ready);
+        const taken = this.#joining.receiveSnapshot(rangeId, message);
+        if (taken !== null) this.#installInto(taken.raft, taken.ready);
       }
     }
     const isInstalled = this.#loaded === null && this.host.replicas.get(rangeId)?.store === snapshot.store;
@@ -323,17 +337,24 @@ export class Shard {
     const { rangeId } = replica.descriptor;
     if (this.#checkpointer.owes(rangeId)) return false;
     this.#checkpointer.forget(rangeId);
-    this.#tombstones.set(rangeId, replica.raft.id);
-    this.#ports.folder.bury(rangeId, replica.raft.id);
-    this.#gone.push(rangeId);
+    this.#entomb(rangeId, replica.raft.id);
     replica.store.destroy();
     return true;
+  }
+
+  /** This node's members of the range are gone for good, up to this one. */
+  #entomb(rangeId: RangeId, member: MemberId): void {
+    this.#tombstones.set(rangeId, member);
+    this.#ports.folder.bury(rangeId, member);
+    this.#gone.push(rangeId);
   }
 
   #sibling(left: Replica, descriptor: RangeDescriptor, store: Engine): Replica | null {
     const { valueBytesMax } = this.#options;
     const tombstone = this.#tombstones.get(descriptor.rangeId) ?? (0 as MemberId);
     if (this.host.replicas.has(descriptor.rangeId) || isBuried(left.raft.id, tombstone)) return null;
+    const waiting = this.#joining.waitingIn(descriptor.rangeId);
+    if (waiting !== null && incarnationOf(waiting.id) > incarnationOf(left.raft.id)) return null;
     const machine = createStateMachine({
       store,
       valueBytesMax,
@@ -349,6 +370,8 @@ export class Shard {
       hardState: { term: FIRST_TERM, vote: 0 as MemberId, commit: FIRST_INDEX },
       applied: FIRST_INDEX,
     });
+    // Votes that it gave before the split was applied here bind it.
+    if (waiting?.id === left.raft.id) raft.inherit(waiting.term, waiting.status().vote);
     this.#joining.forget(descriptor.rangeId);
     this.#ports.folder.born(descriptor.rangeId, left.raft.id);
     // The others cut their ranges a little later; where the left half is led, the right one is ready first.
@@ -372,16 +395,17 @@ export class Shard {
   }
 
   /** A member that waits to be told. */
-  #emptyRaft(member: MemberId): Raft {
+  #emptyRaft(member: MemberId, stored: HardState | null, keepsVotes: boolean): Raft {
+    const hardState = stored ?? NOTHING_PROMISED;
     const [index, term] = [0 as LogIndex, 0 as Term];
-    const hardState = { term, vote: 0 as MemberId, commit: index };
     const seed = { snapshotIndex: index, snapshotTerm: term, conf: confOf([]), entries: [], hardState, applied: index };
-    return this.#newbornRaft(member, seed);
+    return this.#raft(member, seed, true, keepsVotes);
   }
 
-  #raft(id: MemberId, log: RaftLogSeed, isNewborn = false): Raft {
+  #raft(id: MemberId, log: RaftLogSeed, isNewborn = false, keepsVotes = false): Raft {
     const { seed, electionTicks } = this.#options;
-    return new Raft({ id, prng: createPrng(seed + this.host.replicas.size), electionTicks, isNewborn, log });
+    const prng = createPrng(seed + this.host.replicas.size);
+    return new Raft({ id, prng, electionTicks, isNewborn, keepsVotes, log });
   }
 
   /** Of a member that has answered nobody yet. */

@@ -133,6 +133,7 @@ const recovered = recoverRanges({
   nowMs: Date.now(),
 });
 for (const range of recovered.ranges) shard.adopt(range);
+shard.awaitStates(recovered.waiting);
 for (const replica of recovered.damaged) {
   log.error({ ...replica }, 'a range of this node is damaged: it waits to be taken out of its group and made anew');
 }

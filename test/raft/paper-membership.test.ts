@@ -5,9 +5,6 @@ import type { ConfChange, ConfChangeStep, ConfState, Entry, Message } from '../.
 import {
   ENTRY_CONFIG,
   MSG_APPEND,
-  MSG_HEARTBEAT,
-  MSG_HEARTBEAT_RESPONSE,
-  MSG_PRE_VOTE,
   MSG_VOTE,
   REFUSED_CONF_INVALID,
   REFUSED_CONF_PENDING,
@@ -19,11 +16,9 @@ import {
 } from '../../src/core/raft/types.ts';
 import {
   answer,
-  brief,
   createMember,
   drain,
   ELECTION_TICKS,
-  entriesOf,
   index,
   LONGEST_TIMEOUT_TICKS,
   member,
@@ -404,21 +399,6 @@ test('thesis §4.2.3: a removed member that does not know it disturbs nobody', (
   group.run(10 * ELECTION_TICKS);
   t.is(group.leader, 1);
   t.is(group.raft(1).term, term);
-});
-
-test('a member that waits to be told has no say: it grants no vote and never campaigns', (t) => {
-  const raft = createMember({ conf: confOf([]) });
-  t.true(answer(raft, message(MSG_PRE_VOTE, 2, { term: 1, index: 9, logTerm: 1 })).reject);
-  t.true(answer(raft, message(MSG_VOTE, 2, { term: 1, index: 9, logTerm: 1 })).reject);
-  raft.tick(100);
-  t.is(raft.role, ROLE_FOLLOWER);
-  t.false(raft.campaign());
-  // It answers heartbeats, so that it is not left alone, and says that its answer promises nothing.
-  t.like(brief(answer(raft, message(MSG_HEARTBEAT, 2, { term: 1 }))), { type: MSG_HEARTBEAT_RESPONSE, reject: true });
-  // And it is told by the log.
-  raft.step(message(MSG_APPEND, 2, { term: 1, entries: entriesOf([1]) }));
-  drain(raft);
-  t.is(seen(raft).lastIndex, 1);
 });
 
 test('a survivor that goes on without the others is the only voter, and what it has is committed', (t) => {

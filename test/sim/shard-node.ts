@@ -186,6 +186,7 @@ export class ShardNode implements SimulatedNode<ShardPacket> {
       valueBytesMax: VALUE_BYTES_MAX,
     });
     for (const range of recovered.ranges) shard.adopt(range);
+    shard.awaitStates(recovered.waiting);
     assert(mayRot || found.damaged.length === 0, `found damaged: ${JSON.stringify(found.damaged)}`);
     shard.giveUp([...found.damaged, ...recovered.damaged]);
     wal.writer.control({ type: 'replayed' });

@@ -87,7 +87,7 @@ export function handleVoteRequest(r: RaftState, message: Message): void {
   const { from, type } = message;
   const isPreVote = type === MSG_PRE_VOTE;
   const isFree = r.vote === from || (r.vote === NOBODY && r.leader === NOBODY) || (isPreVote && message.term > r.term);
-  const isGranted = isFree && r.hasSay && r.log.isUpToDate(message.index, message.logTerm);
+  const isGranted = isFree && r.mayVote && r.log.isUpToDate(message.index, message.logTerm);
   const response = isPreVote ? MSG_PRE_VOTE_RESPONSE : MSG_VOTE_RESPONSE;
   if (!isGranted) {
     r.send(response, from, { reject: true });

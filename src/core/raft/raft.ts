@@ -212,6 +212,11 @@ export class Raft implements RaftGroup {
     becomeOnlyVoter(this.state);
   }
 
+  inherit(term: Term, vote: MemberId): void {
+    const r = this.state;
+    if (term > r.term || (term === r.term && r.vote === NOBODY)) r.setTerm(term, vote);
+  }
+
   transferLeadership(to: MemberId): boolean {
     return transferLeadership(this.#awake(), to);
   }

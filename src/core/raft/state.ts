@@ -73,6 +73,7 @@ export class RaftState {
   readonly limits: RaftLimits;
   readonly prng: Prng;
   readonly log: RaftLog;
+  readonly keepsVotes: boolean;
   confs: ConfHistory;
   /** confs.latest.conf, kept at hand. */
   conf: ConfState;
@@ -135,6 +136,7 @@ export class RaftState {
     assert(options.id > 0, 'a member has an id');
     this.id = options.id;
     this.prng = options.prng;
+    this.keepsVotes = options.keepsVotes ?? false;
     this.limits = {
       electionTicks: options.electionTicks ?? 10,
       heartbeatTicks: options.heartbeatTicks ?? 1,
@@ -200,9 +202,16 @@ export class RaftState {
     return isVoter(this.conf, this.id);
   }
 
-  /** Not while it waits to be told of a configuration: it may be a voter that lost its disk, and with it its vote. */
+  /** Not while it waits to be told of a configuration: it may be a voter that lost its disk, and with it what it promised. */
   get hasSay(): boolean {
     return this.conf.voters.length > 0;
+  }
+
+  /**
+   * A voter without a state knows nothing that a candidate could lack, so its vote needs no more than to be given once a term.
+   */
+  get mayVote(): boolean {
+    return this.hasSay || this.keepsVotes;
   }
 
   /**
@@ -233,9 +242,13 @@ export class RaftState {
     return this.hardStateReady <= this.persistedNumber;
   }
 
-  /** Whether this member has promised a leader not to help another one yet (Raft thesis §4.2.3, §6.4.1). */
+  /**
+   * Whether this member has promised a leader not to help another one yet (Raft thesis §4.2.3, §6.4.1). No leader counts on
+   * one that has no say, and nobody ticks it.
+   */
   inLeaseOfLeader(): boolean {
-    return this.limits.checkQuorum && (this.isLeader || this.ticksSinceLeader < this.limits.electionTicks);
+    if (!this.limits.checkQuorum || !this.hasSay) return false;
+    return this.isLeader || this.ticksSinceLeader < this.limits.electionTicks;
   }
 
   /**

@@ -249,6 +249,11 @@ export interface RaftOptions {
    * for a member that was recovered from a disk.
    */
   readonly isNewborn?: boolean;
+  /**
+   * The hard state of this member has every vote that it ever gave under its id, in whatever life: the host would know if any
+   * were lost. Then it votes although it waits to be told of a configuration. Default false.
+   */
+  readonly keepsVotes?: boolean;
   /** A follower waits electionTicks to 2 × electionTicks - 1 ticks of silence. Default 10. */
   readonly electionTicks?: number;
   /** Default 1. */
@@ -357,6 +362,8 @@ export interface RaftGroup {
    * it does not have is lost, and what it has is committed.
    */
   becomeOnlyVoter(): void;
+  /** This member goes on from one without a state: it keeps that one's term and vote, and stores them as its own. */
+  inherit(term: Term, vote: MemberId): void;
   /** Hands leadership to a voter; given up after electionTicks. False when not leader or `to` is no other voter. */
   transferLeadership(to: MemberId): boolean;
   /** Asks for a linearizable read: 0, and later a ReadState with `context`; or a Refused. One round serves all waiting. */

@@ -103,6 +103,12 @@ export class CheckpointFolder {
     this.#disk.syncDir(dir);
   }
 
+  /** Whether a member of the range, whichever, has ever said anything here that was counted. */
+  isNamed(rangeId: number): boolean {
+    const dir = this.#rangeDir(rangeId);
+    return readTombstone(this.#disk, dir).member !== 0 || this.#membersIn(dir).length > 0;
+  }
+
   /** The member is about to say something, and has no checkpoint yet. Durable. */
   born(rangeId: number, member: MemberId): void {
     const dir = this.#madeRangeDir(rangeId);

@@ -1,5 +1,5 @@
 import test from 'ava';
-import type { Hlc, LogIndex, NodeId, RangeId } from '../../../src/core/brands.ts';
+import type { Hlc, LogIndex, MemberId, NodeId, RangeId } from '../../../src/core/brands.ts';
 import { HLC_LOGICAL_RANGE } from '../../../src/core/hlc.ts';
 import { createValueRef } from '../../../src/core/kv/store.ts';
 import { requireCommand } from '../../../src/core/kv/table.ts';
@@ -9,7 +9,7 @@ import { MemoryArena } from '../../../src/engine/memory/arena.ts';
 import { DataDir } from '../../../src/server/data-dir.ts';
 import { TYPE_CONFIG, TYPE_NOOP } from '../../../src/storage/wal/format.ts';
 import { encodeSplit } from '../../../shards/entry.ts';
-import type { RecoveredRange } from '../../../shards/recovery.ts';
+import type { Recovered, RecoveredRange } from '../../../shards/recovery.ts';
 import { recoverRanges } from '../../../shards/recovery.ts';
 import { FaultyDisk } from '../../support/faulty-disk.ts';
 import { argsOf, encodeBatch } from '../../support/kv-machine.ts';
@@ -53,12 +53,23 @@ class LogByHand {
     return this;
   }
 
+  /** Of range 2, which is not there or has just been made. */
+  vote(term: number, vote: MemberId): this {
+    this.#wal.hardState(2, term, vote, 0);
+    return this;
+  }
+
   recover(): readonly RecoveredRange[] {
+    return this.recoverAll().ranges;
+  }
+
+  /** `ofRight`: this node's member of range 2, which may have spoken. */
+  recoverAll(ofRight: MemberId | null = null): Recovered {
     this.#wal.flush();
     const again = new WalHarness(this.disk, { dir: this.#dir.walDir });
     const { checkpoints } = this.#dir.findRanges(NODE);
     const arena = new MemoryArena({ maxBytes: 2 ** 28 });
-    const { ranges } = recoverRanges({
+    return recoverRanges({
       nodeId: NODE,
       disk: this.disk,
       walDir: this.#dir.walDir,
@@ -69,11 +80,10 @@ class LogByHand {
       checkpointed: new Set(checkpoints.map(({ rangeId }) => rangeId)),
       createStore: () => arena.createStore(),
       valueBytesMax: VALUE_BYTES_MAX,
-      members: [],
+      members: ofRight === null ? [] : [{ rangeId: 2 as RangeId, memberId: ofRight }],
       mayHeal: false,
       nowMs: 0,
     });
-    return ranges;
   }
 }
 
@@ -126,4 +136,28 @@ test('entries that a group has not committed take the place of nothing', (t) => 
     range.tail.map(({ index }) => index),
     [3, 4] as LogIndex[],
   );
+});
+
+const MINE = memberId(NODE, 0, 1);
+const CANDIDATE = memberId(2 as NodeId, 0, 1);
+const SPLIT = encodeSplit({ newRangeId: 2 as RangeId, splitKey: Buffer.from('m'), rangeVersion: 1 });
+
+test('what a member voted for while it had no state binds it after the split that gives it one', (t) => {
+  const [, right] = new LogByHand().batch(['a=1', 'x=1']).vote(5, CANDIDATE).entry(SPLIT).recover();
+  t.deepEqual(contents(right as RecoveredRange), ['x=1']);
+  t.like(right?.hardState, { term: 5, vote: CANDIDATE, commit: 1 });
+});
+
+test('a member that voted and has no state still waits for it after a restart, and knows its vote', (t) => {
+  const voted = new LogByHand().vote(4, MINE).vote(5, CANDIDATE).recoverAll(MINE);
+  t.is(voted.ranges.length, 1);
+  t.like(voted.waiting, [{ rangeId: 2, memberId: MINE, hardState: { term: 5, vote: CANDIDATE } }]);
+  // It was named, and the crash came before its vote was durable: it was given to nobody.
+  const [named] = new LogByHand().recoverAll(MINE).waiting;
+  t.like(named, { memberId: MINE, hardState: { term: 0, vote: 0 } });
+});
+
+test('a member that had entries and has no state has lost something', (t) => {
+  const log = new LogByHand().vote(5, CANDIDATE).batch(['x=1'], { rangeId: 2, index: 2 });
+  t.throws(() => log.recoverAll(MINE), { code: 'KV_CORRUPT', message: /Range 2 cannot be recovered/ });
 });
