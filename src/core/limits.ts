@@ -14,6 +14,8 @@ export const limits = {
   valueBytesCeiling: 512 * MiB,
   /** The default of --max-value. */
   valueBytesDefault: 64 * MiB,
+  /** Values in one reply: it exists as a whole, in memory and in a frame between nodes, before anybody reads of it. */
+  replyBytesMax: 512 * MiB,
   /** Arguments of one command. */
   argsMax: 1024 * KiB,
   /** Payload of one WAL entry; longer Raft entries are split into fragments. */
@@ -77,5 +79,7 @@ assert(limits.forwardInlineBytesMax * 4 <= limits.forwardRingBytes, 'a ring hold
 assert(limits.walSegmentBytes % limits.walBlockBytes === 0, 'segments are whole blocks');
 assert(limits.valueBytesDefault <= limits.valueBytesCeiling, 'defaults keep to the ceiling');
 assert(limits.valueBytesCeiling + limits.peerFrameBytesSoft * 8 < limits.peerFrameBytesMax, 'any command fits a frame');
+assert(limits.replyBytesMax + limits.argsMax * 16 < limits.peerFrameBytesMax, 'any reply fits a frame');
+assert(limits.valueBytesCeiling <= limits.replyBytesMax, 'any value fits a reply');
 assert(limits.snapshotChunkBytes < limits.peerFrameBytesSoft, 'a piece of a snapshot fits a frame');
 assert(limits.batchBytesMax < limits.walRingBytes, 'a batch fits into the ring');

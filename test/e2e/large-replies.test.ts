@@ -145,3 +145,29 @@ test('fan-outs over both workers come whole, in order and in bounded memory, how
   });
   socket.destroy();
 });
+
+const mget = (halves: readonly string[], count: number): Buffer =>
+  resp('MGET', ...Array.from({ length: count }, (_, i) => `${halves[i % halves.length]}:${i % KEYS}`));
+
+test('a single reply that no memory could hold is refused, in one range, over several, and in EXEC; the connection goes on', async (t) => {
+  const node = await withNode(t);
+  await fill(node, MiB);
+  const client = await RawClient.connect(node.respPort);
+  const refusal =
+    '-TOOLARGE the values that were asked for have more than 536870912 bytes together; ask for fewer at a time\r\n';
+  const isAnswered = async (request: Buffer, expected: string): Promise<void> => {
+    t.is(await client.ask(request, expected), expected);
+  };
+  await boundedRise(t, node, async () => {
+    for (const half of ['a', 'z']) await isAnswered(mget([half], 10_000), refusal);
+    const queued = [resp('MULTI'), mget(['a'], 600), resp('SET', 'a:set', '1'), resp('GET', 'a:set'), resp('EXEC')];
+    await isAnswered(
+      Buffer.concat(queued),
+      `+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*3\r\n${refusal}+OK\r\n$1\r\n1\r\n`,
+    );
+    await isAnswered(resp('GET', 'a:set'), '$1\r\n1\r\n');
+  });
+  // Neither half is too much by itself, and so both are made.
+  await isAnswered(mget(['a', 'z'], 600), refusal);
+  client.close();
+});

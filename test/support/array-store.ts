@@ -44,6 +44,10 @@ export class ArrayStore implements OrderedStore {
     return bytes;
   }
 
+  get longestValueBytes(): number {
+    return Math.max(0, ...this.entries.flatMap(({ versions }) => versions.map(({ bytes }) => bytes?.length ?? 0)));
+  }
+
   get(key: Buffer, start: number, end: number, out: ValueRef): boolean {
     return this.getAt(key, start, end, Infinity as Hlc, out);
   }

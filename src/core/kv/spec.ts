@@ -107,8 +107,10 @@ export interface CommandSpec {
   readonly run: (context: CommandContext) => void;
 }
 
+export type KeyPositions = Pick<CommandSpec, 'firstKey' | 'lastKey' | 'keyStep'>;
+
 /** Which arguments of the command are keys, when it has `count` of them. */
-export function keyIndexes({ firstKey, lastKey, keyStep }: CommandSpec, count: number): number[] {
+export function keyIndexes({ firstKey, lastKey, keyStep }: KeyPositions, count: number): number[] {
   if (firstKey === 0) return [];
   const last = lastKey < 0 ? count + lastKey : Math.min(lastKey, count) - 1;
   const indexes: number[] = [];

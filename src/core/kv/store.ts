@@ -45,6 +45,8 @@ export interface OrderedStore {
   readonly expiringCount: number;
   /** Bytes of pages and extents that this store alone keeps in use, older versions included; exact after a split, too. */
   readonly bytesUsed: number;
+  /** No value is longer than this, in bytes; an estimate from above. */
+  readonly longestValueBytes: number;
 
   get(key: Buffer, start: number, end: number, out: ValueRef): boolean;
   /** The newest version ≤ `at`; only versions that a pin() protects are still there. A deleted key is absent. */

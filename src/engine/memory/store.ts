@@ -69,6 +69,10 @@ export class MemoryStore implements Engine {
     return (this.tree.sums[3] as number) * 16;
   }
 
+  get longestValueBytes(): number {
+    return this.arena.longestValueBytes;
+  }
+
   get(key: Buffer, start: number, end: number, out: ValueRef): boolean {
     const { tree } = this;
     const entry = tree.seek(key, start, end);

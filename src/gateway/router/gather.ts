@@ -6,9 +6,11 @@ import type { Args } from '../../core/kv/args.ts';
 import { copyArgs, createArgs } from '../../core/kv/args.ts';
 import type { RequestId } from '../../core/kv/batch.ts';
 import type { RangeExplanation } from '../../core/kv/explanation.ts';
+import { REPLY_TOO_LARGE } from '../../core/kv/commands/shared.ts';
 import type { ReplySink, ReplyTarget } from '../../core/kv/reply.ts';
 import type { CommandSpec } from '../../core/kv/spec.ts';
 import { CommandErrorValue } from '../../codec/native/messages.ts';
+import { limits } from '../../core/limits.ts';
 import type { Route } from '../../core/range.ts';
 import { decodeReply, playReply, ReplyCollector } from './reply-value.ts';
 import type { ReplyValue } from './reply-value.ts';
@@ -23,6 +25,7 @@ export class PartReplies implements ReplyTarget {
   readonly #collector = new ReplyCollector();
   readonly #values: ReplyValue[];
   #missing: number;
+  #bytes = 0;
   readonly #done: (values: readonly ReplyValue[]) => void;
   readonly #explain: ((explanation: RangeExplanation) => void) | null;
 
@@ -57,10 +60,17 @@ export class PartReplies implements ReplyTarget {
   }
 
   #arrived(slot: number, value: ReplyValue): void {
-    this.#values[slot] = value;
+    this.#bytes += bytesOf(value);
+    // The parts that came before are kept until all are here: no more are added to them.
+    this.#values[slot] = this.#bytes > limits.replyBytesMax ? TOO_LARGE : value;
     this.#missing--;
     if (this.#missing === 0) this.#done(this.#values);
   }
+}
+
+function bytesOf(value: ReplyValue): number {
+  if (value instanceof Uint8Array) return value.byteLength;
+  return isArray(value) ? value.reduce((sum: number, element) => sum + bytesOf(element), 0) : 0;
 }
 
 interface Part {
@@ -167,6 +177,8 @@ function byRange(table: RouteTable, spec: CommandSpec, args: Args): Part[] {
   }
   return [...parts.values()];
 }
+
+const TOO_LARGE = new CommandErrorValue(REPLY_TOO_LARGE);
 
 /** A client that gives two commands the same identity is answered what the range remembers of the first. */
 const OTHER_COMMAND = new CommandErrorValue('ERR the identity of this request is that of another command');

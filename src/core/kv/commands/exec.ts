@@ -9,9 +9,10 @@
  */
 import type { Args } from '../args.ts';
 import { createArgs } from '../args.ts';
+import { limits } from '../../limits.ts';
 import type { CommandContext, CommandSpec, KeySet } from '../spec.ts';
 import { keyIndexes } from '../spec.ts';
-import { command, find, oversize, safeIntegerArg, valuePerArg } from './shared.ts';
+import { command, find, oversize, REPLY_TOO_LARGE, replyBytes, safeIntegerArg, valuePerArg } from './shared.ts';
 
 /** Fills `out` with `count` arguments from `first` on. */
 function slice(args: Args, first: number, count: number, out: Args): void {
@@ -81,14 +82,20 @@ export function createExecCommand(commandByOp: (op: number) => CommandSpec | und
       }
     }
     reply.array(queued.length);
+    let replied = 0;
     const inner = createArgs();
     context.args = inner;
     for (const { spec, first, count } of queued) {
       slice(args, first, count, inner);
       context.seed++;
-      const refused = oversize(spec, inner, valueBytesMax);
-      if (refused === null) spec.run(context);
-      else reply.error(refused);
+      const bytes = spec.repliesValues(inner) === 0 ? 0 : replyBytes(context, spec, args.count);
+      const refused = replied + bytes > limits.replyBytesMax ? REPLY_TOO_LARGE : oversize(spec, inner, valueBytesMax);
+      if (refused === null) {
+        replied += bytes;
+        spec.run(context);
+      } else {
+        reply.error(refused);
+      }
     }
     context.args = args;
   }

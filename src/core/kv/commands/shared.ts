@@ -4,8 +4,8 @@
 import { limits } from '../../limits.ts';
 import type { Args } from '../args.ts';
 import { argLength, argText } from '../args.ts';
-import type { CommandContext, CommandSpec } from '../spec.ts';
-import { UNKNOWN_VALUES } from '../spec.ts';
+import type { CommandContext, CommandSpec, KeyPositions } from '../spec.ts';
+import { keyIndexes, UNKNOWN_VALUES } from '../spec.ts';
 
 export const SYNTAX_ERROR = 'ERR syntax error';
 export const NOT_AN_INTEGER = 'ERR value is not an integer or out of range';
@@ -50,6 +50,20 @@ export function lookUp(context: CommandContext, i: number): boolean {
   const at = isFound ? 0 : 1;
   lookups[at] = (lookups[at] as number) + 1;
   return isFound;
+}
+
+export const REPLY_TOO_LARGE = `TOOLARGE the values that were asked for have more than ${limits.replyBytesMax} bytes together; ask for fewer at a time`;
+
+/**
+ * Bytes of the values at the key arguments of a command, which are what its reply holds at most; 0 without a look at them when
+ * `values` of them cannot be too much for a reply.
+ */
+export function replyBytes(context: CommandContext, spec: KeyPositions, values: number): number {
+  const { store, args, value } = context;
+  if (values * store.longestValueBytes <= limits.replyBytesMax) return 0;
+  let bytes = 0;
+  for (const i of keyIndexes(spec, args.count)) if (find(context, i)) bytes += value.end - value.start;
+  return bytes;
 }
 
 /** Writes source[start, end) as the string at key argument `i`. */

@@ -1,4 +1,5 @@
 /** Whole strings: SET and its relatives, GET and its relatives. Options and error texts are those of Redis 7. */
+import { limits } from '../../limits.ts';
 import type { Args } from '../args.ts';
 import { argLength } from '../args.ts';
 import type { CommandContext, CommandSpec } from '../spec.ts';
@@ -11,6 +12,8 @@ import {
   NOT_AN_INTEGER,
   oneValue,
   putString,
+  REPLY_TOO_LARGE,
+  replyBytes,
   safeIntegerArg,
   scratchBytes,
   SYNTAX_ERROR,
@@ -117,8 +120,14 @@ function getex(context: CommandContext): void {
   else store.setExpiry(args.buffer, args.start[0] as number, args.end[0] as number, version, expiresAtMs);
 }
 
+const MGET_KEYS = { firstKey: 1, lastKey: -1, keyStep: 1 } as const;
+
 function mget(context: CommandContext): void {
   const { args, reply } = context;
+  if (replyBytes(context, MGET_KEYS, args.count) > limits.replyBytesMax) {
+    reply.error(REPLY_TOO_LARGE);
+    return;
+  }
   reply.array(args.count);
   for (let i = 0; i < args.count; i++) {
     if (lookUp(context, i)) replyValue(context);
@@ -280,7 +289,7 @@ export const stringCommands: readonly CommandSpec[] = [
     op: 9,
     arity: -2,
     flags: ['readonly', 'fast'],
-    lastKey: -1,
+    ...MGET_KEYS,
     acrossRanges: 'gather',
     gather: 'perKey',
     repliesValues: valuePerArg,
