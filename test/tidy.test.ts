@@ -41,8 +41,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'src/client': devices,
   // The node embedded in a process offers the client's transport.
   'src/server': [...devices, 'src/gateway', 'src/client', 'shards'],
-  // The load generator: one more user of the client.
-  'src/bench': [...core, 'src/observe', 'src/client'],
+  // The load generator: one more user of the client, and of bare sockets.
+  'src/bench': [...core, 'src/net', 'src/observe', 'src/client'],
   'src/cli': [...devices, 'src/gateway', 'src/client', 'src/server', 'src/bench'],
   'src/index.ts': [...core, 'src/client', 'src/server'],
   shards: [...bytes, 'src/engine', 'src/storage', 'src/observe'],

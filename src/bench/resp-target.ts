@@ -7,6 +7,7 @@
 import type { Socket } from 'node:net';
 import { connect } from 'node:net';
 import { SkerryError } from '../core/errors.ts';
+import { SocketWriter } from '../net/socket-writer.ts';
 import { KEY_BYTES, writeKey } from './keys.ts';
 import { READ, SCAN } from './operations.ts';
 import { ReplyCounter } from './resp-replies.ts';
@@ -14,6 +15,7 @@ import type { Operation, Target, TargetEvents } from './target.ts';
 
 const READ_BYTES = 256 * 1024;
 const BLOCK_BYTES = 64 * 1024;
+const NOTHING = Buffer.alloc(0);
 const KEY_MARK = '0'.repeat(KEY_BYTES);
 
 export interface RespTargetOptions {
@@ -36,8 +38,10 @@ function template(words: readonly string[]): Template {
   return { bytes: Buffer.from(text), keyOffset: text.indexOf(KEY_MARK) };
 }
 
+/** One connection's requests on their way out: the block's beginning is with the kernel, its end waits for flush(). */
 class Connection {
   readonly socket: Socket;
+  readonly #writer: SocketWriter;
   /** Slots whose replies are owed, in the order of the requests. */
   readonly #owed: Int32Array;
   #owedHead = 0;
@@ -45,9 +49,17 @@ class Connection {
   #block = Buffer.allocUnsafeSlow(BLOCK_BYTES);
   #used = 0;
   #flushed = 0;
+  /** What was sent last, and from where in the block: one request is mostly as long as another. */
+  #sent: Buffer = NOTHING;
+  #sentFrom = 0;
+  #isWriting = false;
 
   constructor(socket: Socket, pipeline: number) {
     this.socket = socket;
+    this.#writer = new SocketWriter(socket, () => {
+      this.#isWriting = false;
+      this.flush();
+    });
     this.#owed = new Int32Array(pipeline);
   }
 
@@ -56,12 +68,7 @@ class Connection {
   }
 
   write(slot: number, { bytes, keyOffset }: Template, keyNumber: number): void {
-    if (this.#used + bytes.length > this.#block.length) {
-      this.flush();
-      // The kernel may still read the old block.
-      this.#block = Buffer.allocUnsafeSlow(Math.max(BLOCK_BYTES, bytes.length));
-      this.#used = this.#flushed = 0;
-    }
+    if (this.#used + bytes.length > this.#block.length) this.#newBlock(bytes.length);
     bytes.copy(this.#block, this.#used);
     writeKey(this.#block, this.#used + keyOffset, keyNumber);
     this.#used += bytes.length;
@@ -78,9 +85,24 @@ class Connection {
   }
 
   flush(): void {
-    if (!this.hasOutput) return;
-    this.socket.write(this.#block.subarray(this.#flushed, this.#used));
+    if (!this.hasOutput || this.#isWriting) return;
+    if (this.#sentFrom !== this.#flushed || this.#sent.length !== this.#used - this.#flushed) {
+      this.#sent = this.#block.subarray(this.#flushed, this.#used);
+      this.#sentFrom = this.#flushed;
+    }
     this.#flushed = this.#used;
+    if (this.#writer.write(this.#sent)) this.#used = this.#flushed = 0;
+    else this.#isWriting = true;
+  }
+
+  /** Takes another block, with room for `bytes` behind what waits: the kernel may still read the old one. */
+  #newBlock(bytes: number): void {
+    const waiting = this.#block.subarray(this.#flushed, this.#used);
+    this.#block = Buffer.allocUnsafeSlow(Math.max(BLOCK_BYTES, 2 * (waiting.length + bytes)));
+    waiting.copy(this.#block);
+    this.#used = waiting.length;
+    this.#flushed = 0;
+    this.#sent = NOTHING;
   }
 }
 
