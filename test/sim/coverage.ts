@@ -16,6 +16,7 @@ export const EVENTS = [
   'joint changes',
   'replicas dropped',
   'splits',
+  'votes without a state',
   'processes killed',
   'machines crashed',
   'crashes of all nodes',

@@ -9,6 +9,7 @@ import type { LogIndex, MemberId, RangeId, Term } from '../../src/core/brands.ts
 import { Raft } from '../../src/core/raft/raft.ts';
 import type { Entry, RaftGroup, RaftStatus, Ready } from '../../src/core/raft/types.ts';
 import { ROLE_LEADER } from '../../src/core/raft/types.ts';
+import { FIRST_INDEX } from '../../shards/entry.ts';
 import type { ShardLog } from '../../shards/log.ts';
 import type { Replica } from '../../shards/replica.ts';
 import type { Coverage } from './coverage.ts';
@@ -147,8 +148,12 @@ export class ObservedLog implements ShardLog {
     }
     if (ready.snapshot !== null) this.#coverage.count('logs cut by a snapshot');
     const replica = this.#replicas().get(rangeId);
-    // A replica that left meanwhile; what it still stores counts for nobody.
-    if (replica === undefined) return true;
+    // A replica that left meanwhile, and what it still stores counts for nobody; or a member that has nothing but a vote.
+    if (replica === undefined) {
+      const isVote = ready.hardState !== null && ready.hardState.vote !== 0 && ready.hardState.commit < FIRST_INDEX;
+      if (isVote) this.#coverage.count('votes without a state');
+      return true;
+    }
     const member = this.#memberOf(rangeId, replica);
     const [first] = ready.entries;
     const termBefore = first === undefined ? (0 as Term) : member.termAt((first.index - 1) as LogIndex);

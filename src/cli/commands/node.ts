@@ -38,7 +38,10 @@ export function registerNode(program: Command): void {
   registerDrain(node);
   withServer(node.command('remove'))
     .argument('<node>', 'Its number or name.')
-    .option('--force', 'Although it is alive: its ranges are short of a replica until others have taken its place.')
+    .option(
+      '--force',
+      'Although it is alive: its ranges are short of a replica until others have taken its place. Never where they would lose their majority.',
+    )
     .description('Take a dead node out for good; its replicas are made anew on others')
     .addHelpText('after', '\nExample:\n  skerry node remove 3')
     .action(async (name: string, flags: ClientFlags & { force?: boolean }) => {

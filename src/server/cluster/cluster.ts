@@ -73,6 +73,7 @@ export class Cluster {
   #silent: readonly NodeId[] = [];
   #rangeIds = { next: 0, end: 0 };
   #isClosed = false;
+  #isRemoving = false;
 
   constructor(self: OwnIdentity, options: PlacementOptions, ports: ClusterPorts) {
     this.self = self;
@@ -302,6 +303,29 @@ export class Cluster {
   }
 
   async #proposeHere(op: CatalogOp): Promise<CatalogResult> {
+    if (op.type !== 'setNodeState' || op.state !== 'INACTIVE') return this.#enterHere(op);
+    // One after another: each is judged by what the one before has left.
+    if (this.#isRemoving) throw new SkerryError('KV_CONSENSUS', 'another node is being removed', { retryable: true });
+    this.#checkRemoval(op.nodeId);
+    this.#isRemoving = true;
+    try {
+      return await this.#enterHere(op);
+    } finally {
+      this.#isRemoving = false;
+    }
+  }
+
+  /** A node takes its voters with it: only where the others are enough. */
+  #checkRemoval(nodeId: NodeId): void {
+    const state = nodeRecord(this.catalog, nodeId)?.state;
+    if (state !== 'ACTIVE' && state !== 'LEAVING') return;
+    if (this.#coordinator === null) throw notCoordinator(this.self.nodeId);
+    const refusal = this.#coordinator.refusalOfRemoval(nodeId);
+    if (refusal !== null) throw refusal;
+  }
+
+  /** Puts the change into the catalog's log. */
+  async #enterHere(op: CatalogOp): Promise<CatalogResult> {
     const own = this.#book.find(CATALOG_RANGE);
     if (own === null) throw notCoordinator(this.self.nodeId);
     const bytes = encodeCatalogOp(op);

@@ -7,11 +7,13 @@
  */
 import type { NodeId, RangeId } from '../../core/brands.ts';
 import type { CatalogResult, CatalogOp, CatalogState } from '../../core/catalog/types.ts';
+import { SkerryError } from '../../core/errors.ts';
 import { nodeOf } from '../../core/member.ts';
 import type { PlacementOptions, PlacementStep } from '../../core/placement/options.ts';
 import { planNext } from '../../core/placement/plan.ts';
 import type { DamagedReplica, RangeReport, RangeView } from '../../core/placement/report.ts';
 import { viewOf } from '../../core/placement/report.ts';
+import { riskOfRemoval } from '../../core/placement/removal.ts';
 import type { Route } from '../../core/range.ts';
 import type { Logger } from '../../observe/log.ts';
 import type { AnswerBody, RequestBody, RequestType } from './protocol.ts';
@@ -100,6 +102,26 @@ export class Coordinator {
   silentMs(nodeId: NodeId): number {
     if (nodeId === this.#ports.nodeId) return 0;
     return this.#ports.nowMs() - (this.#heardMs.get(nodeId) ?? Number.NEGATIVE_INFINITY);
+  }
+
+  /** Why this node may not be removed now, though its ranges are made anew elsewhere; null when it may. */
+  refusalOfRemoval(nodeId: NodeId): SkerryError | null {
+    const isHeard = (id: NodeId): boolean => id === nodeId || this.#silent.includes(id) || this.#reports.has(id);
+    const unheard = [...this.#followers.keys()].find((id) => !isHeard(id));
+    if (unheard !== undefined) return notNow(nodeId, `node ${unheard} has not told of its ranges yet`);
+    const known = [...this.#routes.values()].map(({ route }) => route.range);
+    const inCluster = [...this.#reports].filter(([id]) => id === this.#ports.nodeId || this.#isFollowed(id));
+    const { lost, changing, isEverythingKnown } = riskOfRemoval(nodeId, known, viewOf(new Map(inCluster)));
+    if (lost.length > 0) {
+      const [which, would] = lost.length === 1 ? ['Range', 'it'] : ['Ranges', 'they'];
+      const message =
+        `Node ${nodeId} is not removed: without it ${would} would have no majority of voters that live: ` +
+        `${which.toLowerCase()} ${namesOf(lost)}. Start the other nodes that have voters there, or drain node ${nodeId} while it lives. ` +
+        `If a majority is lost for good, let one replica go on alone first: "skerry range recover ${lost[0]}" shows which there are.`;
+      return new SkerryError('KV_STATE', message, { hint: { ranges: lost } });
+    }
+    if (changing.length > 0) return notNow(nodeId, `members are being changed of range ${namesOf(changing)}`);
+    return isEverythingKnown ? null : notNow(nodeId, 'there are keys of which no node that lives has told yet');
   }
 
   /** The catalog has changed: new nodes are followed, and everybody is told. */
@@ -312,4 +334,18 @@ export class Coordinator {
       this.#timers.add(timer);
     });
   }
+}
+
+/** Of so many, an error names the first ones. */
+const NAMED_MAX = 20;
+
+function namesOf(ranges: readonly RangeId[]): string {
+  const more = ranges.length - NAMED_MAX;
+  return ranges.slice(0, NAMED_MAX).join(', ') + (more > 0 ? ` and ${more} more` : '');
+}
+
+function notNow(nodeId: NodeId, why: string): SkerryError {
+  return new SkerryError('KV_CONSENSUS', `Node ${nodeId} cannot be removed now: ${why}. Try again.`, {
+    retryable: true,
+  });
 }

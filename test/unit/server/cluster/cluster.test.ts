@@ -9,6 +9,7 @@ import type { Route } from '../../../../src/core/range.ts';
 import { createLogger } from '../../../../src/observe/log.ts';
 import { Cluster } from '../../../../src/server/cluster/cluster.ts';
 import { askToJoin } from '../../../../src/server/cluster/join.ts';
+import { carryOut } from '../../../../src/server/cluster/orders.ts';
 import { FakeShards } from '../../../support/fake-shards.ts';
 
 const log = createLogger({ level: 'silent', format: 'text', thread: 'test' });
@@ -180,6 +181,24 @@ test('a node that drains gives everything away, is INACTIVE then, and is told to
   await lab.until(() => first.expelled.length > 0);
   t.regex(String(first.expelled[0]?.message), /was removed/);
   t.deepEqual(fourth.expelled, []);
+});
+
+test('a node is not removed while a range would be left without a majority of voters that live, whoever asks', async (t) => {
+  const lab = new Lab(t);
+  const [, second, third] = await lab.threeNodes();
+  await lab.until(() => [1, 2, 3].every((rangeId) => lab.shards.voters(rangeId).length === 3));
+  await second.cluster.close();
+  lab.shards.stop(2 as NodeId);
+  await lab.until(() => third.cluster.silent.includes(2 as NodeId));
+  const error = await t.throwsAsync(carryOut(third.cluster, ['remove', '1', 'force']), { code: 'KV_STATE' });
+  t.regex(
+    String(error?.message),
+    /without it they would have no majority .* ranges 1, 2, 3\. .*skerry range recover 1/,
+  );
+  t.is(lab.stateOf(1), 'ACTIVE');
+  // The dead one may go: two of three live.
+  t.like(await carryOut(third.cluster, ['remove', '2']), { nodeId: 2, state: 'INACTIVE' });
+  t.is(lab.stateOf(2), 'INACTIVE');
 });
 
 test('a node that dies is replaced after a while, also when it led range 1', async (t) => {
