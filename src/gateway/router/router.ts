@@ -174,8 +174,10 @@ export class Router implements CommandRouter {
   returned({ spec, args, target, slot, requestId, scope, sinceMs, leader }: PeerRetry): void {
     const rangeId = scope?.rangeId ?? this.#routeOf(spec, args).range.rangeId;
     const isNews = leader !== null && leader !== 0 && this.table.suggestLeader(rangeId, leader);
-    const since = sinceMs === 0 ? this.#options.monotonicMs() : sinceMs;
-    if (isNews) this.submitAgain(spec, args, target, slot, requestId, scope, since);
+    const nowMs = this.#options.monotonicMs();
+    const since = sinceMs === 0 ? nowMs : sinceMs;
+    // Two nodes that each believe the other to lead must not send it to and fro for ever.
+    if (isNews && nowMs - since < this.#options.leaderWaitMs) this.submitAgain(spec, args, target, slot, requestId, scope, since);
     else this.#waiting.add(rangeId, spec, args, target, slot, requestId, scope, since);
   }
 
@@ -228,7 +230,8 @@ export class Router implements CommandRouter {
   ): void {
     const { nodeId, localRange, remotes, onForward } = this.#options;
     const { range } = route;
-    const leader = spec.consistency === CONSISTENCY_STALE ? this.#nearest(route) : route.leader;
+    const isStale = spec.consistency === CONSISTENCY_STALE;
+    const leader = isStale ? this.#nearest(route) : route.leader;
     const isElsewhere = nodeOf(leader) !== nodeId;
     if (isElsewhere && (leader === 0 || this.peers === null)) {
       this.#waiting.add(range.rangeId, spec, args, target, slot, requestId, scope, sinceMs);
@@ -237,9 +240,12 @@ export class Router implements CommandRouter {
     const remote = isElsewhere ? this.peers?.remote(leader) : remotes[workerOf(leader) % remotes.length];
     if (remote === null || remote === undefined) {
       const local = localRange(range.rangeId);
-      // The range is gone from here, and the routes do not say so yet.
-      if (local === undefined) this.#waiting.add(range.rangeId, spec, args, target, slot, requestId, scope, sinceMs);
-      else local.submit(spec, args, target, slot, requestId, scope?.version ?? 0);
+      if (local !== undefined && (isStale || local.isLeader)) {
+        local.submit(spec, args, target, slot, requestId, scope?.version ?? 0);
+      } else {
+        // The range is gone from here, or its leader here has lost its followers, and nobody is known to lead since.
+        this.#waiting.add(range.rangeId, spec, args, target, slot, requestId, scope, sinceMs);
+      }
     } else if (remote.overloaded) {
       replyError(target, slot, OVERLOADED);
     } else {

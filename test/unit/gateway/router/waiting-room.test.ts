@@ -1,33 +1,16 @@
 import test from 'ava';
 import type { RangeId } from '../../../../src/core/brands.ts';
-import type { ReplySink, ReplyTarget } from '../../../../src/core/kv/reply.ts';
 import { requireCommand } from '../../../../src/core/kv/table.ts';
 import { limits } from '../../../../src/core/limits.ts';
 import { WaitingRoom } from '../../../../src/gateway/router/waiting-room.ts';
-import { argsOf, ValueSink } from '../../../support/kv-machine.ts';
-import type { Bytes, Reply } from '../../../support/kv-machine.ts';
+import { argsOf } from '../../../support/kv-machine.ts';
+import type { Bytes } from '../../../support/kv-machine.ts';
+import { SlotReplies } from '../../../support/slot-replies.ts';
 
 const RANGE = 7 as RangeId;
 
-class Target implements ReplyTarget {
-  readonly protocol = 2;
-  readonly open = true;
-  readonly writesInFlight = 0;
-  readonly replies = new Map<number, Reply>();
-  readonly #sink = new ValueSink();
-  begin(): ReplySink {
-    return this.#sink;
-  }
-  finish(slot: number): void {
-    this.replies.set(slot, this.#sink.take()[0] as Reply);
-  }
-  raw(): void {
-    throw new Error('nothing comes from elsewhere');
-  }
-}
-
 function setUp() {
-  const target = new Target();
+  const target = new SlotReplies();
   const clock = { nowMs: 1000 };
   const sent: { slot: number; key: string; sinceMs: number }[] = [];
   const room = new WaitingRoom({
@@ -46,10 +29,10 @@ function setUp() {
 test('commands are sent on their way again in the order of their arrival, with their own bytes', (t) => {
   const { sent, room, clock } = setUp();
   const args = argsOf(['first']);
-  room.add(RANGE, requireCommand('GET'), args, new Target(), 1, null, null, 0);
+  room.add(RANGE, requireCommand('GET'), args, new SlotReplies(), 1, null, null, 0);
   args.buffer.fill('x');
   clock.nowMs += 10;
-  room.add(RANGE, requireCommand('GET'), argsOf(['second']), new Target(), 2, null, null, 0);
+  room.add(RANGE, requireCommand('GET'), argsOf(['second']), new SlotReplies(), 2, null, null, 0);
   room.retry();
   t.deepEqual(sent, [
     { slot: 1, key: 'first', sinceMs: 1000 },

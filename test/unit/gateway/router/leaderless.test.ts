@@ -1,0 +1,83 @@
+import test from 'ava';
+import type { MemberId, NodeId, RangeId, Term } from '../../../../src/core/brands.ts';
+import { commandByOp, requireCommand } from '../../../../src/core/kv/table.ts';
+import { memberId } from '../../../../src/core/member.ts';
+import { RouteTable } from '../../../../src/gateway/router/route-table.ts';
+import type { RemoteWorker } from '../../../../src/gateway/router/router.ts';
+import { Router } from '../../../../src/gateway/router/router.ts';
+import { argsOf } from '../../../support/kv-machine.ts';
+import { SlotReplies } from '../../../support/slot-replies.ts';
+
+const SELF = 1 as NodeId;
+const RANGE = 1 as RangeId;
+const LEADER_WAIT_MS = 5000;
+const TICK_MS = 100;
+
+const memberOn = (node: number): MemberId => memberId(node as NodeId, 0, 1);
+
+/** A router of node 1, whose one range has members on nodes 1 to 3 and is said to be led by the one on node `leader`. */
+function setUp(leader: number) {
+  const clock = { nowMs: 1000 };
+  const table = new RouteTable();
+  const replicas = [1, 2, 3].map((node) => ({ memberId: memberOn(node), role: 'voter' as const }));
+  const range = {
+    rangeId: RANGE,
+    startKey: Buffer.alloc(0),
+    endKey: null,
+    epoch: { confVersion: 1, version: 1 },
+    replicas,
+  };
+  table.reset([{ range, leader: memberOn(leader), term: 3 as Term }]);
+  const router: Router = new Router({
+    nodeId: SELF,
+    table,
+    // As a replica that does not lead.
+    localRange: () => ({
+      isLeader: false,
+      submit: (spec, args, target, slot, requestId) =>
+        router.awaitLeader(spec, args, target, slot, requestId, { rangeId: RANGE, version: 1 }),
+    }),
+    remotes: [null],
+    walk: () => {},
+    nowMs: () => clock.nowMs,
+    monotonicMs: () => clock.nowMs,
+    leaderWaitMs: LEADER_WAIT_MS,
+    commandByOp,
+    onForward: () => {},
+  });
+  const pass = (ms: number): void => {
+    for (const endMs = clock.nowMs + ms; clock.nowMs < endMs; router.tickWaiting()) clock.nowMs += TICK_MS;
+  };
+  return { router, clock, pass, target: new SlotReplies() };
+}
+
+test('a command for a range whose leader here has lost its followers is refused in time', (t) => {
+  const { router, pass, target } = setUp(1);
+  router.submit(requireCommand('SET'), argsOf(['k', 'v']), target, 0);
+  pass(LEADER_WAIT_MS - TICK_MS);
+  t.is(target.replies.size, 0);
+  pass(2 * TICK_MS);
+  t.regex(String(target.replies.get(0)), /^-NOTLEADER range 1 has had no leader/);
+});
+
+test('FAILURES 30: a command that two nodes would send to each other for ever is refused in time', (t) => {
+  const { router, clock, pass, target } = setUp(2);
+  let asked = 0;
+  router.peers = {
+    isLost: () => false,
+    // Each of the two believes that the other one leads.
+    remote: (member): RemoteWorker => ({
+      overloaded: false,
+      request(spec, args, whom, slot, requestId, scope, sinceMs = 0) {
+        asked++;
+        clock.nowMs += TICK_MS;
+        const leader = member === memberOn(2) ? memberOn(3) : memberOn(2);
+        router.returned({ spec, args, target: whom, slot, requestId, scope, sinceMs, leader, problem: null });
+      },
+    }),
+  };
+  router.submit(requireCommand('SET'), argsOf(['k', 'v']), target, 0);
+  pass(2 * TICK_MS);
+  t.true(asked > 1);
+  t.regex(String(target.replies.get(0)), /^-NOTLEADER range 1 has had no leader/);
+});
