@@ -30,9 +30,9 @@ const SLICE_BYTES = 256 * 1024;
 
 export class Scrubber {
   readonly #ports: ScrubberPorts;
-  readonly #stopped = Promise.withResolvers<void>();
   #isStopped = false;
-  #timer: NodeJS.Timeout | null = null;
+  /** Ends the rest that is under way. */
+  #goOn: () => void = () => {};
 
   constructor(ports: ScrubberPorts) {
     this.#ports = ports;
@@ -42,8 +42,7 @@ export class Scrubber {
   /** What is being read may still be. */
   stop(): void {
     this.#isStopped = true;
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#stopped.resolve();
+    this.#goOn();
   }
 
   async #run(): Promise<void> {
@@ -88,10 +87,11 @@ export class Scrubber {
 
   async #rest(ms: number): Promise<void> {
     // A timer cannot wait for less.
-    if (ms < 1) return;
-    const waited = new Promise<void>((resolve) => {
-      this.#timer = setTimeout(resolve, Math.min(ms, 2 ** 31 - 1)).unref();
-    });
-    await Promise.race([waited, this.#stopped.promise]);
+    if (ms < 1 || this.#isStopped) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, Math.min(ms, 2 ** 31 - 1)).unref();
+    this.#goOn = resolve;
+    await promise;
+    clearTimeout(timer);
   }
 }
