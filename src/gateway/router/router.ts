@@ -177,7 +177,8 @@ export class Router implements CommandRouter {
     const nowMs = this.#options.monotonicMs();
     const since = sinceMs === 0 ? nowMs : sinceMs;
     // Two nodes that each believe the other to lead must not send it to and fro for ever.
-    if (isNews && nowMs - since < this.#options.leaderWaitMs) this.submitAgain(spec, args, target, slot, requestId, scope, since);
+    if (isNews && nowMs - since < this.#options.leaderWaitMs)
+      this.submitAgain(spec, args, target, slot, requestId, scope, since);
     else this.#waiting.add(rangeId, spec, args, target, slot, requestId, scope, since);
   }
 
