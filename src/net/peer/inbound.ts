@@ -59,7 +59,10 @@ export class PeerInbound {
   hello: Hello | null = null;
   readonly #reader = new PayloadReader(Buffer.alloc(0), 0, 0);
   #isQueued = false;
-  #heard = false;
+  /** A PING was answered since the last tick. */
+  #hasAnswered = false;
+  /** Bytes came before the last tick, and no PING among them. */
+  #isPongDue = false;
 
   constructor(owner: InboundOwner, socket: Socket) {
     this.#owner = owner;
@@ -109,13 +112,21 @@ export class PeerInbound {
     const { frames } = this;
     if (++frames.silentTicks > silentTicksMax) {
       frames.close('nothing was heard of it for too long');
-    } else if (this.#heard) {
+    } else if (this.#isPongDue) {
       // Says that bytes arrive, also while those of one long frame do.
-      this.#heard = false;
       if (!frames.writing) frames.signal(PEER_PONG);
       frames.send();
     }
-    this.#heard = frames.silentTicks <= 1;
+    this.#isPongDue = frames.silentTicks <= 1 && !this.#hasAnswered;
+    this.#hasAnswered = false;
+  }
+
+  /** At once: how long it takes is measured at the other end. */
+  #answerPing(): void {
+    this.#hasAnswered = true;
+    this.#isPongDue = false;
+    this.frames.signal(PEER_PONG);
+    this.wake();
   }
 
   #onFrame(kind: number, source: Buffer, start: number, end: number): void {
@@ -124,7 +135,8 @@ export class PeerInbound {
     else if (kind === PEER_RAFT) this.#onRaft(source, start, end);
     else if (kind === PEER_BEATS) this.#onBeats(source, start, end);
     else if (kind === PEER_REQUESTS) this.#owner.options.onRequests(this, source, start, end);
-    else if (kind !== PEER_PING) throw new PeerProtocolError(`a frame of kind ${kind} does not belong here`);
+    else if (kind === PEER_PING) this.#answerPing();
+    else throw new PeerProtocolError(`a frame of kind ${kind} does not belong here`);
   }
 
   #greet(kind: number, source: Buffer, start: number, end: number): void {

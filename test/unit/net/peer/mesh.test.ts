@@ -38,6 +38,16 @@ test('all messages of a turn leave in one frame, of whatever groups', async (t) 
   await until(() => two.received.length === 1001);
 });
 
+test('a ping is answered when it comes, not when the other side looks at its connections again', async (t) => {
+  const ways: Ways = new Map();
+  const roundTrips: number[] = [];
+  const one = await startNode(t, ways, 1, { mesh: { onRoundTrip: (ms) => roundTrips.push(ms) } });
+  const two = await startNode(t, ways, 2, { mesh: { timings: { tickMs: 2 ** 30 } } });
+  one.mesh.send(RANGE, append(one, two, 1));
+  await until(() => roundTrips.length === 3);
+  t.is(one.mesh.counters.breaks, 0);
+});
+
 test('an entry of many megabytes travels whole between small ones', async (t) => {
   const ways: Ways = new Map();
   const one = await startNode(t, ways, 1);
