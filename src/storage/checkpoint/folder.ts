@@ -106,6 +106,7 @@ export class CheckpointFolder {
   /** Whether a member of the range, whichever, has ever said anything here that was counted. */
   isNamed(rangeId: number): boolean {
     const dir = this.#rangeDir(rangeId);
+    if (!this.#disk.exists(dir)) return false;
     return readTombstone(this.#disk, dir).member !== 0 || this.#membersIn(dir).length > 0;
   }
 
