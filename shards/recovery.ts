@@ -263,6 +263,8 @@ export function recoverRanges(options: RecoverOptions): Recovered {
     const memberId = range?.memberId ?? members.get(rangeId);
     // Another worker may have it.
     if (memberId === undefined || lost.has(rangeId)) return;
+    // Of a member that is gone: the one after it stores nothing before a cut of its own, which is not in the log.
+    if (range === undefined && checkpointed.has(rangeId)) return;
     const error = lostWith(rangeId, `the snapshot at index ${index} that its log goes on behind is missing`);
     giveUp(rangeId, memberId, range?.conf ?? NO_CONF, error);
   }

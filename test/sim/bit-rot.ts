@@ -13,6 +13,7 @@ import { giveUpLog } from '../../src/server/healing.ts';
 import { DATA_OFFSET } from '../../src/storage/wal/format.ts';
 import { scanWal } from '../../src/storage/wal/recovery.ts';
 import { segmentName } from '../../src/storage/wal/segment.ts';
+import type { Shard } from '../../shards/shard.ts';
 import type { FaultyDisk } from '../support/faulty-disk.ts';
 import type { ClusterFaultPorts } from './cluster-faults.ts';
 import type { ShardNode } from './shard-node.ts';
@@ -33,6 +34,9 @@ export class RottingFiles {
   readonly #dir: DataDir;
   /** Flips back the bit that has flipped while the node was down. */
   #restore: (() => void) | null = null;
+  #isStarting = false;
+  /** Of a node that is down: its members that are silent for good, as it knew when it was last up. */
+  damaged: readonly DamagedReplica[] = [];
 
   constructor(nodeId: NodeId, disk: FaultyDisk, dir: DataDir) {
     this.#disk = disk;
@@ -58,6 +62,7 @@ export class RottingFiles {
 
   /** Where nobody else has the data, the node refuses to start; its operator puts back what was there. */
   start(begin: () => void): void {
+    this.#isStarting = true;
     try {
       begin();
     } catch (error) {
@@ -67,6 +72,12 @@ export class RottingFiles {
       begin();
     }
     this.#restore = null;
+    this.#isStarting = false;
+  }
+
+  stopped(shard: Shard): void {
+    // One that did not come to its own files has found out nothing new.
+    if (!this.#isStarting) this.damaged = [...shard.admin.damaged.values()];
   }
 }
 
@@ -76,7 +87,7 @@ function isCorrupt(error: unknown): error is SkerryError {
 
 /** Members that are silent for good, and that their groups may not have heard of. */
 export function givenUp(nodes: readonly ShardNode[]): DamagedReplica[] {
-  return nodes.flatMap(({ shard }) => [...(shard?.admin.damaged.values() ?? [])]);
+  return nodes.flatMap(({ shard, files }) => (shard === null ? files.damaged : [...shard.admin.damaged.values()]));
 }
 
 /** A node dies, and its disk is not the same when it comes back; others can always make it whole. */

@@ -8,7 +8,8 @@
 import type { Prng } from '../../src/core/prng.ts';
 import type { Coverage } from './coverage.ts';
 import type { FaultProfile, FaultSchedule } from './faults.ts';
-import type { ShardNode, ShardPacket } from './shard-node.ts';
+import type { ShardNode } from './shard-node.ts';
+import type { ShardPacket } from './shard-packet.ts';
 import type { World } from './world.ts';
 
 export interface ClusterFaults {

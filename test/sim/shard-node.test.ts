@@ -13,7 +13,8 @@ import { argsOf } from '../support/kv-machine.ts';
 import type { ClientReply } from './node.ts';
 import { OneCommand } from './one-command.ts';
 import { ShardNode } from './shard-node.ts';
-import type { ShardNodeOptions, ShardPacket } from './shard-node.ts';
+import type { ShardNodeOptions } from './shard-node.ts';
+import type { ShardPacket } from './shard-packet.ts';
 import { World } from './world.ts';
 
 /** Nodes that do what the test says. The store begins on node 1. */

@@ -7,7 +7,6 @@
  *                            └───────────────┘
  */
 import path from 'node:path';
-import type { Beat } from '../../src/core/beat.ts';
 import { assert } from '../../src/core/assert.ts';
 import type { LogIndex, MemberId, NodeId, RangeId } from '../../src/core/brands.ts';
 import { rangeContains } from '../../src/core/range.ts';
@@ -49,19 +48,8 @@ import { isDiskError, NodeDisk } from './node-disk.ts';
 import type { Answer, ClientRequest, NodeSurroundings, SimulatedNode } from './node.ts';
 import { OneCommand } from './one-command.ts';
 import { ObservedLog } from './shard-observer.ts';
+import type { ShardPacket } from './shard-packet.ts';
 import { TICK_MS } from './world.ts';
-
-export type ShardPacket =
-  | { readonly kind: 'raft'; readonly rangeId: RangeId; readonly message: Message }
-  | {
-      readonly kind: 'snapshot';
-      readonly rangeId: RangeId;
-      readonly message: Message;
-      readonly contents: Buffer;
-      readonly transfer: number;
-    }
-  | { readonly kind: 'beat'; readonly beat: Beat; readonly from: number }
-  | { readonly kind: 'taken'; readonly transfer: number; readonly isTaken: boolean };
 
 export interface ShardNodeOptions {
   /** Small: a checkpoint is due after some commands. */
@@ -219,6 +207,7 @@ export class ShardNode implements SimulatedNode<ShardPacket> {
   }
 
   #forget(): void {
+    if (this.shard !== null) this.files.stopped(this.shard);
     this.shard = null;
     this.#wal = null;
     this.#log = null;

@@ -26,7 +26,7 @@ import type { FaultProfile } from './faults.ts';
 import { drawFaults, FaultSchedule } from './faults.ts';
 import { Invariants } from './invariants.ts';
 import { describeReplica, valuesOf } from './replica-text.ts';
-import type { ShardPacket } from './shard-node.ts';
+import type { ShardPacket } from './shard-packet.ts';
 import { ShardNode } from './shard-node.ts';
 import { World } from './world.ts';
 

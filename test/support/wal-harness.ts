@@ -5,7 +5,7 @@
 import type { LogIndex, MemberId, RangeId, Term } from '../../src/core/brands.ts';
 import { createDoorbell, createRing, RingProducer } from '../../src/sharedarraybuffer-ring/index.ts';
 import type { Disk } from '../../src/storage/disk.ts';
-import { SEGMENT_BYTES_MIN, TYPE_CHECKPOINT, TYPE_DATA } from '../../src/storage/wal/format.ts';
+import { FLAG_CUT, SEGMENT_BYTES_MIN, TYPE_CHECKPOINT, TYPE_DATA } from '../../src/storage/wal/format.ts';
 import type { WalControl, WalEvent } from '../../src/storage/wal/messages.ts';
 import { WalAppender } from '../../src/storage/wal/record.ts';
 import type { OnRecord } from '../../src/storage/wal/entries.ts';
@@ -128,12 +128,12 @@ export class WalHarness {
     rangeId: number,
     index: number,
     data: Buffer | string,
-    { worker = 0, term = 1, type = TYPE_DATA } = {},
+    { worker = 0, term = 1, type = TYPE_DATA, flags = 0 } = {},
   ): boolean {
     const bytes = typeof data === 'string' ? Buffer.from(data) : data;
     const appender = this.appenders[worker] as WalAppender;
     const [t, r, i] = [term as Term, rangeId as RangeId, index as LogIndex];
-    const done = appender.append(type as 1, 0, t, r, i, bytes, 0, bytes.length);
+    const done = appender.append(type as 1, flags, t, r, i, bytes, 0, bytes.length);
     appender.publish();
     return done;
   }
@@ -147,6 +147,11 @@ export class WalHarness {
 
   checkpoint(rangeId: number, index: number, { worker = 0, term = 1 } = {}): boolean {
     return this.append(rangeId, index, EMPTY, { worker, term, type: TYPE_CHECKPOINT });
+  }
+
+  /** A snapshot at the index takes the place of all that the range has in the log. */
+  cut(rangeId: number, index: number, term: number): boolean {
+    return this.append(rangeId, index, EMPTY, { term, type: TYPE_CHECKPOINT, flags: FLAG_CUT });
   }
 
   /** One turn of the writer, and then of the tasks that it asked for. */

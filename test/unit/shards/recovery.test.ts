@@ -16,6 +16,7 @@ import { argsOf, encodeBatch } from '../../support/kv-machine.ts';
 import { WalHarness } from '../../support/wal-harness.ts';
 
 const NODE = 1 as NodeId;
+const MINE = memberId(NODE, 0, 1);
 const FIRST_VERSION = 1_700_000_000_000 * HLC_LOGICAL_RANGE;
 const VALUE_BYTES_MAX = 2 ** 16;
 
@@ -59,6 +60,24 @@ class LogByHand {
     return this;
   }
 
+  /** A snapshot took the place of what the range's member had. */
+  cut(rangeId: number, index: number): this {
+    this.#wal.cut(rangeId, index, 1);
+    return this;
+  }
+
+  /** A member of range 1 is gone for good, and the present one has nothing yet but a snapshot that waits for its cut. */
+  stageBehind(gone: MemberId): this {
+    const folder = this.#dir.checkpoints;
+    const [{ file } = { file: '' }] = folder.newest();
+    this.disk.rename(file, '/node/snapshot');
+    folder.bury(1, MINE);
+    folder.bury(1, gone);
+    folder.born(1, MINE);
+    this.disk.rename('/node/snapshot', file.replace('.ckpt', '.staged'));
+    return this;
+  }
+
   recover(): readonly RecoveredRange[] {
     return this.recoverAll().ranges;
   }
@@ -67,7 +86,7 @@ class LogByHand {
   recoverAll(ofRight: MemberId | null = null): Recovered {
     this.#wal.flush();
     const again = new WalHarness(this.disk, { dir: this.#dir.walDir });
-    const { checkpoints } = this.#dir.findRanges(NODE);
+    const { checkpoints, staged, tombstones, members } = this.#dir.findRanges(NODE);
     const arena = new MemoryArena({ maxBytes: 2 ** 28 });
     return recoverRanges({
       nodeId: NODE,
@@ -75,12 +94,12 @@ class LogByHand {
       walDir: this.#dir.walDir,
       scan: again.recovery,
       checkpoints: checkpoints.map(({ file }) => file),
-      staged: [],
+      staged: staged.map(({ file }) => file),
       folder: this.#dir.checkpoints,
-      checkpointed: new Set(checkpoints.map(({ rangeId }) => rangeId)),
+      checkpointed: new Set([...checkpoints.map(({ rangeId }) => rangeId), ...tombstones.keys()]),
       createStore: () => arena.createStore(),
       valueBytesMax: VALUE_BYTES_MAX,
-      members: ofRight === null ? [] : [{ rangeId: 2 as RangeId, memberId: ofRight }],
+      members: ofRight === null ? members : [...members, { rangeId: 2 as RangeId, memberId: ofRight }],
       mayHeal: false,
       nowMs: 0,
     });
@@ -138,7 +157,6 @@ test('entries that a group has not committed take the place of nothing', (t) => 
   );
 });
 
-const MINE = memberId(NODE, 0, 1);
 const CANDIDATE = memberId(2 as NodeId, 0, 1);
 const SPLIT = encodeSplit({ newRangeId: 2 as RangeId, splitKey: Buffer.from('m'), rangeVersion: 1 });
 
@@ -160,4 +178,16 @@ test('a member that voted and has no state still waits for it after a restart, a
 test('a member that had entries and has no state has lost something', (t) => {
   const log = new LogByHand().vote(5, CANDIDATE).batch(['x=1'], { rangeId: 2, index: 2 });
   t.throws(() => log.recoverAll(MINE), { code: 'KV_CORRUPT', message: /Range 2 cannot be recovered/ });
+});
+
+test('the cut of a member that is gone says nothing of the one after it, whose snapshot waits for its own', (t) => {
+  const gone = (MINE - 1) as MemberId;
+  const log = new LogByHand().cut(1, 161).batch(['x=1'], { index: 162 }).stageBehind(gone);
+  const { ranges, damaged, waiting } = log.recoverAll();
+  t.deepEqual([ranges, damaged, waiting], [[], [], []]);
+});
+
+test('a member whose log goes on behind a snapshot that is not there has lost something', (t) => {
+  const log = new LogByHand().cut(2, 161);
+  t.throws(() => log.recoverAll(MINE), { code: 'KV_CORRUPT', message: /snapshot at index 161/ });
 });
