@@ -54,13 +54,14 @@ export class ClusterLab {
   /** Starts the nodes, and resolves when each range has a replica that votes on each of them. */
   static async start(t: ExecutionContext, options: LabOptions): Promise<ClusterLab> {
     const lab = new ClusterLab(t, options);
+    for (let i = 1; i <= lab.spaces.count; i++) {
+      lab.#dirs[i] = options.dataDir?.(i) ?? path.join(await temporaryDir(t), 'data');
+    }
+    // After the folders': the last teardown runs first, and nodes write to their folders until they end.
     t.teardown(() => lab.#remove());
     if (options.hasLinks === true)
       lab.#links = await TcpLinks.divert(lab.spaces, WORKER_PEER_PORT, options.prng.fork());
-    for (let i = 1; i <= lab.spaces.count; i++) {
-      lab.#dirs[i] = options.dataDir?.(i) ?? path.join(await temporaryDir(t), 'data');
-      if (i <= options.nodes) await lab.startNode(i);
-    }
+    for (let i = 1; i <= options.nodes; i++) await lab.startNode(i);
     await lab.untilReplicated();
     return lab;
   }
