@@ -43,6 +43,12 @@ export interface CheckpointDamage {
   readonly what: string;
 }
 
+/**
+ * Beyond a block's raw bytes, so that it is decompressed into one buffer and the decompressor sees that there is no more; the
+ * default is 16 KiB a piece and a copy of all pieces, which the garbage collector then runs after. Node asks for 64 at least.
+ */
+const OUTPUT_SLACK_BYTES = 64;
+
 function corrupt(file: string, offset: number, what: string): SkerryError {
   return new SkerryError(
     'KV_CORRUPT',
@@ -243,7 +249,7 @@ function* readBlocks(
 function decompress(stored: Buffer, rawBytes: number): Buffer | null {
   if (stored.length === rawBytes) return stored;
   try {
-    const raw = zstdDecompressSync(stored, { maxOutputLength: Math.max(rawBytes, 1) });
+    const raw = zstdDecompressSync(stored, { maxOutputLength: Math.max(rawBytes, 1), chunkSize: rawBytes + OUTPUT_SLACK_BYTES });
     return raw.length === rawBytes ? raw : null;
   } catch {
     return null;
