@@ -6,13 +6,16 @@
  *
  * Loading comes before the message is stepped, so that the range changes from the old state to the new one between two
  * commands, however long the loading takes.
+ *
+ * It is slow on purpose, and so it can be too slow: when the leader's log has been used again meanwhile, the range's new member is
+ * sent another snapshot. That one is loaded without regard to the rate, so that it ends.
  */
 import type { LogIndex, RangeId, Term } from '../src/core/brands.ts';
 import type { StateMachine } from '../src/core/kv/state-machine.ts';
 import { createStateMachine } from '../src/core/kv/state-machine.ts';
 import type { Message, SnapshotMeta } from '../src/core/raft/types.ts';
 import type { BulkLoader, Engine } from '../src/engine/engine.ts';
-import type { CheckpointInfo } from '../src/storage/checkpoint/index.ts';
+import type { CheckpointInfo, LoadStep } from '../src/storage/checkpoint/index.ts';
 import { loadCheckpointSteps } from '../src/storage/checkpoint/index.ts';
 import type { Disk } from '../src/storage/disk.ts';
 import type { RangeMeta } from './entry.ts';
@@ -37,6 +40,8 @@ export interface IncomingPorts {
   readonly disk: Disk;
   readonly createStore: () => Engine;
   readonly valueBytesMax: number;
+  /** What may be loaded now, uncompressed; 0 = no limit. */
+  readonly bytesPerSecond: () => number;
   /** Monotonic clock, milliseconds. */
   readonly monotonicMs: () => number;
   /** The contents are here: steps the message, installs or throws away. */
@@ -52,6 +57,8 @@ const TURN_MS = 2;
  * a range that gets another replica is in no hurry. Loading alone would take a whole core.
  */
 const PAUSE_FACTOR = 7;
+/** A snapshot of a range that had one within this time comes because that one was too old when it was loaded. */
+const AGAIN_MS = 300_000;
 
 interface Loading {
   readonly rangeId: RangeId;
@@ -60,7 +67,8 @@ interface Loading {
   readonly done: SnapshotCallback;
   readonly store: Engine;
   readonly loader: BulkLoader;
-  readonly steps: Generator<unknown, CheckpointInfo>;
+  readonly isRushed: boolean;
+  readonly steps: Generator<LoadStep, CheckpointInfo>;
 }
 
 export class IncomingSnapshots {
@@ -69,6 +77,8 @@ export class IncomingSnapshots {
   #loading: Loading | null = null;
   /** When the next piece may be loaded. */
   #nextMs = 0;
+  /** When the last snapshot of each range was here, as far as that is not long ago. */
+  readonly #loadedMs = new Map<RangeId, number>();
 
   constructor(ports: IncomingPorts) {
     this.#ports = ports;
@@ -85,34 +95,41 @@ export class IncomingSnapshots {
     const startMs = this.#ports.monotonicMs();
     if (startMs < this.#nextMs) return this.#nextMs - startMs;
     let nowMs = startMs;
+    let pacedBytes = 0;
     while (nowMs < startMs + TURN_MS) {
-      this.#loading ??= this.#begin();
+      this.#loading ??= this.#begin(nowMs);
       if (this.#loading === null) return null;
-      this.#step(this.#loading);
+      pacedBytes += this.#step(this.#loading, nowMs);
       nowMs = this.#ports.monotonicMs();
     }
-    const pauseMs = (nowMs - startMs) * PAUSE_FACTOR;
+    const bytesPerSecond = this.#ports.bytesPerSecond();
+    const pacedMs = bytesPerSecond === 0 ? 0 : (pacedBytes / bytesPerSecond) * 1000 - (nowMs - startMs);
+    const pauseMs = Math.max((nowMs - startMs) * PAUSE_FACTOR, pacedMs);
     this.#nextMs = nowMs + pauseMs;
     return pauseMs;
   }
 
-  #begin(): Loading | null {
+  #begin(nowMs: number): Loading | null {
     const next = this.#waiting.shift();
     if (next === undefined) return null;
     const store = this.#ports.createStore();
     const loader = store.bulkLoad();
-    return { ...next, store, loader, steps: loadCheckpointSteps(this.#ports.disk, next.file, loader) };
+    for (const [rangeId, loadedMs] of this.#loadedMs) if (nowMs - loadedMs > AGAIN_MS) this.#loadedMs.delete(rangeId);
+    const isRushed = this.#loadedMs.has(next.rangeId);
+    return { ...next, store, loader, isRushed, steps: loadCheckpointSteps(this.#ports.disk, next.file, loader) };
   }
 
-  #step(loading: Loading): void {
+  /** Loads a block. Returns the bytes that count for the rate. */
+  #step(loading: Loading, nowMs: number): number {
     const { disk, loaded, failed } = this.#ports;
-    const { rangeId, message, file, done, store, loader, steps } = loading;
+    const { rangeId, message, file, done, store, loader, isRushed, steps } = loading;
     try {
-      const { done: isDone, value } = steps.next();
-      if (isDone !== true) return;
+      const step = steps.next();
+      if (step.done !== true) return isRushed ? 0 : step.value.rawBytes;
       loader.finish();
       this.#loading = null;
-      const info = value as CheckpointInfo;
+      this.#loadedMs.set(rangeId, nowMs);
+      const info = step.value;
       const { index, term } = message.snapshot as SnapshotMeta;
       const isThis = info.rangeId === rangeId && info.appliedIndex === index && info.appliedTerm === term;
       if (!isThis) throw new Error('the snapshot holds another range or another state than was announced');
@@ -131,5 +148,6 @@ export class IncomingSnapshots {
       failed(rangeId, error);
       done(false);
     }
+    return 0;
   }
 }

@@ -48,8 +48,9 @@ export interface WorkerOptions {
   readonly maxRecoverySeconds: number;
   readonly electionTimeoutMs: number;
   readonly heartbeatIntervalMs: number;
-  /** Of the snapshots that a worker sends, in a second. */
+  /** Of the snapshots that a worker sends, and loads, in a second; and while the machine is busy. */
   readonly snapshotRateBytes: number;
+  readonly snapshotBusyRateBytes: number;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
 }

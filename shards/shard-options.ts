@@ -1,6 +1,7 @@
 /** What a shard is told when it is made: settings, and what the node's folder says. */
 import type { MemberId, NodeId, RangeId } from '../src/core/brands.ts';
 import type { WorkerBoot } from './messages.ts';
+import { createSnapshotRate } from './snapshot-rate.ts';
 
 export interface ShardOptions {
   readonly nodeId: NodeId;
@@ -14,6 +15,8 @@ export interface ShardOptions {
   readonly restAfterTicks: number;
   readonly requestTimeoutMs: number;
   readonly diskStallMs: number;
+  /** Bytes a second of snapshots that may be loaded now, uncompressed. Without it, or with 0, there is no limit. */
+  readonly snapshotRate?: () => number;
   /** The last of this node's members of each range that is gone from here. */
   readonly tombstones: ReadonlyMap<RangeId, MemberId>;
 }
@@ -36,6 +39,7 @@ export function shardOptions({ workerIndex, options, tombstones }: WorkerBoot): 
     restAfterTicks: Math.ceil(REST_AFTER_MS / heartbeatIntervalMs),
     requestTimeoutMs: REQUEST_TIMEOUT_MS,
     diskStallMs: DISK_STALL_MS,
+    snapshotRate: createSnapshotRate(options),
     tombstones,
   };
 }

@@ -96,6 +96,7 @@ export class Shard {
       disk: ports.disk,
       createStore: ports.createStore,
       valueBytesMax: options.valueBytesMax,
+      bytesPerSecond: options.snapshotRate ?? (() => 0),
       monotonicMs,
       loaded: (snapshot) => this.#stepSnapshot(snapshot),
       failed: ports.snapshotFailed,

@@ -10,6 +10,7 @@ import type { CheckpointFolder } from '../src/storage/checkpoint/index.ts';
 import type { ClusterToWorker, FromWorker, WorkerBoot } from '../shards/messages.ts';
 import { asBuffer } from '../shards/messages.ts';
 import type { Shard } from '../shards/shard.ts';
+import { createSnapshotRate } from '../shards/snapshot-rate.ts';
 import type { TurnLoop } from '../shards/turn-loop.ts';
 
 export interface ClusterThread {
@@ -29,7 +30,6 @@ type Handlers = { readonly [T in ClusterToWorker['type']]: (message: Extract<Clu
 export function clusterHandlers(thread: ClusterThread): Handlers {
   const { boot, shard, gateway, servers, folder, metrics, log, loop, send } = thread;
   const { workerIndex } = boot;
-  const { snapshotRateBytes } = boot.options;
   const nodeId = boot.options.nodeId as NodeId;
   const { admin } = shard;
   const { schedule } = loop;
@@ -61,7 +61,7 @@ export function clusterHandlers(thread: ClusterThread): Handlers {
         random: Math.random,
         warn: (text, fields) => log.warn(fields, text),
         snapshots: {
-          bytesPerSecond: snapshotRateBytes,
+          bytesPerSecond: createSnapshotRate(boot.options),
           incomingFile: (rangeId, index) => folder.incomingFile(rangeId, index, ++received),
           arrived: (rangeId, message, file, done) => shard.snapshotArrived(rangeId, message, file, done),
         },

@@ -1,12 +1,13 @@
 /**
  * What it costs that a node joins a loaded cluster with a gibibyte of data: throughput from when its process starts until it
- * has its share of the replicas, beside that before. The new process lives on the same cores as everything else.
+ * has its share of the replicas and no other is on its way, beside that before. The new process lives on the same cores as
+ * everything else, and goes on to do so: what four nodes do on cores that three had for themselves is given apart.
  */
 import { connect } from '../../src/client/connect.ts';
 import { fill, load, planOf } from '../harness/loads.ts';
 import type { Row, RowOptions, RowResult } from '../harness/row.ts';
 import { figure } from '../harness/row.ts';
-import { nodeFlags, startCluster, startSkerry, untilRanges } from '../harness/servers.ts';
+import { nodeFlags, startCluster, startSkerry, untilPlaced } from '../harness/servers.ts';
 import type { SkerryNode } from '../harness/servers.ts';
 import { spreadOf } from '../harness/statistics.ts';
 
@@ -24,6 +25,7 @@ const LOAD = { clients: 16, pipeline: 4, keyCount: KEYS, valueBytes: VALUE_BYTES
 /** What was just written is still checkpointed in the first of them, which do not count. */
 const SETTLING_RUNS = 3;
 const BEFORE_RUNS = 5;
+const AFTER_RUNS = 5;
 
 function mean(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
@@ -50,7 +52,7 @@ async function measure({ seconds, say }: RowOptions): Promise<RowResult> {
   const joined = (async () => {
     const node = await startSkerry([...(await nodeFlags(NODES + 1)), '--join', `${first.host}:${first.peerPort}`]);
     stack.defer(() => node.stop());
-    await untilRanges(node, FAIR_SHARE);
+    await untilPlaced(first, { ranges: RANGES, replicas: NODES, nodeId: NODES + 1, least: FAIR_SHARE });
     isJoined = true;
   })();
   const during: number[] = [];
@@ -61,6 +63,9 @@ async function measure({ seconds, say }: RowOptions): Promise<RowResult> {
     await joined;
   }
   const joinedMs = performance.now() - startMs;
+  const after: number[] = [];
+  // oxlint-disable-next-line no-await-in-loop
+  for (let i = 0; i < AFTER_RUNS; i++) after.push(await throughput('after'));
   await using store = await connect(`skerry://${server}`);
   const { nodes } = await store.cluster();
   // All that was done in that time, not what was usual in it.
@@ -70,9 +75,10 @@ async function measure({ seconds, say }: RowOptions): Promise<RowResult> {
       figure('throughput lost while it joins', '%', cost, 'lower', { must: 30, aim: 30 }),
       figure('before', '/s', spreadOf(before), 'higher'),
       figure('while it joins', '/s', spreadOf(during), 'higher'),
+      figure('afterwards', '/s', spreadOf(after), 'higher'),
       figure(`until it has ${FAIR_SHARE} of ${RANGES * NODES} replicas`, 's', joinedMs / 1000, 'lower'),
     ],
-    details: { nodes: nodes.length, before, during },
+    details: { nodes: nodes.length, before, during, after },
   };
 }
 

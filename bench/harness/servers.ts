@@ -85,6 +85,38 @@ export async function untilRanges(node: SkerryNode, ranges: number): Promise<voi
   }
 }
 
+interface RangePlaces {
+  readonly ranges: readonly {
+    readonly leader: number;
+    readonly replicas: readonly { readonly nodeId: number; readonly role: string }[];
+  }[];
+}
+
+/**
+ * Resolves when `ranges` ranges have a voter on each of `replicas` nodes and nobody else, at least `least` of them on node
+ * `nodeId`, by the word of `node`: nothing is on its way any more.
+ */
+export async function untilPlaced(
+  node: SkerryNode,
+  { ranges, replicas, nodeId, least }: Readonly<Record<'ranges' | 'replicas' | 'nodeId' | 'least', number>>,
+): Promise<void> {
+  const endMs = performance.now() + CLUSTER_MS;
+  for (;;) {
+    // oxlint-disable-next-line no-await-in-loop
+    const response = await fetch(`http://${node.host}:${node.httpPort}/status`);
+    // oxlint-disable-next-line no-await-in-loop
+    const { ranges: places } = (await response.json()) as RangePlaces;
+    const settled = places.filter(
+      (range) => range.replicas.length === replicas && range.replicas.every(({ role }) => role === 'voter'),
+    );
+    const there = settled.filter((range) => range.replicas.some((replica) => replica.nodeId === nodeId));
+    if (settled.length === ranges && there.length >= least) return;
+    if (performance.now() > endMs) throw new Error('the node does not get its replicas');
+    // oxlint-disable-next-line no-await-in-loop
+    await sleep(POLL_MS);
+  }
+}
+
 export interface RedisServer extends Subject {
   readonly respPort: number;
 }

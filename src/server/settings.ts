@@ -77,7 +77,11 @@ export const settingGroups = {
   cluster: {
     snapshotRateBytes: size(64 * KiB, 16 * GiB, {
       default: 64 * MiB,
-      help: 'What the snapshots that a worker sends to new or lagging replicas may take of the network, in a second.',
+      help: 'What a worker sends of snapshots to new or lagging replicas in a second, at most, and loads of those that it receives, uncompressed.',
+    }),
+    snapshotBusyRateBytes: size(64 * KiB, 16 * GiB, {
+      default: 8 * MiB,
+      help: 'The same while the machine is busy (a load average of half of its cores or more): lower costs clients less, and takes longer.',
     }),
     bootstrap: yesNo({
       default: false,

@@ -49,6 +49,7 @@ export function workerBoots(parts: BootParts): (WorkerBoot & { readonly links: r
       electionTimeoutMs: raft.electionTimeoutMs,
       heartbeatIntervalMs: raft.heartbeatIntervalMs,
       snapshotRateBytes: cluster.snapshotRateBytes,
+      snapshotBusyRateBytes: cluster.snapshotBusyRateBytes,
       logLevel: log.level,
       logFormat: log.format,
     },

@@ -64,7 +64,7 @@ export class PeerMesh implements LinkOwner, InboundOwner {
     this.counters = options.counters ?? createPeerCounters();
     this.timings = { ...peerTimings, ...options.timings };
     this.flushQueue = createFlushQueue(options.schedule);
-    this.#pacer = new Pacer(options.snapshots?.bytesPerSecond ?? 0);
+    this.#pacer = new Pacer(options.snapshots?.bytesPerSecond ?? (() => 0));
     this.#receiver =
       options.snapshots === undefined ? null : new SnapshotReceiver(options, this.counters, options.snapshots);
     this.#ticker = setInterval(() => this.#tick(), this.timings.tickMs);

@@ -78,8 +78,8 @@ export const peerTimings: PeerTimings = {
 
 /** How snapshots come and go. */
 export interface SnapshotPorts {
-  /** What all snapshots that this worker sends may take; 0 = no limit. */
-  readonly bytesPerSecond: number;
+  /** What all snapshots that this worker sends may take now; 0 = no limit. */
+  readonly bytesPerSecond: () => number;
   /** A name for a file to receive into, unlike any other; its folder is there. What is left behind by a crash is the owner's to delete. */
   readonly incomingFile: (rangeId: RangeId, index: number) => string;
   /** Reads the whole file, not in this thread's turn: null, or what is wrong with it. Without it, arrived() reads it anyway. */

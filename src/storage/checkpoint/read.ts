@@ -82,19 +82,28 @@ export function loadCheckpoint(
   }
 }
 
+/** A block was loaded. */
+export interface LoadStep {
+  /** Of the file so far. */
+  readonly keys: number;
+  readonly bytes: number;
+  /** Of this block, uncompressed. */
+  readonly rawBytes: number;
+}
+
 /** The same, block by block, for a thread that has other things to do in between. */
 export function* loadCheckpointSteps(
   disk: Disk,
   file: string,
   loader: CheckpointLoader,
-): Generator<{ readonly keys: number; readonly bytes: number }, CheckpointInfo> {
+): Generator<LoadStep, CheckpointInfo> {
   const input = disk.openFile(file, 'r');
   try {
     const ends = readEnds(input, file);
     const records = new RecordReader(file, loader);
     for (const { isValue, raw, offset, end } of readBlocks(input, file, ends)) {
       records.block(isValue, raw, offset);
-      yield { keys: records.keys, bytes: end };
+      yield { keys: records.keys, bytes: end, rawBytes: raw.length };
     }
     records.finish(ends.footer);
     return ends.info;
@@ -249,7 +258,10 @@ function* readBlocks(
 function decompress(stored: Buffer, rawBytes: number): Buffer | null {
   if (stored.length === rawBytes) return stored;
   try {
-    const raw = zstdDecompressSync(stored, { maxOutputLength: Math.max(rawBytes, 1), chunkSize: rawBytes + OUTPUT_SLACK_BYTES });
+    const raw = zstdDecompressSync(stored, {
+      maxOutputLength: Math.max(rawBytes, 1),
+      chunkSize: rawBytes + OUTPUT_SLACK_BYTES,
+    });
     return raw.length === rawBytes ? raw : null;
   } catch {
     return null;

@@ -3,6 +3,7 @@ import test from 'ava';
 import type { Hlc, LogIndex, RangeId, Term } from '../../../src/core/brands.ts';
 import { createStateMachine } from '../../../src/core/kv/state-machine.ts';
 import { confOf } from '../../../src/core/raft/configuration.ts';
+import type { Message } from '../../../src/core/raft/types.ts';
 import { MSG_SNAPSHOT } from '../../../src/core/raft/types.ts';
 import { MemoryArena } from '../../../src/engine/memory/arena.ts';
 import { openFrozen } from '../../../src/engine/memory/frozen.ts';
@@ -51,6 +52,13 @@ function diskWithCheckpoint(): { readonly disk: FaultyDisk; readonly file: strin
   return { disk, file };
 }
 
+const CHECKPOINT_BYTES = KEYS * (16 + 12 + 100);
+
+function snapshotMessage(): Message {
+  const snapshot = { index: 7 as LogIndex, term: 2 as Term, conf: confOf([member(1)]) };
+  return { ...message(MSG_SNAPSHOT, 1, { term: 2 }), snapshot };
+}
+
 test('a snapshot is loaded in pieces, and most of the time is left to everything else', (t) => {
   const { disk, file } = diskWithCheckpoint();
   const arena = new MemoryArena({ maxBytes: 2 ** 30 });
@@ -60,14 +68,14 @@ test('a snapshot is loaded in pieces, and most of the time is left to everything
     disk,
     createStore: () => arena.createStore(),
     valueBytesMax: VALUE_BYTES_MAX,
+    bytesPerSecond: () => 0,
     // Everything between two looks at the clock takes a while.
     monotonicMs: () => (nowMs += 0.5),
     loaded: (snapshot) => loaded.push(snapshot),
     failed: (_rangeId, error) => t.fail(String(error)),
   });
   t.is(incoming.turn(), null, 'nothing came yet');
-  const snapshot = { index: 7 as LogIndex, term: 2 as Term, conf: confOf([member(1)]) };
-  incoming.arrived(RANGE, { ...message(MSG_SNAPSHOT, 1, { term: 2 }), snapshot }, file, () => undefined);
+  incoming.arrived(RANGE, snapshotMessage(), file, () => undefined);
   const startMs = nowMs;
   let busyMs = 0;
   let turns = 0;
@@ -86,4 +94,39 @@ test('a snapshot is loaded in pieces, and most of the time is left to everything
   t.true(busyMs <= (nowMs - startMs) / 6, `${busyMs} of ${nowMs - startMs} ms`);
   t.is(loaded[0]?.store.keyCount, KEYS);
   t.is(incoming.turn(), null);
+});
+
+test('a snapshot is loaded at the rate that it may have now, and one that has to be sent again as fast as it goes', (t) => {
+  const { disk, file } = diskWithCheckpoint();
+  const arena = new MemoryArena({ maxBytes: 2 ** 30 });
+  let nowMs = 1000;
+  let bytesPerSecond = 2 ** 20;
+  let loadedCount = 0;
+  const incoming = new IncomingSnapshots({
+    disk,
+    createStore: () => arena.createStore(),
+    valueBytesMax: VALUE_BYTES_MAX,
+    bytesPerSecond: () => bytesPerSecond,
+    monotonicMs: () => (nowMs += 0.5),
+    loaded: () => loadedCount++,
+    failed: (_rangeId, error) => t.fail(String(error)),
+  });
+  /** Seconds until another one is loaded. */
+  const load = (): number => {
+    const startMs = nowMs;
+    const before = loadedCount;
+    incoming.arrived(RANGE, snapshotMessage(), file, () => undefined);
+    while (loadedCount === before) nowMs += incoming.turn() ?? 0;
+    return (nowMs - startMs) / 1000;
+  };
+  const turnBytes = 4 * 2 ** 18;
+  const seconds = load();
+  t.true(seconds >= (CHECKPOINT_BYTES - turnBytes) / bytesPerSecond, `${seconds} s`);
+  t.true(seconds <= (CHECKPOINT_BYTES + turnBytes) / bytesPerSecond, `${seconds} s`);
+  t.true(load() < seconds / 4, 'the log went on while the first one was loaded');
+  nowMs += 3_600_000;
+  t.true(load() > seconds / 2, 'that was long ago');
+  nowMs += 3_600_000;
+  bytesPerSecond = 2 ** 30;
+  t.true(load() < seconds / 4);
 });

@@ -44,7 +44,7 @@ async function setup(t: ExecutionContext, ports: Partial<SnapshotPorts> = {}, by
   const arrived: Arrived[] = [];
   let files = 0;
   const snapshots: SnapshotPorts = {
-    bytesPerSecond,
+    bytesPerSecond: () => bytesPerSecond,
     incomingFile: (rangeId, index) => path.join(dir, `${rangeId}-${index}.${files++}.part`),
     arrived: (rangeId, message, file, done) => arrived.push({ rangeId, message, file, done }),
     ...ports,
