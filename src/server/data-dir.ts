@@ -2,7 +2,7 @@
  * A node's folder: which store it belongs to, and where its log and its data lie, apart from each other.
  *
  *     data/
- *       node.json                              written last when a store is made: with it the store exists
+ *       node.json                              written last when a store is made: with it the store exists. Names its log
  *       cluster.json                           copy of the catalog, to find the other nodes after a restart
  *       wal/                                   segments (src/storage/wal)
  *       checkpoints/range-7/000…0042.ckpt      state of range 7 at index 42
@@ -42,6 +42,11 @@ export interface NodeIdentity {
   /** Of a start that the cluster may or may not have taken notice of; the next one goes on with it. Empty: none. */
   readonly bootId: string;
   readonly createdAtMs: number;
+  /**
+   * The log that the node writes (src/storage/wal/manifest.ts): another one, or none, has lost what was acknowledged and voted
+   * for. Not there before the first start has made it.
+   */
+  readonly logId?: number;
 }
 
 /** A file that a range can begin from. */
@@ -118,8 +123,18 @@ export class DataDir {
     return path.join(this.#dir, 'LOCK');
   }
 
-  /** Makes the folder and what is missing in it. Throws KV_STATE when the system does not let us. */
+  /**
+   * Makes the folder and what is missing in it. Throws KV_STATE when the system does not let us; KV_CORRUPT when the folder of a node
+   * that has run has lost its checkpoints, and with them the names of the members that may have spoken.
+   */
   make(): void {
+    if (this.identity()?.logId !== undefined && !this.#disk.exists(this.checkpointsDir)) {
+      throw new SkerryError(
+        'KV_CORRUPT',
+        `${this.checkpointsDir} is missing, and ${this.#nodeFile} is not. Put it back; or, in a cluster, remove this node (skerry node remove) and let it join as a new one with an empty data folder.`,
+        { hint: { file: this.checkpointsDir, offset: 0, what: 'the folder is missing' } },
+      );
+    }
     try {
       this.checkpoints.make();
     } catch (cause) {
@@ -162,6 +177,12 @@ export class DataDir {
   saveIdentity(identity: NodeIdentity): NodeIdentity {
     writeWhole(this.#disk, this.#nodeFile, `${JSON.stringify(identity, null, 2)}\n`);
     return identity;
+  }
+
+  /** Notes which log the node writes. */
+  keepLogId(logId: number): void {
+    const identity = this.identity();
+    if (identity !== null) this.saveIdentity({ ...identity, logId });
   }
 
   /** The last copy of the catalog that reached this node, unchecked; null when there is none. Throws KV_CORRUPT. */

@@ -5,11 +5,12 @@
  * made here from a snapshot.
  *
  *     checkpoint damaged  ─▶ that range's member is given up
- *     log damaged         ─▶ all ranges share it, and it cannot be known what it held of whom: all members are given up,
+ *     log damaged or gone ─▶ all ranges share it, and it cannot be known what it held of whom: all members are given up,
  *                            the log is set aside, and a new one begins
  *
  * docs/adr/0009-damaged-replicas.md says why this is safe.
  */
+import path from 'node:path';
 import type { NodeId } from '../core/brands.ts';
 import { SkerryError } from '../core/errors.ts';
 import type { DamagedReplica } from '../core/placement/report.ts';
@@ -19,7 +20,9 @@ import type { Logger } from '../observe/log.ts';
 import { readCheckpointInfo } from '../storage/checkpoint/index.ts';
 import type { Disk } from '../storage/disk.ts';
 import { FRAGMENT_MASK, FRAGMENT_WHOLE, TYPE_CONFIG } from '../storage/wal/format.ts';
+import { MANIFEST_NAME, readManifest } from '../storage/wal/manifest.ts';
 import { setLogAside } from '../storage/wal/quarantine.ts';
+import { listSegments } from '../storage/wal/segment.ts';
 import { surveyWal } from '../storage/wal/survey.ts';
 import { decodeRangeMeta } from '../../shards/entry.ts';
 import { hasOtherVoters } from '../../shards/membership.ts';
@@ -47,9 +50,31 @@ export function findWholeRanges({ nodeId, dir, hasOthers, log }: HealingPorts): 
   });
 }
 
-/** Opens the log with `open`; when it is damaged and can be missed, sets it aside and opens a new one. */
-export async function openLog<T>(open: () => Promise<T>, ports: HealingPorts): Promise<T> {
+/**
+ * Throws KV_CORRUPT when the log that the node has written is not there, or is another one: without a word of what it
+ * acknowledged and voted for, an empty folder looks like a new log. `logId`: of NodeIdentity; 0: it has written none yet.
+ */
+export function expectLog(disk: Disk, walDir: string, logId: number): void {
+  const manifest = disk.exists(walDir) ? readManifest(disk, walDir) : undefined;
+  const hasSegments = disk.exists(walDir) && listSegments(disk, walDir).length > 0;
+  // With segments or a manifest that cannot be read, whoever opens the log says what is wrong.
+  if (logId === 0 || manifest === null || (manifest === undefined && hasSegments)) return;
+  if (manifest?.logId === logId) return;
+  const file = path.join(walDir, MANIFEST_NAME);
+  const what = manifest === undefined ? 'the log is missing' : 'it belongs to another log than the one of this node';
+  const message =
+    `${file}: ${what}. Acknowledged writes and votes were in it. Nothing was changed. Put the folder back, look at --wal-dir, ` +
+    'or restore the node from its peers or a backup. To go on with its checkpoints alone and lose what came after them, take "logId" out of node.json.';
+  throw new SkerryError('KV_CORRUPT', message, { hint: { file, offset: 0, what } });
+}
+
+/**
+ * Opens the log with `open`; when it is damaged or not the one that is expected, and can be missed, sets it aside and opens a new
+ * one. `logId`: as for expectLog().
+ */
+export async function openLog<T>(open: () => Promise<T>, logId: number, ports: HealingPorts): Promise<T> {
   try {
+    expectLog(ports.disk, ports.walDir, logId);
     return await open();
   } catch (error) {
     if (!(error instanceof SkerryError) || error.code !== 'KV_CORRUPT' || !ports.hasOthers) throw error;
@@ -75,6 +100,7 @@ export function giveUpLog(error: SkerryError, ports: HealingPorts): void {
   const sinceMs = Date.now();
   const what = whatIsDamaged(error);
   for (const { rangeId, memberId } of members) dir.checkpoints.condemn(rangeId, memberId, { what, sinceMs });
+  disk.mkdir(walDir);
   const side = setLogAside(disk, walDir, sinceMs);
   log.error(
     { what, setAside: side, ranges: members.map(({ rangeId }) => rangeId) },
@@ -88,6 +114,7 @@ function lastConfs({ disk, walDir }: HealingPorts, checkpoints: FoundRanges['che
   for (const { rangeId, file } of checkpoints) {
     confs.set(rangeId, decodeRangeMeta(readCheckpointInfo(disk, file).meta).conf);
   }
+  if (!disk.exists(walDir)) return confs;
   surveyWal(disk, walDir, {
     record({ type, flags, rangeId, dataStart, dataEnd }, buffer) {
       if (type !== TYPE_CONFIG || (flags & FRAGMENT_MASK) !== FRAGMENT_WHOLE) return;

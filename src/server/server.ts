@@ -145,7 +145,8 @@ class Node implements RunningServer {
       hasOthers: nodeCluster.hasOthers,
       log: this.#log,
     };
-    const wal = await openLog(() => startWal(walOptions), healing);
+    const wal = await openLog(() => startWal(walOptions), nodeCluster.identity.logId ?? 0, healing);
+    nodeCluster.keepLogId(wal.recovery.logId);
     this.#wal = wal;
     this.#followLog(wal);
     const { recovery } = wal;

@@ -2,7 +2,7 @@
  * One of three nodes finds its files damaged or missing: it says so, falls silent where it must, and is made whole by the others;
  * everything that was acknowledged is there in the end.
  */
-import { open, readdir, rm } from 'node:fs/promises';
+import { access, open, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
@@ -150,6 +150,26 @@ test('a node’s damaged log: it starts, is made whole by the others, and nothin
   await trio.readBack(0);
 });
 
+test('a node whose log is gone, folder and all, is made whole by the others: it does not begin a new one as if it had never spoken (FAILURES 15, 17)', async (t) => {
+  t.timeout(240_000);
+  const trio = await Trio.start(t);
+  await trio.write(60, 200);
+  await trio.nodes[2]?.end('SIGKILL');
+  await trio.write(10, 200);
+  await rm(path.join(trio.dir(2), 'wal'), { recursive: true });
+  await trio.startNode(2);
+  t.regex(trio.nodes[2]?.stderr() ?? '', /the write-ahead log is damaged[^\n]*the log is missing/);
+  await trio.untilWhole();
+  await trio.readBack(2);
+  await trio.nodes[1]?.end('SIGKILL');
+  await trio.write(10, 100);
+  // The log that it has begun is the one that is expected now.
+  await trio.nodes[2]?.end('SIGKILL');
+  await trio.startNode(2);
+  t.notRegex(trio.nodes[2]?.stderr() ?? '', /damaged/);
+  await trio.readBack(2);
+});
+
 test('a node’s damaged checkpoint: that range alone is made anew, and nothing is lost (FAILURES 15)', async (t) => {
   t.timeout(240_000);
   const trio = await Trio.start(t);
@@ -191,6 +211,15 @@ test('a node that is alone with its ranges refuses to start on damaged files, an
   await t.throwsAsync(() => startNode(dir, ['--workers', '1']), { message: /The write-ahead log is damaged/ });
   t.deepEqual(await asideIn(dir), []);
   await flipBit(segment as string, 8192 + 3 * 4096 + 40);
+  for (const [name, message] of [
+    ['wal', /manifest: the log is missing\. .*node\.json/],
+    ['checkpoints', /checkpoints is missing/],
+  ] as const) {
+    await rename(path.join(dir, name), path.join(dir, 'elsewhere'));
+    await t.throwsAsync(() => startNode(dir, ['--workers', '1']), { message });
+    await t.throwsAsync(() => access(path.join(dir, name)), { code: 'ENOENT' });
+    await rename(path.join(dir, 'elsewhere'), path.join(dir, name));
+  }
   const again = await startNode(dir, ['--workers', '1']);
   t.is(await again.end('SIGTERM'), 0);
 });

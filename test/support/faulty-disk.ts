@@ -267,6 +267,7 @@ export class FaultyDisk implements Disk {
   }
 
   list(dir: string): string[] {
+    if (!this.#dirs.has(dir)) throw Object.assign(new Error(`ENOENT: ${dir}`), { code: 'ENOENT' });
     const names = [...this.#names.keys()].filter((name) => path.dirname(name) === dir);
     const dirs = [...this.#dirs].filter((name) => name !== '/' && path.dirname(name) === dir);
     return [...names, ...dirs].map((name) => path.basename(name)).sort();

@@ -70,7 +70,7 @@ export async function formCluster(ports: NodeClusterPorts, listens: boolean): Pr
 }
 
 export class NodeCluster {
-  readonly identity: NodeIdentity;
+  #identity: NodeIdentity;
   readonly cluster: Cluster;
   readonly #ports: NodeClusterPorts;
   readonly #isAlone: boolean;
@@ -79,7 +79,7 @@ export class NodeCluster {
 
   constructor(identity: NodeIdentity, isAlone: boolean, ports: NodeClusterPorts) {
     const { settings, dir, threads, table, log } = ports;
-    this.identity = identity;
+    this.#identity = identity;
     this.#isAlone = isAlone;
     this.#ports = ports;
     const options = { ...PLACEMENT_DEFAULTS, replaceAfterMs: settings.cluster.replaceAfterSeconds * 1000 };
@@ -97,6 +97,17 @@ export class NodeCluster {
       nowMs: () => performance.now(),
       log,
     });
+  }
+
+  get identity(): NodeIdentity {
+    return this.#identity;
+  }
+
+  /** From now on this log is expected. Durable. */
+  keepLogId(logId: number): void {
+    if (this.#identity.logId === logId) return;
+    this.#identity = { ...this.#identity, logId };
+    this.#ports.dir.keepLogId(logId);
   }
 
   /** Whether other nodes may have replicas of this one's ranges. */
