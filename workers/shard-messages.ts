@@ -5,6 +5,7 @@ import type { MemoryGauge } from '../shards/memory-gauge.ts';
 import type { ClusterToWorker, ToWorker } from '../shards/messages.ts';
 import { asBuffer, reviveRoutes } from '../shards/messages.ts';
 import type { Requests } from '../shards/requests.ts';
+import { REQUEST_TIMEOUT_MS } from '../shards/shard-options.ts';
 import { clusterHandlers } from './cluster-messages.ts';
 import type { ClusterThread } from './cluster-messages.ts';
 
@@ -16,6 +17,8 @@ export interface ShardThread extends ClusterThread {
 
 /** How long a node that stops waits for others to take its leaderships; what is left then, their elections settle. */
 const HAND_OVER_MS = 1000;
+/** By then nobody waits any more: whoever asked for a write that no majority took has been told that its result is unknown. */
+const ANSWERED_MS = REQUEST_TIMEOUT_MS + 1000;
 
 type AnyMessage = ToWorker | ClusterToWorker;
 type Handlers = { readonly [T in AnyMessage['type']]: (message: Extract<AnyMessage, { type: T }>) => void };
@@ -49,12 +52,14 @@ export function handleMessages(thread: ShardThread): (message: AnyMessage) => vo
     holdBack: ({ rangeIds }) => shard.holdBack(rangeIds as RangeId[]),
     stop: () => {
       servers.close();
-      const handOverUntilMs = performance.now() + HAND_OVER_MS;
+      const startMs = performance.now();
       loop.stopWhen(
         () => {
-          const isHandedOver = shard.host.handOver() || performance.now() > handOverUntilMs;
+          const passedMs = performance.now() - startMs;
+          const isHandedOver = shard.host.handOver() || passedMs > HAND_OVER_MS;
+          const isAnswered = shard.host.pendingBytes === 0 && gateway.inFlight === 0;
           loop.schedule();
-          return isHandedOver && shard.host.pendingBytes === 0 && gateway.inFlight === 0;
+          return isHandedOver && (isAnswered || passedMs > ANSWERED_MS);
         },
         () => send({ type: 'stopped' }),
       );

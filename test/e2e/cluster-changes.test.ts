@@ -7,6 +7,7 @@ import { connect } from '../../src/client/connect.ts';
 import type { ClusterStatus } from '../../src/index.ts';
 import type { NodeProcess } from '../support/node-process.ts';
 import { startNode } from '../support/node-process.ts';
+import { answerOf } from '../support/until.ts';
 
 interface RangeStatus {
   readonly rangeId: number;
@@ -23,12 +24,8 @@ async function statusOf({ httpPort }: NodeProcess): Promise<NodeStatus> {
   return (await (await fetch(`http://127.0.0.1:${httpPort}/status`)).json()) as NodeStatus;
 }
 
-async function until(node: NodeProcess, condition: (status: NodeStatus) => boolean): Promise<NodeStatus> {
-  for (;;) {
-    const status = await statusOf(node);
-    if (condition(status)) return status;
-  }
-}
+const until = (node: NodeProcess, condition: (status: NodeStatus) => boolean): Promise<NodeStatus> =>
+  answerOf(`${condition}`, () => statusOf(node), condition);
 
 const votersOf = ({ ranges }: NodeStatus): string[] =>
   ranges.map(({ replicas }) => {

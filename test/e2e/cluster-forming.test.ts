@@ -12,6 +12,7 @@ import type { ClusterStatus } from '../../src/index.ts';
 import { open } from '../../src/index.ts';
 import type { NodeProcess } from '../support/node-process.ts';
 import { startNode } from '../support/node-process.ts';
+import { answerOf } from '../support/until.ts';
 
 const run = promisify(execFile);
 const LAUNCHER = fileURLToPath(new URL('../../src/cli/skerry.js', import.meta.url));
@@ -35,6 +36,10 @@ function lab(t: ExecutionContext): (flags: readonly string[], dir?: string) => P
 
 const skerry = async (...args: string[]): Promise<string> => (await run(process.execPath, [LAUNCHER, ...args])).stdout;
 
+interface Replicated {
+  readonly ranges: readonly { readonly replicas: readonly { readonly role: string }[] }[];
+}
+
 async function clusterOf({ port }: NodeProcess): Promise<ClusterStatus> {
   await using kv = await connect(`skerry://127.0.0.1:${port}`);
   return await kv.cluster();
@@ -42,10 +47,7 @@ async function clusterOf({ port }: NodeProcess): Promise<ClusterStatus> {
 
 async function until(node: NodeProcess, condition: (cluster: ClusterStatus) => boolean): Promise<ClusterStatus> {
   await using kv = await connect(`skerry://127.0.0.1:${node.port}`);
-  for (;;) {
-    const cluster = await kv.cluster();
-    if (condition(cluster)) return cluster;
-  }
+  return await answerOf(`${condition}`, () => kv.cluster(), condition);
 }
 
 /** Peer ports that nobody else is given meanwhile: below those that the system hands out. */
@@ -133,11 +135,11 @@ test.serial('all nodes killed at once come back with everything that was written
   const join = ['--join', `127.0.0.1:${first.peerPort}`];
   const others = [1, 2].map((i) => start([...join, ...portOf(i)]));
   const before = [first, ...(await Promise.all(others))];
-  for (;;) {
-    const page = await (await fetch(`http://127.0.0.1:${first.httpPort}/status`)).json();
-    const { ranges } = page as { ranges: { replicas: { role: string }[] }[] };
-    if (ranges.every(({ replicas }) => replicas.filter(({ role }) => role === 'voter').length === 3)) break;
-  }
+  await answerOf(
+    'three voters of each range',
+    async () => (await (await fetch(`http://127.0.0.1:${first.httpPort}/status`)).json()) as Replicated,
+    ({ ranges }) => ranges.every(({ replicas }) => replicas.filter(({ role }) => role === 'voter').length === 3),
+  );
   {
     await using kv = await connect(`skerry://127.0.0.1:${first.port}`, { as: 'text', timeoutMs: 30_000 });
     for (let i = 0; i < 50; i++) await kv.set(`${i % 2 === 0 ? 'a' : 'z'}${i}`, String(i));

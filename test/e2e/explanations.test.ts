@@ -8,6 +8,7 @@ import type { Explanation, RangeExplanation, ReadExplanation, WriteExplanation }
 import { open } from '../../src/index.ts';
 import { LAUNCHER, startNode, temporaryDir, withNode } from '../support/node-process.ts';
 import type { NodeProcess } from '../support/node-process.ts';
+import { answerOf } from '../support/until.ts';
 
 const run = promisify(execFile);
 
@@ -102,13 +103,12 @@ test('on three nodes the leader explains what another node was asked', async (t)
   t.teardown(async () => void (await Promise.all(stores.map((store) => store.close()))));
   const [kv] = stores as [(typeof stores)[0]];
   // With three voters a write waits for one of the others.
-  for (;;) {
-    const { explanation } = await kv.set('a', '1', { explain: true });
-    const [range] = explanation.ranges as [WriteExplanation];
-    if (range.replicationMs === null) continue;
-    checkSums(t, explanation);
-    break;
-  }
+  const { explanation } = await answerOf(
+    'a write that others have, too',
+    () => kv.set('a', '1', { explain: true }),
+    (set) => (set.explanation.ranges[0] as WriteExplanation).replicationMs !== null,
+  );
+  checkSums(t, explanation);
   // The first request of a client goes to the node that it was given.
   const seen = await Promise.all(
     nodes.map(async ({ port }) => {

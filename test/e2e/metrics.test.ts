@@ -7,6 +7,7 @@ import { connect } from '../../src/client/connect.ts';
 import { startNode, temporaryDir } from '../support/node-process.ts';
 import type { NodeProcess } from '../support/node-process.ts';
 import { parsePrometheus } from '../unit/observe/prometheus-parser.ts';
+import { answerOf } from '../support/until.ts';
 
 /** Those that move only when something is wrong, or are levels that are 0 when all is done. */
 const QUIET = new Set([
@@ -69,10 +70,11 @@ test('every documented metric is served, and those that work moves have moved', 
   let three = await start(t, third, ...join);
   const kv = await connect(`skerry://127.0.0.1:${one.port}`, { as: 'text' });
   t.teardown(() => kv.close());
-  for (;;) {
-    const { explanation } = await kv.set('z', '1', { explain: true });
-    if (explanation.ranges.every((range) => range.kind === 'write' && range.replicationMs !== null)) break;
-  }
+  await answerOf(
+    'a write that others have, too',
+    () => kv.set('z', '1', { explain: true }),
+    ({ explanation }) => explanation.ranges.every((range) => range.kind === 'write' && range.replicationMs !== null),
+  );
   await kv.set('soon', '1', { ttlMs: 1 });
   await kv.set('later', '1', { ttlMs: 3_600_000 });
   await t.throwsAsync(kv.splitRange('m'), { code: 'KV_STATE' }, 'a range begins there already');

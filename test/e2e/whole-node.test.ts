@@ -10,6 +10,7 @@ import { connect as open } from '../../src/client/connect.ts';
 import type { NodeProcess } from '../support/node-process.ts';
 import { startNode } from '../support/node-process.ts';
 import { RawClient } from '../support/resp-harness.ts';
+import { answerOf } from '../support/until.ts';
 
 /** So many connections that the kernel hardly gives them all to one of the two workers: 2^-31. */
 const CLIENTS = 32;
@@ -149,8 +150,7 @@ test.serial('INFO counts keys that have expired, wherever they lay', async (t) =
   const expired = async (): Promise<number> => Number(/expired_keys:(\d+)/.exec(await client.info('stats'))?.[1]);
   const before = await expired();
   for (const key of ['a', 'b', 'x', 'y']) await client.set(`${key}:short`, 'value', 'PX', 1);
-  while ((await expired()) - before < 4);
-  t.is((await expired()) - before, 4);
+  t.is((await answerOf('four keys to expire', expired, (count) => count - before >= 4)) - before, 4);
   t.is(await client.exists('a:short', 'b:short', 'x:short', 'y:short'), 0);
 });
 
@@ -168,9 +168,9 @@ test.serial('INFO counts hits, misses and keys with an expiry on all workers', a
   await client.mget('a:lasting', 'a:absent', 'z:lasting', 'z:absent');
   await client.get('z:lasting');
   t.deepEqual(await lookups(), [(before[0] as number) + 3, (before[1] as number) + 2]);
-  while ((await expiring()) !== 2);
+  await answerOf('two keys with an expiry', expiring, (count) => count === 2);
   await client.persist('z:lasting');
-  while ((await expiring()) !== 1);
+  await answerOf('one key with an expiry', expiring, (count) => count === 1);
   t.is(await client.del('a:lasting', 'z:lasting'), 2);
 });
 

@@ -9,19 +9,21 @@ import { createPrng } from '../../src/core/prng.ts';
 import { ClusterLab } from '../support/cluster-lab.ts';
 import { namespacesMissing } from '../support/namespaces.ts';
 import { LAUNCHER } from '../support/node-process.ts';
+import { answerOf } from '../support/until.ts';
 
 const run = promisify(execFile);
 const seed = Number(process.env['FAULT_SEED'] ?? Date.now() % 2 ** 31);
 /** Asks until the cluster has noticed that the node is dead. */
 async function removeDead(nodeId: number, server: string): Promise<void> {
-  for (;;) {
-    try {
-      await run(process.execPath, [LAUNCHER, 'node', 'remove', String(nodeId), '--server', server]);
-      return;
-    } catch (error) {
-      if (!String(error).includes('is alive')) throw error;
-    }
-  }
+  const remove = (): Promise<unknown> =>
+    run(process.execPath, [LAUNCHER, 'node', 'remove', String(nodeId), '--server', server]).then(
+      () => null,
+      (error: unknown) => {
+        if (!String(error).includes('is alive')) throw error;
+        return String(error);
+      },
+    );
+  await answerOf(`node ${nodeId} to be silent`, remove, (refusal) => refusal === null);
 }
 
 const withNodes = namespacesMissing() === null ? test.serial : test.serial.skip;

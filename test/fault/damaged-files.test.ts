@@ -10,6 +10,7 @@ import { connect } from '../../src/client/connect.ts';
 import type { ClusterStatus, RangeRecovery } from '../../src/index.ts';
 import type { NodeProcess } from '../support/node-process.ts';
 import { startNode, temporaryDir } from '../support/node-process.ts';
+import { answerOf } from '../support/until.ts';
 
 interface NodeStatus {
   readonly ranges: readonly {
@@ -65,7 +66,7 @@ class Trio {
   }
 
   async until(i: number, condition: (status: NodeStatus) => boolean): Promise<void> {
-    while (!condition(await statusOf(this.nodes[i] as NodeProcess)));
+    await answerOf(`${condition}`, () => statusOf(this.nodes[i] as NodeProcess), condition);
   }
 
   /** Each range has its three voters, and no node misses anything. */
@@ -243,10 +244,13 @@ test('a range that has lost its majority for good is brought back by force, and 
     [3],
   );
   for (const rangeId of [1, 2]) {
-    let outcome: RangeRecovery | null = null;
     // The lost leader counts until the survivor has noticed.
-    while (outcome === null) outcome = await recover(2, true, rangeId).catch(() => null);
-    t.true(outcome.isRecovered);
+    const outcome = await answerOf(
+      'the survivor to go on alone',
+      () => recover(2, true, rangeId).catch(String),
+      (answer) => typeof answer !== 'string',
+    );
+    t.like(outcome, { isRecovered: true });
   }
   await trio.readBack(2);
   await using store = await connect(`skerry://127.0.0.1:${trio.nodes[2]?.port}`, { as: 'text', timeoutMs: 30_000 });
@@ -268,10 +272,11 @@ test('the scrubber finds damage while the node runs, and the node repairs it fro
   await flipBit(await checkpointOf(dir, 1), 70);
   const [sealed] = await segmentsIn(dir);
   await flipBit(sealed as string, 8192 + 100_000);
-  for (;;) {
-    const aside = await asideIn(dir);
-    if (['.ckpt.', '.wal.'].every((kind) => aside.some((name) => name.includes(kind)))) break;
-  }
+  await answerOf(
+    'both files to be set aside',
+    () => asideIn(dir),
+    (aside) => ['.ckpt.', '.wal.'].every((kind) => aside.some((name) => name.includes(kind))),
+  );
   t.regex(node.stderr(), /a file is damaged/);
   await node.end('SIGKILL');
   const again = await startNode(dir, flags);

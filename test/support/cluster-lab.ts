@@ -10,6 +10,7 @@ import { Namespaces } from './namespaces.ts';
 import type { NodeProcess } from './node-process.ts';
 import { startNode, temporaryDir } from './node-process.ts';
 import { TcpLinks } from './tcp-links.ts';
+import { answerOf } from './until.ts';
 
 /** Where the one worker of each node hears the others. */
 const WORKER_PEER_PORT = 7381;
@@ -103,18 +104,21 @@ export class ClusterLab {
 
   /** Until each range has a voter on each of these nodes, by default on all that were started first, and on no other. */
   async untilReplicated(on = Array.from({ length: this.#options.nodes }, (_, i) => i + 1)): Promise<void> {
-    for (;;) {
-      const status = (await (await fetch(`http://${this.spaces.address(1)}:7371/status`)).json()) as {
-        readonly ranges: readonly {
-          readonly replicas: readonly { readonly nodeId: number; readonly role: string }[];
-        }[];
-      };
-      const isDone = status.ranges.every(({ replicas }) => {
-        const voters = replicas.filter(({ role }) => role === 'voter').map(({ nodeId }) => nodeId);
-        return replicas.length === on.length && on.every((i) => voters.includes(i));
-      });
-      if (isDone && status.ranges.length === 2) return;
+    interface Status {
+      readonly ranges: readonly {
+        readonly replicas: readonly { readonly nodeId: number; readonly role: string }[];
+      }[];
     }
+    await answerOf(
+      `two ranges with voters on nodes ${on.join()}`,
+      async () => (await (await fetch(`http://${this.spaces.address(1)}:7371/status`)).json()) as Status,
+      ({ ranges }) =>
+        ranges.length === 2 &&
+        ranges.every(({ replicas }) => {
+          const voters = replicas.filter(({ role }) => role === 'voter').map(({ nodeId }) => nodeId);
+          return replicas.length === on.length && on.every((i) => voters.includes(i));
+        }),
+    );
   }
 
   /**
