@@ -1,5 +1,5 @@
 /** What a host counts of its groups: phases of writes, elections, leaders. Once per batch or change, never per command. */
-import type { MemberId, Term } from '../src/core/brands.ts';
+import type { MemberId, RangeId, Term } from '../src/core/brands.ts';
 import type { RaftGroup } from '../src/core/raft/types.ts';
 import type { MetricsWriter } from '../src/observe/counters.ts';
 import { slots } from '../src/observe/metrics.ts';
@@ -49,18 +49,28 @@ export function noteLeadership(metrics: MetricsWriter, raft: RaftGroup, last: Le
   return { leader, term, lastLeader: leader === 0 ? lastLeader : leader, campaigns };
 }
 
+interface LeadingHost extends ReplicaHost {
+  readonly replicas: ReadonlyMap<RangeId, Replica>;
+  readonly resting: { readonly count: number };
+}
+
 /** Some times a second. */
-export function publishLeadership(metrics: MetricsWriter, replicas: Iterable<Replica>): void {
+export function publishLeadership(host: LeadingHost): void {
+  const { metrics } = host;
   let led = 0;
   let leases = 0;
   let leaderless = 0;
-  for (const { raft, isLeader } of replicas) {
+  for (const replica of host.replicas.values()) {
+    const { raft, isLeader } = replica;
     if (raft.leader === 0) leaderless++;
     if (!isLeader) continue;
     led++;
+    // A group at rest is told of time only when it is asked something.
+    host.settle(replica);
     if (raft.leaseValid()) leases++;
   }
   metrics.set(slots.rangesLed, led);
   metrics.set(slots.leases, leases);
   metrics.set(slots.leaderless, leaderless);
+  metrics.set(slots.resting, host.resting.count);
 }

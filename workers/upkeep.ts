@@ -36,7 +36,7 @@ export function startUpkeep(
     metrics.set(slots.forwardRingFull, gateway.ringFullCount);
     if (gateway.peers !== null) publishPeerCounters(metrics, gateway.peers.mesh.counters);
   }, UPKEEP_INTERVAL_MS).unref();
-  setInterval(() => publishLeadership(metrics, shard.host.replicas.values()), LEADERSHIP_INTERVAL_MS).unref();
+  setInterval(() => publishLeadership(shard.host), LEADERSHIP_INTERVAL_MS).unref();
   setInterval(() => {
     if (shard.host.needsTicks) loop.schedule();
   }, tickMs).unref();

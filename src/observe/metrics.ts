@@ -175,6 +175,12 @@ export const scalarMetrics = {
     'skerry_raft_leases',
     'Ranges that are led here and whose lease holds: they answer reads without asking anybody.',
   )(),
+  resting: scalar(
+    'gauge',
+    'worker',
+    'skerry_raft_resting',
+    'Replicas here whose group rests: nobody has asked anything of it for a while, and it sends no messages.',
+  )(),
   leaderless: scalar('gauge', 'worker', 'skerry_raft_leaderless', 'Replicas here that know of no leader.')(),
   ranges: scalar('gauge', 'worker', 'skerry_ranges', 'Ranges that live in this worker.')(),
   damagedReplicas: scalar(
