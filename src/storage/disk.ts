@@ -9,9 +9,14 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { SkerryError } from '../core/errors.ts';
+import { openLogFile } from './log-file.ts';
+import { NodeFile } from './node-file.ts';
 
-/** `r`: must exist · `r+`: must exist, read and write · `w+`: created or emptied · `wx+`: must not exist, created. */
-export type OpenFlags = 'r' | 'r+' | 'w+' | 'wx+';
+/**
+ * `r`: must exist · `r+`: must exist, read and write · `log`: as `r+`, and what writev() writes is synced at once, in whole
+ * blocks · `w+`: created or emptied · `wx+`: must not exist, created.
+ */
+export type OpenFlags = 'r' | 'r+' | 'log' | 'w+' | 'wx+';
 
 export interface DiskFile {
   /** Reads up to `length` bytes at `position` into buffer[offset, …). Returns the bytes read; fewer only at the file's end. */
@@ -54,70 +59,9 @@ export interface Disk {
   lockFile(file: string): DiskLock;
 }
 
-class NodeFile implements DiskFile {
-  readonly #fd: number;
-
-  constructor(fd: number) {
-    this.#fd = fd;
-  }
-
-  read(buffer: Buffer, offset: number, length: number, position: number): number {
-    let done = 0;
-    while (done < length) {
-      const bytes = fs.readSync(this.#fd, buffer, offset + done, length - done, position + done);
-      if (bytes === 0) break;
-      done += bytes;
-    }
-    return done;
-  }
-
-  write(buffer: Buffer, offset: number, length: number, position: number): void {
-    let done = 0;
-    while (done < length) {
-      done += fs.writeSync(this.#fd, buffer, offset + done, length - done, position + done);
-    }
-  }
-
-  writev(views: readonly Buffer[], position: number): void {
-    let remaining = views;
-    for (;;) {
-      let written = fs.writevSync(this.#fd, remaining, position);
-      position += written;
-      // A short write (a file system that is filling up): go on behind what was taken, so that the next call says why.
-      let first = 0;
-      while (first < remaining.length && written >= (remaining[first] as Buffer).length) {
-        written -= (remaining[first] as Buffer).length;
-        first += 1;
-      }
-      if (first === remaining.length) return;
-      remaining = [(remaining[first] as Buffer).subarray(written), ...remaining.slice(first + 1)];
-    }
-  }
-
-  datasync(): void {
-    fs.fdatasyncSync(this.#fd);
-  }
-
-  sync(): void {
-    fs.fsyncSync(this.#fd);
-  }
-
-  truncate(size: number): void {
-    fs.ftruncateSync(this.#fd, size);
-  }
-
-  size(): number {
-    return fs.fstatSync(this.#fd).size;
-  }
-
-  close(): void {
-    fs.closeSync(this.#fd);
-  }
-}
-
 /** The real disk. Errors are Node's own, with `code` ENOSPC, EIO, ENOENT, … */
 export const nodeDisk: Disk = {
-  openFile: (file, flags) => new NodeFile(fs.openSync(file, flags)),
+  openFile: (file, flags) => (flags === 'log' ? openLogFile(file) : new NodeFile(fs.openSync(file, flags))),
   list: (dir) => fs.readdirSync(dir).sort(),
   rename: (from, to) => fs.renameSync(from, to),
   unlink: (file) => fs.unlinkSync(file),

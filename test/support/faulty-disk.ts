@@ -192,7 +192,7 @@ export class FaultyDisk implements Disk {
     let inode = this.#names.get(file);
     if (flags === 'wx+' && inode !== undefined) throw diskError('EEXIST', file);
     if (inode === undefined) {
-      if (flags === 'r' || flags === 'r+') throw diskError('ENOENT', file);
+      if (flags === 'r' || flags === 'r+' || flags === 'log') throw diskError('ENOENT', file);
       if (!this.#dirs.has(path.dirname(file))) throw diskError('ENOENT', file);
       inode = { current: emptyContents(), durable: emptyContents(), dirty: new Set(), isAstray: false };
       this.#change({ kind: 'set', name: file, inode }, 'create', file);

@@ -78,7 +78,7 @@ export function recycleSegment(disk: Disk, dir: string, segmentId: number, numbe
 
 /** Turns a spare into the segment that `header` says. When it returns, file, header and name are durable. */
 export function activateSegment(disk: Disk, dir: string, spare: string, header: SegmentHeader): DiskFile {
-  const file = disk.openFile(path.join(dir, spare), 'r+');
+  const file = disk.openFile(path.join(dir, spare), 'log');
   try {
     const block = Buffer.alloc(DATA_OFFSET);
     writeSegmentHeader(block, header);

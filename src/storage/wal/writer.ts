@@ -1,8 +1,8 @@
 /**
  * The WAL writer: the one that writes to a log. Each turn it takes everything that lies in the rings, writes it with one
- * writev, makes it durable with one fdatasync, and gives the room back: what is released to a ring is durable.
+ * call, makes it durable with one sync, and gives the room back: what is released to a ring is durable.
  *
- *     rings ─▶ Batch ─▶ writev ─▶ fdatasync ─▶ release, one doorbell per worker
+ *     rings ─▶ Batch ─▶ write ──▶ sync ──────▶ release, one doorbell per worker
  *                          │           └─ failed: poisoned. Nothing is released any more, nothing is tried again:
  *                          │              after a failed fsync the kernel may have dropped the data and say "ok" next time
  *                          └─ segment full: the next spare becomes the segment, the old one is sealed
