@@ -128,7 +128,8 @@ export class TcpTransport implements Transport {
         this.#round = null;
         this.#nextAddress = (this.#nextAddress + tried) % addresses.length;
         this.#dialledHost = address.host;
-        this.#dials.clear();
+        // Those under way stay, to be ended with the client; the others may be tried at once.
+        for (const [worker, dial] of this.#dials) if (dial.link === null) this.#dials.delete(worker);
         this.#linkUp(link, hello);
       },
       (error) => {

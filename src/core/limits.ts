@@ -1,6 +1,6 @@
 /**
  * Every limit of the store in one place, with the inequalities between them asserted when this file loads.
- * What a user may change is a default here and a setting in src/server/config.ts.
+ * What a user may change is a default here and a setting in src/server/settings.ts.
  */
 import { assert } from './assert.ts';
 

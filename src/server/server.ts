@@ -244,13 +244,16 @@ class Node implements RunningServer {
     this.#scrubber?.stop();
     if (this.#phase !== 'failed') this.#phase = 'stopping';
     await this.#cluster?.cluster.close();
-    await this.#threads.stop(wasReady);
-    await this.#wal?.stop();
-    await this.#http?.close();
-    await this.#cpuPool?.destroy();
-    await this.#ioPool?.destroy();
-    this.#lock?.release();
-    this.#lock = null;
+    try {
+      await this.#threads.stop(wasReady);
+    } finally {
+      // Also when a worker fails at its end: what runs on would keep the process alive, and the folder locked.
+      await this.#wal?.stop();
+      await this.#http?.close();
+      await this.#cpuPool?.destroy();
+      await this.#ioPool?.destroy();
+      this.#lock?.release();
+    }
   }
 
   async #startHttp(): Promise<void> {

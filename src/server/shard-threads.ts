@@ -85,15 +85,19 @@ export class ShardThreads {
     return (await Promise.all(answers)).map((answer) => (answer.type === 'peersListening' ? answer.port : 0));
   }
 
-  /** Lets them finish what they owe, when `isGentle`, and ends them. */
+  /** Lets them finish what they owe, when `isGentle`, and ends them. Rejects when one fails at that; all have ended then, too. */
   async stop(isGentle: boolean): Promise<void> {
-    if (isGentle) {
-      const stopped = this.#threads.map((thread) => nextMessage(thread, 'stopped'));
-      this.tellAll({ type: 'stop' });
-      await Promise.all(stopped);
+    const threads = this.#threads;
+    try {
+      if (isGentle) {
+        const stopped = threads.map((thread) => nextMessage(thread, 'stopped'));
+        this.tellAll({ type: 'stop' });
+        await Promise.all(stopped);
+      }
+    } finally {
+      await Promise.all(threads.map(({ thread }) => thread.terminate()));
+      this.#threads = [];
     }
-    await Promise.all(this.#threads.map(({ thread }) => thread.terminate()));
-    this.#threads = [];
   }
 
   #start(boot: WorkerBoot & { readonly links: readonly LinkEnd[] }): ShardThread {

@@ -1,4 +1,7 @@
 /** Which worker a call goes to, and how the client learns of it. */
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
 import * as fc from 'fast-check';
@@ -191,4 +194,26 @@ test('older news is not taken for newer', (t) => {
   t.is(routing.find('c')?.rangeId, 2);
   routing.replace(topologyOf([], 1));
   t.is(routing.find('c')?.rangeId, 1);
+});
+
+test('a connection that is still being made when another one is lost ends with the client', async (t) => {
+  const mute = createServer((socket) => socket.on('error', () => socket.destroy())).listen(0, '127.0.0.1');
+  t.teardown(() => mute.close());
+  await once(mute, 'listening');
+  const server = await FakeServer.start({ splitAt: ['h'] });
+  t.teardown(() => server.stop());
+  const { port } = mute.address() as AddressInfo;
+  const [first = { worker: FIRST_WORKER, host: '', port: 0 }] = server.topology.workers;
+  server.topology = { ...server.topology, workers: [first, { worker: FIRST_WORKER + 1, host: '', port }] };
+  const kv = await connect(server.url, { as: 'text', retryDelayMs: 1, connectTimeoutMs: 3_600_000 });
+  const dialled = once(mute, 'connection') as Promise<[Socket]>;
+  await kv.set('z', '1');
+  const [dialling] = await dialled;
+  const ended = once(dialling, 'close');
+  dialling.resume();
+  for (const { socket } of server.connections) socket.destroy();
+  t.is(await kv.get('z'), '1');
+  await kv.close();
+  await ended;
+  t.pass();
 });
