@@ -5,24 +5,28 @@ import type { MetricsWriter } from '../src/observe/counters.ts';
 import type { Logger } from '../src/observe/log.ts';
 import { slots } from '../src/observe/metrics.ts';
 import type { CheckpointInfo } from '../src/storage/checkpoint/index.ts';
+import type { FromWorker } from './messages.ts';
+import type { Requests } from './requests.ts';
 
 export interface CheckpointPort {
   /** Resolves when the checkpoint is durable. */
   readonly writeCheckpoint: (frozen: FrozenStore, info: CheckpointInfo) => Promise<void>;
   readonly checkpointFailed: (rangeId: RangeId, error: unknown) => void;
+  readonly checkpointDamaged: (rangeId: RangeId, file: string, what: string) => void;
   readonly snapshotFailed: (rangeId: RangeId, error: unknown) => void;
 }
 
-/** `write` resolves with the checkpoint's bytes. */
+/** `send`: to the main thread, which answers under the id that `requests` gave. */
 export function createCheckpointPort(
   metrics: MetricsWriter,
   log: Logger,
-  write: (frozen: FrozenStore, info: CheckpointInfo) => Promise<number>,
+  requests: Requests,
+  send: (message: FromWorker) => void,
 ): CheckpointPort {
   return {
     async writeCheckpoint(frozen, info) {
       const startedMs = performance.now();
-      const bytes = await write(frozen, info);
+      const bytes = await requests.ask<number>((id) => send({ type: 'checkpoint', id, frozen, info }));
       metrics.histograms.checkpointDuration.record((performance.now() - startedMs) * 1000);
       metrics.add(slots.checkpoints, 1);
       metrics.add(slots.checkpointBytes, bytes);
@@ -30,6 +34,10 @@ export function createCheckpointPort(
     checkpointFailed(rangeId, error) {
       metrics.add(slots.checkpointsFailed, 1);
       log.error({ err: error, rangeId }, 'a checkpoint failed; the log is kept, and it is tried again later');
+    },
+    checkpointDamaged(rangeId, file, what) {
+      log.error({ rangeId, what }, 'a file is damaged; it is replaced by new checkpoints, and kept aside');
+      send({ type: 'keepAside', file });
     },
     snapshotFailed(rangeId, error) {
       log.error({ err: error, rangeId }, 'a snapshot could not be read; its leader will send another one');

@@ -211,6 +211,8 @@ export type FromWorker =
       readonly frozen: FrozenStore;
       readonly info: CheckpointInfo;
     }
+  /** This checkpoint is damaged: a newer one must not delete it. */
+  | { readonly type: 'keepAside'; readonly file: string }
   /** Entries that have left memory. Answer: logRead. */
   | { readonly type: 'readLog'; readonly id: number; readonly wanted: RangeRead }
   | { readonly type: 'ask'; readonly id: number; readonly question: unknown }

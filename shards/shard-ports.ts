@@ -31,6 +31,8 @@ export interface ShardPorts extends Pick<
   readonly sendSnapshot: (rangeId: RangeId, message: Message, file: string, done: SnapshotCallback) => void;
   readonly writeCheckpoint: (frozen: FrozenStore, info: CheckpointInfo) => Promise<void>;
   readonly checkpointFailed: (rangeId: RangeId, error: unknown) => void;
+  /** The file is to be kept aside when the new one that is asked for has taken its place. */
+  readonly checkpointDamaged: (rangeId: RangeId, file: string, what: string) => void;
   readonly snapshotFailed: (rangeId: RangeId, error: unknown) => void;
   /** Asks for a turn. */
   readonly schedule: () => void;

@@ -16,6 +16,7 @@ import { Raft } from '../src/core/raft/raft.ts';
 import type { HardState, Message, RaftLogSeed, Ready } from '../src/core/raft/types.ts';
 import type { Engine } from '../src/engine/engine.ts';
 import { isBuried } from '../src/storage/checkpoint/index.ts';
+import { CheckpointCheck } from './checkpoint-check.ts';
 import { Checkpointer } from './checkpointer.ts';
 import { FIRST_INDEX, FIRST_TERM, NOTHING_PROMISED } from './entry.ts';
 import type { ExpiryCycle } from './expiry.ts';
@@ -45,6 +46,7 @@ export class Shard {
   readonly #joining: JoiningMembers;
   readonly #incoming: IncomingSnapshots;
   readonly #outgoing: OutgoingSnapshots;
+  readonly #check: CheckpointCheck;
   readonly #tombstones: Map<RangeId, MemberId>;
   /** Out of their groups, but the other half of a split still lives by their log. */
   #leaving: Replica[] = [];
@@ -109,8 +111,20 @@ export class Shard {
       request: (rangeId) => this.#checkpointer.holdBack([rangeId]),
       transmit: (rangeId, message, done) => {
         const file = ports.folder.checkpointFile(rangeId, message.snapshot?.index ?? 0);
-        ports.sendSnapshot(rangeId, message, file, done);
+        ports.sendSnapshot(rangeId, message, file, (isTaken) => {
+          if (!isTaken) this.#check.look(rangeId, file);
+          done(isTaken);
+        });
       },
+    });
+    this.#check = new CheckpointCheck({
+      disk: ports.disk,
+      damaged: (rangeId, file, what) => {
+        ports.checkpointDamaged(rangeId, file, what);
+        this.holdBack([rangeId]);
+      },
+      failed: ports.checkpointFailed,
+      monotonicMs,
     });
   }
 
@@ -183,6 +197,8 @@ export class Shard {
     this.#outgoing.turn();
     const loadsInMs = this.#incoming.turn();
     if (loadsInMs !== null) this.#ports.scheduleIn(loadsInMs);
+    const checksInMs = this.#check.turn();
+    if (checksInMs !== null) this.#ports.scheduleIn(checksInMs);
     this.#leaving = this.#leaving.filter((replica) => !this.#bury(replica));
     while (this.#gone[0] !== undefined && this.#ports.log.gone(this.#gone[0])) this.#gone.shift();
     // What the steps above have queued: snapshots to send, a snapshot's cut.

@@ -79,9 +79,7 @@ const shard = new Shard(shardOptions(boot), {
   sendSnapshot: (rangeId, message, file, done) => gateway.sendSnapshot(rangeId, message, file, done),
   rangesChanged: () => reports.changed(),
   catalogChanged: (catalog) => send({ type: 'catalog', revision: catalog.revision, bytes: catalog.encode() }),
-  ...createCheckpointPort(metrics, log, (frozen, info) =>
-    requests.ask((id) => send({ type: 'checkpoint', id, frozen, info })),
-  ),
+  ...createCheckpointPort(metrics, log, requests, send),
   schedule: () => loop.schedule(),
   scheduleIn: (delayMs) => loop.scheduleIn(delayMs),
   monotonicMs: () => performance.now(),

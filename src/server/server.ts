@@ -324,10 +324,8 @@ class Node implements RunningServer {
       case 'askSplit': {
         const answer = (error: string | null): void =>
           this.#threads.tell(workerIndex, { type: 'splitAnswer', id: message.id, error });
-        this.splitRange(Buffer.from(message.key)).then(
-          () => answer(null),
-          (error: Error) => answer(error.message),
-        );
+        const split = this.splitRange(Buffer.from(message.key));
+        split.then(() => answer(null)).catch((error: Error) => answer(error.message));
         break;
       }
       case 'askOrder':
@@ -343,6 +341,9 @@ class Node implements RunningServer {
         break;
       case 'checkpoint':
         void this.#checkpoint(workerIndex, message);
+        break;
+      case 'keepAside':
+        this.#dir.checkpoints.keepAside(message.file, Date.now());
         break;
       case 'readLog':
         void readLog(this.#wal, message, (answer) => this.#threads.tell(workerIndex, answer));
@@ -362,7 +363,6 @@ class Node implements RunningServer {
         this.#questions.answered(message.id, message.answer);
         break;
       default:
-        break;
     }
   }
 

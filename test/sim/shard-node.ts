@@ -291,6 +291,7 @@ export class ShardNode implements SimulatedNode<ShardPacket> {
         rangesChanged: () => undefined,
         catalogChanged: () => undefined,
         writeCheckpoint: (frozen, info) => this.#beginCheckpoint(frozen, info),
+        checkpointDamaged: fail,
         checkpointFailed: (rangeId, error) => this.#checkpointFailed(rangeId, error),
         snapshotFailed: fail,
         schedule: () => this.#surroundings.later(0, () => undefined),

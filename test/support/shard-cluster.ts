@@ -101,6 +101,10 @@ export class ShardNode {
   readonly folder: CheckpointFolder;
   /** Commands that found no leader here. */
   awaiting = 0;
+  /** Of checkpoints that were found while the node ran. */
+  readonly damages: string[] = [];
+  /** Snapshots that came in and could not be read. */
+  snapshotsRefused = 0;
 
   constructor(nodeId: NodeId, cluster: ShardCluster) {
     this.nodeId = nodeId;
@@ -140,10 +144,15 @@ export class ShardNode {
         writeCheckpoint: (frozen, info) => {
           const file = this.folder.checkpointFile(info.rangeId, info.appliedIndex);
           writeCheckpoint(this.disk, file, openFrozen(frozen), info);
+          this.folder.dropOlder(info.rangeId, info.appliedIndex);
           return Promise.resolve();
         },
+        checkpointDamaged: (_rangeId, file, what) => {
+          this.damages.push(what);
+          this.folder.keepAside(file, cluster.nowMs);
+        },
         checkpointFailed: (_rangeId, error) => cluster.fail(error),
-        snapshotFailed: (_rangeId, error) => cluster.fail(error),
+        snapshotFailed: () => void this.snapshotsRefused++,
         schedule: () => undefined,
         scheduleIn: () => undefined,
         metrics: new MetricsWriter(),

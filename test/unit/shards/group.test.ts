@@ -105,6 +105,22 @@ test('a new member gets a snapshot, catches up as a learner, and votes when it i
   }
 });
 
+test('a checkpoint that is damaged while the node runs is sent once, found out, and made anew from memory (FAILURES 15)', async (t) => {
+  const cluster = new ShardCluster(4, 3);
+  for (let i = 0; i < 50; i++) await cluster.run('SET', `key ${i}`, String(i));
+  const leader = await cluster.leader();
+  cluster.stopped.add(cluster.node(4).nodeId);
+  t.is(await cluster.change({ type: 'addLearner', id: member(4, 2) }), null);
+  leader.shard.holdBack([1 as never]);
+  await cluster.pass(200);
+  const [checkpoint] = leader.folder.newest();
+  leader.disk.flipBit(checkpoint?.file as string, 200, 3);
+  cluster.stopped.delete(cluster.node(4).nodeId);
+  await cluster.until(() => cluster.node(4).replica?.store.keyCount === 50);
+  t.true(cluster.node(4).snapshotsRefused > 0);
+  t.is(leader.damages.length, 1);
+});
+
 test('FAILURES 6: a member that is removed and added again is another one; its former life is over for good', async (t) => {
   const cluster = new ShardCluster(4, 4);
   await cluster.run('SET', 'a', '1');
