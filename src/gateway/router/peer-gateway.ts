@@ -90,11 +90,6 @@ export class PeerGateway {
     return this.#remoteOf(this.mesh.linkTo(member));
   }
 
-  /** The way to a worker of another node. */
-  remoteAt(nodeId: NodeId, workerIndex: number): PeerRemote {
-    return this.#remoteOf(this.mesh.link(nodeId, workerIndex));
-  }
-
   /** Whether a connection to a worker of the node was tried and is not there. */
   isLost(nodeId: NodeId): boolean {
     return this.mesh.status().some((peer) => peer.nodeId === nodeId && peer.problem !== null);
