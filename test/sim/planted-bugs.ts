@@ -112,11 +112,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     name: 'leaseWithoutPromise',
     title: 'a lease whose followers promise nothing',
     changes: [
-      inCore(
-        'state.ts',
-        'return this.limits.checkQuorum && (this.isLeader || this.ticksSinceLeader < this.limits.electionTicks)',
-        'return false',
-      ),
+      inCore('state.ts', 'return this.isLeader || this.ticksSinceLeader < this.limits.electionTicks', 'return false'),
     ],
     faults: CUTS,
     firstSeed: 55,
