@@ -38,11 +38,11 @@ function inCore(name: string, faults: ClusterBug['faults'] = {}, firstSeed = 1):
 }
 
 export const clusterBugs: readonly ClusterBug[] = [
-  inCore('voteBeforeSync', CRASHES, 25),
+  inCore('voteBeforeSync', CRASHES, 33),
   inCore('answerBeforeSync', CRASHES),
   inCore('leaderCountsUnsynced', CRASHES),
-  inCore('leaseForEver', CUTS, 4),
-  inCore('readWithoutRound', CUTS, 4),
+  inCore('leaseForEver', CUTS, 23),
+  inCore('readWithoutRound', CUTS, 23),
   inCore('readBeforeOwnTerm', CUTS),
   inCore('learnersCount', { ...CUTS, membershipEveryMs: 20 }),
   {

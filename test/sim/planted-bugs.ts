@@ -58,7 +58,7 @@ export const plantedShardBugs: readonly PlantedBug[] = [
         to: "else if (stirring === 'breaks') this.wake(replica)",
       },
     ],
-    firstSeed: 60,
+    firstSeed: 70,
   },
   {
     name: 'restOfAnotherLife',
@@ -70,7 +70,7 @@ export const plantedShardBugs: readonly PlantedBug[] = [
         to: '      partner.peerSession = beat.session;',
       },
     ],
-    firstSeed: 60,
+    firstSeed: 140,
   },
 ];
 
