@@ -50,6 +50,11 @@ export class RottingFiles {
     return this.#restore !== null;
   }
 
+  /** A bit has flipped, and the node has not come to know what of it is damaged. */
+  get isInDoubt(): boolean {
+    return this.#restore !== null;
+  }
+
   openLog<T>(open: () => T): T {
     try {
       return open();

@@ -317,7 +317,7 @@ export class ShardSimulation {
     const lost = this.#lostOf(leader).join();
     this.#on(node, () => {
       // A placement that has not heard of the damage could take the majority away that is left.
-      if (this.#lostOf(leader).join() !== lost) return;
+      if (this.#lostOf(leader).join() !== lost || this.#world.nodes.some(({ files }) => files.isInDoubt)) return;
       node.shard?.admin.changeMembers(change, (error) => {
         if (error === null) this.#noteChange(changes, change.isJoint || changes.length > 1);
       });
