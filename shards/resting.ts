@@ -144,8 +144,10 @@ export class RestingGroups {
     const partner = this.#partner(worker);
     if (beat.isAnswer && beat.peerSession !== partner.session) return;
     if (beat.session !== partner.peerSession) {
-      // Another life of it, or it woke one that this worker counted on.
-      this.#wakeAll(partner);
+      // Another life of it, or it woke one that this worker counted on; or a beat of an earlier life that comes late. Then the
+      // present one still counts on the followers that wake here.
+      if (partner.followed.size > 0) this.#break(partner);
+      else this.#wakeAll(partner);
       partner.peerSession = beat.session;
       partner.ackedTick = -Infinity;
       partner.askedTick = this.#tick;

@@ -66,8 +66,8 @@ export const plantedShardBugs: readonly PlantedBug[] = [
     changes: [
       {
         file: 'shards/resting.ts',
-        from: '      this.#wakeAll(partner);\n      partner.peerSession = beat.session;',
-        to: '      partner.peerSession = beat.session;',
+        from: '      if (partner.followed.size > 0) this.#break(partner);\n      else this.#wakeAll(partner);\n',
+        to: '',
       },
     ],
     firstSeed: 140,

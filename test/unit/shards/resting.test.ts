@@ -1,6 +1,7 @@
 /** Groups at rest (docs/adr/0010-groups-at-rest.md): three real hosts, and messages that a test can lose or bring late. */
 import test from 'ava';
 import type { MemberId, NodeId, RangeId } from '../../../src/core/brands.ts';
+import { workerId } from '../../../src/core/member.ts';
 import type { Message } from '../../../src/core/raft/types.ts';
 import { MSG_HEARTBEAT } from '../../../src/core/raft/types.ts';
 import type { ShardNode } from '../../support/shard-cluster.ts';
@@ -77,6 +78,21 @@ test('FAILURES 2: a worker that was stopped finds no lease of its leaders at res
   for (const { nodeId } of cluster.nodes) if (nodeId !== leader.nodeId) cluster.stopped.add(nodeId);
   cluster.nowMs += 9 * TICK_MS;
   t.is(leader.start('GET', 'a').value, undefined);
+});
+
+test('FAILURES 2: a beat of the leader’s former life that comes late takes no follower out of its rest unnoticed', async (t) => {
+  const { cluster, leader, followers } = await atRest();
+  // Its messages get away, what others send does not arrive; beats do.
+  cluster.passes = (_from, to) => to !== leader.nodeId;
+  const late = { isAnswer: false, session: 1, peerSession: 1, tick: 1, rests: [] };
+  for (const { shard } of followers) shard.host.receiveBeat(workerId(leader.nodeId, 0), late);
+  const isAnother = (): boolean => followers.some(({ replica }) => replica?.isLeader === true);
+  for (let ms = 0; ms < A_WHILE_MS; ms += TICK_MS) {
+    await cluster.pass(TICK_MS);
+    t.false(isAnother() && hasLease(leader), 'another one leads, and this one would answer');
+  }
+  cluster.passes = () => true;
+  t.is(await cluster.run('GET', 'a'), 'old');
 });
 
 test('beats that are heard in one direction only keep nothing at rest', async (t) => {
