@@ -45,7 +45,7 @@ export interface OrderedStore {
   readonly expiringCount: number;
   /** Bytes of pages and extents that this store alone keeps in use, older versions included; exact after a split, too. */
   readonly bytesUsed: number;
-  /** No value is longer than this, in bytes; an estimate from above. */
+  /** No value is longer than this, in bytes. An estimate from above: nothing that replicas must agree on may rest on it. */
   readonly longestValueBytes: number;
 
   get(key: Buffer, start: number, end: number, out: ValueRef): boolean;

@@ -88,7 +88,7 @@ export function createExecCommand(commandByOp: (op: number) => CommandSpec | und
     for (const { spec, first, count } of queued) {
       slice(args, first, count, inner);
       context.seed++;
-      const bytes = spec.repliesValues(inner) === 0 ? 0 : replyBytes(context, spec, args.count);
+      const bytes = spec.repliesValues(inner) === 0 ? 0 : replyBytes(context, spec);
       const refused = replied + bytes > limits.replyBytesMax ? REPLY_TOO_LARGE : oversize(spec, inner, valueBytesMax);
       if (refused === null) {
         replied += bytes;

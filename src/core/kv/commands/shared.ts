@@ -54,13 +54,9 @@ export function lookUp(context: CommandContext, i: number): boolean {
 
 export const REPLY_TOO_LARGE = `TOOLARGE the values that were asked for have more than ${limits.replyBytesMax} bytes together; ask for fewer at a time`;
 
-/**
- * Bytes of the values at the key arguments of a command, which are what its reply holds at most; 0 without a look at them when
- * `values` of them cannot be too much for a reply.
- */
-export function replyBytes(context: CommandContext, spec: KeyPositions, values: number): number {
-  const { store, args, value } = context;
-  if (values * store.longestValueBytes <= limits.replyBytesMax) return 0;
+/** Bytes of the values at the key arguments of a command, which are what its reply holds at most. The same on every replica. */
+export function replyBytes(context: CommandContext, spec: KeyPositions): number {
+  const { args, value } = context;
   let bytes = 0;
   for (const i of keyIndexes(spec, args.count)) if (find(context, i)) bytes += value.end - value.start;
   return bytes;

@@ -123,8 +123,10 @@ function getex(context: CommandContext): void {
 const MGET_KEYS = { firstKey: 1, lastKey: -1, keyStep: 1 } as const;
 
 function mget(context: CommandContext): void {
-  const { args, reply } = context;
-  if (replyBytes(context, MGET_KEYS, args.count) > limits.replyBytesMax) {
+  const { args, reply, store } = context;
+  // A look at the values themselves only where they could be too much.
+  const mayBeTooMuch = args.count * store.longestValueBytes > limits.replyBytesMax;
+  if (mayBeTooMuch && replyBytes(context, MGET_KEYS) > limits.replyBytesMax) {
     reply.error(REPLY_TOO_LARGE);
     return;
   }
