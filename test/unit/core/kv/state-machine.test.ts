@@ -3,6 +3,7 @@ import * as fc from 'fast-check';
 import { SkerryError } from '../../../../src/core/errors.ts';
 import { HLC_LOGICAL_RANGE } from '../../../../src/core/hlc.ts';
 import { createPrng } from '../../../../src/core/prng.ts';
+import { discardReply } from '../../../../src/core/kv/reply.ts';
 import { createStateMachine } from '../../../../src/core/kv/state-machine.ts';
 import { requireCommand } from '../../../../src/core/kv/table.ts';
 import { ArrayStore } from '../../../support/array-store.ts';
@@ -208,6 +209,19 @@ test('a transaction that is retried is applied once (FAILURES 19)', (t) => {
   t.deepEqual(kv.runOnce(requestId, 'EXEC', ...exec), [1, '1']);
   t.deepEqual(kv.runOnce(requestId, 'EXEC', ...exec), [1, '1']);
   t.is(kv.run('GET', 'a'), '1');
+});
+
+test('what a transaction refuses for the length of its replies does not depend on what the store has held before', (t) => {
+  const get = [String(requireCommand('GET').op), '1', 'long'];
+  const queued = [...Array.from({ length: 9 }, () => get).flat(), String(requireCommand('GETDEL').op), '1', 'long'];
+  for (const longest of [0, 2 ** 40]) {
+    const store = new ArrayStore();
+    Object.defineProperty(store, 'longestValueBytes', { value: longest });
+    const kv = new KvMachine({ store, valueBytesMax: 2 ** 26 });
+    kv.run('SETRANGE', 'long', String(2 ** 26 - 1), 'x');
+    kv.runInto(discardReply, requireCommand('EXEC'), argsOf(['0', ...queued]));
+    t.is(kv.run('STRLEN', 'long'), 2 ** 26, 'eight values of 64 MiB are all that it may reply with');
+  }
 });
 
 test('a malformed transaction is refused whole, and neither stops nor changes anything', (t) => {
