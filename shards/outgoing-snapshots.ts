@@ -10,6 +10,7 @@
 import type { LogIndex, MemberId, RangeId } from '../src/core/brands.ts';
 import { membersOf } from '../src/core/raft/configuration.ts';
 import type { Entry, Message } from '../src/core/raft/types.ts';
+import { slots } from '../src/observe/metrics.ts';
 import type { MadeCheckpoint } from './checkpointer.ts';
 import { FIRST_INDEX } from './entry.ts';
 import type { ShardHost } from './host.ts';
@@ -18,7 +19,7 @@ import type { Replica } from './replica.ts';
 
 export interface OutgoingPorts {
   readonly log: Pick<ShardLog, 'read'>;
-  readonly host: Pick<ShardHost, 'wake' | 'touched'>;
+  readonly host: Pick<ShardHost, 'wake' | 'touched' | 'metrics'>;
   readonly schedule: () => void;
   /** The newest durable checkpoint that this process made of the range. */
   readonly newest: (rangeId: RangeId) => MadeCheckpoint | null;
@@ -53,6 +54,7 @@ export class OutgoingSnapshots {
     } else {
       host.wake(replica);
       raft.sendReadBack(member, entries);
+      this.#count(entries);
     }
     host.touched(replica);
     schedule();
@@ -65,6 +67,13 @@ export class OutgoingSnapshots {
       // The disk or the log has its own way of saying so; a snapshot does as well.
       return null;
     }
+  }
+
+  /** The first entry is the one that the follower should have already. */
+  #count(entries: readonly Entry[]): void {
+    const { metrics } = this.#ports.host;
+    metrics.add(slots.readBackEntries, entries.length - 1);
+    for (let i = 1; i < entries.length; i++) metrics.add(slots.readBackBytes, entries[i]?.data.length ?? 0);
   }
 
   #wantSnapshot(replica: Replica, member: MemberId): void {

@@ -93,6 +93,13 @@ const snapshots = scalar(
   'skerry_snapshots_total',
   'Snapshots sent to and received from other nodes, and taken.',
 );
+const readBack = (unit: string, what: string): ScalarMetric =>
+  scalar(
+    'counter',
+    'worker',
+    `skerry_raft_read_back_${unit}_total`,
+    `${what} read back from the log for followers that lag: the leader’s memory had them no longer.`,
+  )();
 const refused = scalar(
   'counter',
   'worker',
@@ -239,6 +246,8 @@ export const scalarMetrics = {
     'skerry_peer_breaks_total',
     'Connections to other nodes that broke, could not be made or were refused.',
   )(),
+  readBackEntries: readBack('entries', 'Raft entries'),
+  readBackBytes: readBack('bytes', 'Bytes of Raft entries'),
   snapshotsSent: snapshots({ direction: 'out' }),
   snapshotsReceived: snapshots({ direction: 'in' }),
 

@@ -20,6 +20,9 @@ const QUIET = new Set([
   'skerry_scrub_progress_ratio',
   'skerry_raft_proposals_dropped_total',
   'skerry_raft_leaderless',
+  // A follower that was away may as well find what it lacks in the leader's memory.
+  'skerry_raft_read_back_entries_total',
+  'skerry_raft_read_back_bytes_total',
   'skerry_damaged_replicas',
   'skerry_ring_fill_ratio',
   'skerry_ring_full_total',
