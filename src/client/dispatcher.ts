@@ -366,7 +366,10 @@ export class Dispatcher implements TransportEvents {
 
 function timeoutError(call: Call, cause: SkerryError | null): SkerryError {
   const details = { retryable: true, ...(cause !== null && { cause }) };
-  if (call.link !== null) return new SkerryError('KV_TIMEOUT', 'the store did not answer in time', details);
+  if (call.link !== null) {
+    const before = cause === null ? '' : `; to the attempt before: ${cause.message}`;
+    return new SkerryError('KV_TIMEOUT', `the store did not answer in time${before}`, details);
+  }
   const because = cause === null ? 'no connection had room for it' : cause.message;
   return new SkerryError('KV_TIMEOUT', `the request could not be sent in time: ${because}`, details);
 }

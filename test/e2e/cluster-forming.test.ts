@@ -152,6 +152,37 @@ test.serial('all nodes killed at once come back with everything that was written
   }
 });
 
+test.serial(
+  'what is left of a cluster says whom it cannot reach, and calls nobody alive that it does not hear of',
+  async (t) => {
+    const start = lab(t);
+    const first = await start(['--node-name', 'n1', '--peer-port', '0']);
+    const join = ['--join', `127.0.0.1:${first.peerPort}`];
+    const others = await Promise.all([start(join), start(join)]);
+    await answerOf(
+      'three voters',
+      async () => (await (await fetch(`http://127.0.0.1:${first.httpPort}/status`)).json()) as Replicated,
+      ({ ranges }) => ranges.every(({ replicas }) => replicas.filter(({ role }) => role === 'voter').length === 3),
+    );
+    await Promise.all(others.map((node) => node.end('SIGKILL')));
+    await using kv = await connect(`skerry://127.0.0.1:${first.port}`, { as: 'text' });
+    const error = await t.throwsAsync(kv.get('a', { consistency: 'linearizable' }), { code: 'KV_TIMEOUT' });
+    t.regex(
+      String(error?.message),
+      /range 1 has had no leader .* for \d\.\d s, majority of \[1, 2, 3\] unreachable: \[2, 3\]/,
+    );
+    t.is(await kv.get('a', { consistency: 'stale' }), undefined);
+    await t.throwsAsync(kv.set('a', '1', { timeoutMs: 6000 }), { code: 'KV_UNKNOWN_RESULT', message: /majority of/ });
+    const server = ['--server', `127.0.0.1:${first.port}`];
+    const table = await skerry('node', 'list', ...server);
+    t.regex(table, /^1 +n1 +ACTIVE +alive +self/m);
+    t.regex(table, /^2 .* ACTIVE +unknown +lost/m);
+    await t.throwsAsync(skerry('node', 'remove', '2', ...server), {
+      message: /cannot be reached from here, but .* says/,
+    });
+  },
+);
+
 test.serial('an embedded store neither joins a cluster nor opens the folder of one of its nodes', async (t) => {
   const start = lab(t);
   const first = await start([]);

@@ -6,6 +6,7 @@ import type { PlantedBug } from './planted-bugs.ts';
 import { plantedBugs } from './planted-bugs.ts';
 import type { TextChange } from '../support/mutations.ts';
 import type { ClusterFaults } from './cluster-faults.ts';
+import { NO_FAULTS } from './faults.ts';
 import type { FaultProfile } from './faults.ts';
 
 export interface ClusterBug {
@@ -29,6 +30,13 @@ const CRASHES = {
   stormMs: 400,
 };
 const CUTS = { partitionEveryMs: 100, partitionMs: 200, stormMs: 400 };
+/** Members come and go, and what they are sent comes twice, the second time late. */
+const ECHOES = {
+  ...NO_FAULTS,
+  network: { lossChance: 0, duplicateChance: 0.5, meanDelayMs: 2, lateChance: 0.3, lateMs: 500 },
+  membershipEveryMs: 40,
+  stormMs: Infinity,
+};
 const POWER_FAILURES = { crashAllEveryMs: 150, downMs: 20, stormMs: 200, calmOperations: 60 };
 
 /** A bug of planted-bugs.ts, in the core of all replicas. */
@@ -45,6 +53,7 @@ export const clusterBugs: readonly ClusterBug[] = [
   inCore('readWithoutRound', CUTS, 23),
   inCore('readBeforeOwnTerm', CUTS),
   inCore('learnersCount', { ...CUTS, membershipEveryMs: 20 }),
+  inCore('snapshotGoesBack', ECHOES),
   {
     name: 'staleRecordAccepted',
     title: 'a record of a segment’s earlier life that is taken for a new one',

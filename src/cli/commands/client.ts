@@ -2,7 +2,9 @@
 import { nodeOfWorker, WORKERS_MAX } from '../../core/member.ts';
 import type { Command } from 'commander';
 import { keyFromText } from '../../server/config.ts';
+import type { Consistency } from '../../client/options.ts';
 import type { RangeRecovery } from '../../client/store.ts';
+import { SkerryError } from '../../core/errors.ts';
 import { EXIT_FAILED, EXIT_NOT_FOUND } from '../exit-codes.ts';
 import { printExplanation } from '../explanation-output.ts';
 import { printable, printJson, printLine, printTable } from '../output.ts';
@@ -20,6 +22,7 @@ export function registerClientCommands(program: Command): void {
 interface GetFlags extends ClientFlags {
   readonly raw?: boolean;
   readonly linearizable?: boolean;
+  readonly stale?: boolean;
   readonly explain?: boolean;
 }
 
@@ -34,6 +37,7 @@ function registerGet(program: Command): void {
     .argument('<key>', 'The key; \\xHH stands for a byte.')
     .option('--raw', 'Print the bytes as they are, without a newline.')
     .option('--linearizable', 'Ask a quorum whether the leader still leads, whatever its lease says.')
+    .option('--stale', 'Take what the nearest replica has applied: it may be old, and asks nobody.')
     .option('--explain', 'Say where the time went.')
     .description('Print the value of a key; exit code 3 when it is absent')
     .addHelpText(
@@ -42,7 +46,7 @@ function registerGet(program: Command): void {
     )
     .action(async (key: string, flags: GetFlags) => {
       await withStore(flags, async (store) => {
-        const consistency = flags.linearizable === true ? 'linearizable' : 'lease';
+        const consistency = consistencyOf(flags);
         const { result: value, ...told } =
           flags.explain === true
             ? await store.get(keyFromText(key), { consistency, explain: true })
@@ -55,6 +59,13 @@ function registerGet(program: Command): void {
         if ('explanation' in told && flags.json !== true) printExplanation(told.explanation);
       });
     });
+}
+
+function consistencyOf({ linearizable, stale }: GetFlags): Consistency {
+  if (linearizable === true && stale === true) {
+    throw new SkerryError('KV_INVALID', 'A read is --linearizable or --stale, not both.');
+  }
+  return linearizable === true ? 'linearizable' : stale === true ? 'stale' : 'lease';
 }
 
 function registerSet(program: Command): void {
@@ -171,6 +182,7 @@ function registerRange(program: Command): void {
       });
     });
   registerRecover(range);
+  registerReplication(range);
   withServer(range.command('split'))
     .argument('<key>', 'First key of the new range.')
     .description('Cut the range that holds a key into two, there')
@@ -180,6 +192,24 @@ function registerRange(program: Command): void {
         await store.splitRange(keyFromText(key));
         if (flags.json === true) printJson({ splitAt: key });
         else process.stderr.write(`split at ${key}\n`);
+      });
+    });
+}
+
+function registerReplication(range: Command): void {
+  withServer(range.command('replication'))
+    .argument(
+      '[factor]',
+      'How many replicas each range should have: 1, 3, 5 or 7. Without it, says how many that is now.',
+    )
+    .description('Look at or set the replication factor; replicas are made or taken away as far as there are nodes')
+    .addHelpText('after', '\nExample:\n  skerry range replication 5')
+    .action(async (factor: string | undefined, flags: ClientFlags) => {
+      await withStore(flags, async (store) => {
+        if (factor !== undefined) await store.setReplicationFactor(Number(factor));
+        const replicationFactor = factor === undefined ? (await store.cluster()).replicationFactor : Number(factor);
+        if (flags.json === true) printJson({ replicationFactor });
+        else printLine(String(replicationFactor));
       });
     });
 }

@@ -93,11 +93,13 @@ async function drained(store: Store, nodeId: number): Promise<Readonly<Record<st
 
 /** The nodes as a table. */
 export function printNodes({ nodes, coordinator }: ClusterStatus): void {
+  const teller = nodes.find(({ nodeId }) => nodeId === coordinator);
+  const isTold = teller !== undefined && teller.peer.state !== 'lost';
   const rows = nodes.map((node) => [
     String(node.nodeId),
     node.name,
     node.state,
-    healthOf(node, coordinator),
+    healthOf(node, isTold ? coordinator : 0),
     wayOf(node),
     addressOf(node.addresses.host, node.addresses.nativePort),
     addressOf(node.addresses.host, node.addresses.controlPort),
@@ -107,8 +109,10 @@ export function printNodes({ nodes, coordinator }: ClusterStatus): void {
   printTable([['NODE', 'NAME', 'STATE', 'HEALTH', 'WAY', 'NATIVE', 'PEERS', 'WORKERS', 'LOCALITY'], ...rows]);
 }
 
-function healthOf({ nodeId, state, isSilent }: ClusterNode, coordinator: number): string {
+/** `coordinator`: 0 = nobody tells the node that is asked who lives; it knows of itself only. */
+function healthOf({ nodeId, state, isSilent, peer }: ClusterNode, coordinator: number): string {
   if (state === 'INIT' || state === 'INACTIVE') return '-';
+  if (coordinator === 0) return peer.state === 'self' ? 'alive' : 'unknown';
   if (isSilent) return 'silent';
   return nodeId === coordinator ? 'coordinates' : 'alive';
 }

@@ -208,14 +208,18 @@ export class Router implements CommandRouter {
     this.moved.expire();
   }
 
-  /** What is known of a range that has had no leader for so long. */
+  /** The error of a range that has had no leader for so long, with what is known of its voters' nodes. */
   #whyNoLeader(rangeId: RangeId, waitedMs: number): string {
     const range = this.table.routes.find((route) => route.range.rangeId === rangeId)?.range;
-    const nodes = [...new Set(range?.replicas.map(({ memberId }) => nodeOf(memberId)))];
-    const lost = nodes.filter((nodeId) => this.peers?.isLost(nodeId) === true);
-    const whom =
-      lost.length === 0 ? '' : `; of its nodes [${nodes.join(', ')}] these cannot be reached: [${lost.join(', ')}]`;
-    return `range ${rangeId} has had no leader that can be reached for ${(waitedMs / 1000).toFixed(1)} s${whom}`;
+    const voters = (range?.replicas ?? [])
+      .filter(({ role }) => role === 'voter')
+      .map(({ memberId }) => nodeOf(memberId));
+    const lost = voters.filter((nodeId) => this.peers?.isLost(nodeId) === true);
+    const since = `range ${rangeId} has had no leader that can be reached for ${(waitedMs / 1000).toFixed(1)} s`;
+    if (lost.length === 0) return `NOTLEADER ${since}`;
+    const isMajorityLost = (voters.length - lost.length) * 2 <= voters.length;
+    const [word, who] = isMajorityLost ? ['CLUSTERDOWN', 'majority of'] : ['NOTLEADER', 'of'];
+    return `${word} ${since}, ${who} [${voters.join(', ')}] unreachable: [${lost.join(', ')}]`;
   }
 
   /** Runs a command on one range. Without a scope, the owner looks up the first key again. */

@@ -82,7 +82,7 @@ export class WaitingRoom {
     }
   }
 
-  /** Refuses those that have waited too long. `why`: what is known of a range that has had no leader for so long. */
+  /** Refuses those that have waited too long. `why`: the error of a range that has had no leader for so long. */
   expire(why: (rangeId: RangeId, waitedMs: number) => string): void {
     const nowMs = this.#options.monotonicMs();
     const latestMs = nowMs - this.#options.waitMs;
@@ -91,7 +91,7 @@ export class WaitingRoom {
     this.#waiting = this.#waiting.filter(({ sinceMs }) => sinceMs > latestMs);
     for (const { rangeId, target, slot, bytes, sinceMs } of expired) {
       this.#bytes -= bytes;
-      replyError(target, slot, `NOTLEADER ${why(rangeId, nowMs - sinceMs)}; nothing was done, try again`);
+      replyError(target, slot, `${why(rangeId, nowMs - sinceMs)}; nothing was done, try again`);
     }
   }
 

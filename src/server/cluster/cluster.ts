@@ -33,7 +33,8 @@ import { WorkerAsks } from './worker-asks.ts';
 const CATALOG_RANGE = 1 as RangeId;
 const PROPOSE_TIMEOUT_MS = 5000;
 const CHECK_IN_TIMEOUT_MS = 1500;
-const PROPOSE_DEADLINE_MS = 15_000;
+/** Shorter than clients wait by default: they are to be told why. */
+const PROPOSE_DEADLINE_MS = 8000;
 const CHANGE_TIMEOUT_MS = 14_000;
 /** Range ids taken from the catalog at a time, so that splits need not wait for it. */
 const RANGE_IDS_AT_ONCE = 64;

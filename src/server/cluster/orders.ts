@@ -49,6 +49,11 @@ export async function carryOut(cluster: Cluster, [order, subject = '', extra]: r
 function remove(cluster: Cluster, node: NodeRecord, isForced: boolean): Promise<object> {
   const isThere = node.state === 'ACTIVE' || node.state === 'LEAVING';
   if (isThere && !isForced && !cluster.silent.includes(node.nodeId)) {
+    if (cluster.peers.viewOf(node.nodeId, cluster.self.nodeId).state === 'lost') {
+      const who = cluster.coordinator === 0 ? 'range 1 has no leader, so nobody says' : 'the coordinator has not said';
+      const message = `Node ${node.nodeId} (${node.name}) cannot be reached from here, but ${who} that it is dead. Try again.`;
+      throw new SkerryError('KV_CONSENSUS', message);
+    }
     const message = `Node ${node.nodeId} (${node.name}) is alive: drain it, so that no range is short of a replica meanwhile, or remove it by force.`;
     throw new SkerryError('KV_STATE', message);
   }

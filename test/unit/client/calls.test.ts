@@ -252,6 +252,25 @@ test('FAILURES 30: calls wait in bounded number; one too many is refused at once
   t.is(await kv.get('d'), undefined);
 });
 
+test('a call that is not answered in time says what the attempt before was told', async (t) => {
+  const { server, kv } = await setUp(t, { retries: 1000 });
+  const why = 'range 7 has had no leader that can be reached for 1.2 s, majority of [1, 2, 3] unreachable: [2, 3]';
+  let isRefused = false;
+  server.intercept = ({ name, requestId, connection }) => {
+    if (name !== 'GET' && name !== 'SET') return false;
+    if (!isRefused) connection.refuse(requestId, new SkerryError('KV_PARTITION', why, { retryable: true }));
+    isRefused = true;
+    return true;
+  };
+  const read = await failure(t, kv.get('a', { timeoutMs: 200 }));
+  t.is(read.code, 'KV_TIMEOUT');
+  t.true(read.message.includes(why), read.message);
+  isRefused = false;
+  const write = await failure(t, kv.set('a', '1', { timeoutMs: 200 }));
+  t.is(write.code, 'KV_UNKNOWN_RESULT');
+  t.true(write.message.includes(why), write.message);
+});
+
 test('a call that cannot be sent in time is KV_TIMEOUT, and its cause says why', async (t) => {
   const { server, kv } = await setUp(t, { retries: 1000 });
   await server.stop();

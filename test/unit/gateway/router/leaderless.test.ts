@@ -60,6 +60,23 @@ test('a command for a range whose leader here has lost its followers is refused 
   t.regex(String(target.replies.get(0)), /^-NOTLEADER range 1 has had no leader/);
 });
 
+test('a command of a range that has lost its majority says since when, and whom this node does not reach', (t) => {
+  const { router, pass, target } = setUp(1);
+  const lost = new Set([2]);
+  router.peers = { isLost: (nodeId) => lost.has(nodeId), remote: () => t.fail('nobody is known to lead') as never };
+  router.submit(requireCommand('SET'), argsOf(['k', 'v']), target, 0);
+  pass(LEADER_WAIT_MS + TICK_MS);
+  const since = 'range 1 has had no leader that can be reached for 5.0 s';
+  t.is(target.replies.get(0), `-NOTLEADER ${since}, of [1, 2, 3] unreachable: [2]; nothing was done, try again`);
+  lost.add(3);
+  router.submit(requireCommand('GET'), argsOf(['k']), target, 1);
+  pass(LEADER_WAIT_MS + TICK_MS);
+  t.is(
+    target.replies.get(1),
+    `-CLUSTERDOWN ${since}, majority of [1, 2, 3] unreachable: [2, 3]; nothing was done, try again`,
+  );
+});
+
 test('FAILURES 30: a command that two nodes would send to each other for ever is refused in time', (t) => {
   const { router, clock, pass, target } = setUp(2);
   let asked = 0;

@@ -49,7 +49,7 @@ test('one that has waited too long is refused with what is known; its time runs 
   add(1, 'a', sent[0]?.sinceMs);
   add(2, 'b');
   clock.nowMs += 2000;
-  room.expire((rangeId, waitedMs) => `range ${rangeId} has had no leader for ${waitedMs} ms`);
+  room.expire((rangeId, waitedMs) => `NOTLEADER range ${rangeId} has had no leader for ${waitedMs} ms`);
   t.deepEqual(
     [...target.replies],
     [[1, '-NOTLEADER range 7 has had no leader for 5000 ms; nothing was done, try again']],
