@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
+import { Redis } from 'ioredis';
 import { connect } from '../../src/client/connect.ts';
 import type { ClusterStatus } from '../../src/index.ts';
 import { open } from '../../src/index.ts';
@@ -110,6 +111,43 @@ test.serial('every node answers for all keys, wherever their ranges are led', as
   await other.splitRange('s');
   t.is((await other.ranges()).length, 3);
   t.is(await other.get('z'), '2');
+  for (const { respPort } of [first, second]) {
+    const redis = new Redis(respPort, '127.0.0.1', { retryStrategy: () => null });
+    t.deepEqual(await redis.mget('a', 'z'), ['1', '2']);
+    t.is(await redis.set(`a:${respPort}`, 'x'), 'OK');
+    t.is(await redis.set(`z:${respPort}`, 'x'), 'OK');
+    const counted = await redis.multi().incr('n:1').incr('n:1').exec();
+    t.is(Number(counted?.[1]?.[1]), respPort === first.respPort ? 2 : 4);
+    await redis.quit();
+  }
+  t.is(await one.get(`a:${second.respPort}`), 'x');
+  t.is(await other.get(`z:${first.respPort}`), 'x');
+});
+
+test.serial('one configuration file names all nodes of a cluster; the first one is told to begin it', async (t) => {
+  const start = lab(t);
+  const dir = await mkdtemp(path.join(tmpdir(), 'skerry-config-'));
+  t.teardown(() => rm(dir, { recursive: true, force: true }));
+  const ports = [5, 6, 7].map((i) => Number(portOf(i)[1]));
+  const file = path.join(dir, 'skerry.json');
+  const seeds = ports.map((port) => `127.0.0.1:${port}`);
+  await writeFile(file, JSON.stringify({ cluster: { join: seeds }, raft: { electionTimeoutMs: 700 } }));
+  const flags = (i: number): string[] => [
+    '--config',
+    file,
+    '--node-name',
+    `n${i + 1}`,
+    '--peer-port',
+    String(ports[i]),
+  ];
+  // The others wait until there is a cluster to join.
+  const [first] = await Promise.all([start([...flags(0), '--bootstrap']), start(flags(1)), start(flags(2))]);
+  const { nodes } = await until(first, (c) => c.nodes.filter(({ state }) => state === 'ACTIVE').length === 3);
+  t.deepEqual(nodes.map(({ name }) => name).toSorted(), ['n1', 'n2', 'n3']);
+  await first.end('SIGTERM');
+  // What begins a new folder means nothing to one of a node.
+  const again = await start([...flags(0), '--bootstrap'], first.dir);
+  t.is((await clusterOf(again)).nodes.length, 3);
 });
 
 test.serial(
@@ -120,6 +158,7 @@ test.serial(
     const server = ['--server', `127.0.0.1:${first.port}`];
     t.regex(await skerry('node', 'add', 'n2', ...server), /^node 2, n2, is expected/);
     t.regex(await skerry('node', 'add', 'n3', ...server), /^node 3, n3, is expected/);
+    t.deepEqual(states(await clusterOf(first)), ['n1 ACTIVE', 'n2 INIT', 'n3 INIT']);
     await start(['--node-name', 'n3', '--join', `127.0.0.1:${first.peerPort}`]);
     t.is(await skerry('node', 'remove', 'n2', ...server), 'node n2 is out of the cluster\n');
     t.deepEqual(states(await clusterOf(first)), ['n1 ACTIVE', 'n2 INACTIVE', 'n3 ACTIVE']);

@@ -67,4 +67,11 @@ test('one replica becomes three with the third node and five by order, and three
     await using other = await connect(`skerry://127.0.0.1:${node.port}`, { as: 'text', timeoutMs: 60_000 });
     t.is(await other.get('z', { consistency: 'linearizable' }), '2');
   }
+  // The data centre whose only node leaves is no place any more.
+  t.is(await skerry('node', 'drain', '5', '--wait', '--timeout', '60000'), 'node 5 is INACTIVE');
+  t.is(await nodes[4]?.exited, 0);
+  await until(
+    'three replicas on those that stay',
+    (voters) => voters.length === 3 && !voters.includes(5) && voters[0] !== 0,
+  );
 });

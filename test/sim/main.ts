@@ -23,6 +23,12 @@ const { values } = parseArgs({
     minutes: { type: 'string', default: '0' },
   },
 });
+if (values.trace !== undefined && (values.shards || values.seeds !== '1' || values.minutes !== '0')) {
+  process.stderr.write(
+    '--trace writes what one bare group does in one run: it goes with neither --shards, --seeds nor --minutes\n',
+  );
+  process.exit(2);
+}
 const first = Number(values.seed);
 const untilMs = performance.now() + Number(values.minutes) * 60_000;
 const report = new CoverageReport();
