@@ -1,12 +1,12 @@
 /**
  * Skerry's RESP port beside Redis with fsync always, both under redis-benchmark: 50 clients, values of 100 bytes, a million
- * keys. Skerry has its defaults and is split in the middle of the keys, so that half of what a connection asks for lives in
- * the other worker.
+ * keys. Skerry is split in the middle of the keys, and has its defaults, or two workers, so that half of what a connection
+ * asks for lives in the other one.
  */
 import { fill } from '../harness/loads.ts';
 import type { Figure, Row, RowOptions, RowResult } from '../harness/row.ts';
 import { figure } from '../harness/row.ts';
-import { startRedis, startSkerry, versions } from '../harness/servers.ts';
+import { PRE_SPLIT_KEY, startRedis, startSkerry, versions } from '../harness/servers.ts';
 import type { Pair, Spread } from '../harness/statistics.ts';
 import { alternate, ratioOf, spreadOf } from '../harness/statistics.ts';
 import type { BenchmarkResult } from './redis-benchmark.ts';
@@ -21,14 +21,16 @@ const FIRST_REQUESTS = 200_000;
 interface Target {
   readonly test: 'set' | 'get';
   readonly pipeline: number;
+  /** Two workers, each of which has one of the two ranges; else as many as are the default. */
+  readonly isForwarded: boolean;
   /** Of throughput, ours to theirs. */
   readonly must: number;
   readonly aim: number;
 }
 
-async function measure({ test, pipeline, must, aim }: Target, options: RowOptions): Promise<RowResult> {
+async function measure({ test, pipeline, isForwarded, must, aim }: Target, options: RowOptions): Promise<RowResult> {
   await using stack = new AsyncDisposableStack();
-  const skerry = await startSkerry();
+  const skerry = await startSkerry(['--pre-split', PRE_SPLIT_KEY, ...(isForwarded ? ['--workers', '2'] : [])]);
   stack.defer(() => skerry.stop());
   const redis = await startRedis();
   stack.defer(() => redis.stop());
@@ -68,7 +70,7 @@ function figuresOf(pairs: readonly Pair<BenchmarkResult>[], must: number, aim: n
   ];
 }
 
-const targets: readonly Target[] = [
+const targets: readonly Omit<Target, 'isForwarded'>[] = [
   { test: 'set', pipeline: 1, must: 0.5, aim: 1 },
   { test: 'set', pipeline: 16, must: 0.7, aim: 1.2 },
   { test: 'set', pipeline: 64, must: 0.7, aim: 1.2 },
@@ -77,12 +79,21 @@ const targets: readonly Target[] = [
   { test: 'get', pipeline: 64, must: 0.5, aim: 1 },
 ];
 
-export const redisRows: readonly Row[] = targets.map((target) => ({
-  id: `redis-${target.test}-${target.pipeline}`,
-  title: `${target.test.toUpperCase()}, pipeline ${target.pipeline}, against Redis with fsync always`,
-  lacks: () =>
-    versions.redis() === null || versions.redisBenchmark() === null
-      ? 'redis-server and redis-benchmark are not installed'
-      : null,
-  run: (options) => measure(target, options),
-}));
+function row(target: Target): Row {
+  const { test, pipeline, isForwarded } = target;
+  return {
+    id: `redis-${test}-${pipeline}${isForwarded ? '-forwarded' : ''}`,
+    title:
+      `${test.toUpperCase()}, pipeline ${pipeline}, ` +
+      `${isForwarded ? 'half of them forwarded between two workers, ' : ''}against Redis with fsync always`,
+    lacks: () =>
+      versions.redis() === null || versions.redisBenchmark() === null
+        ? 'redis-server and redis-benchmark are not installed'
+        : null,
+    run: (options) => measure(target, options),
+  };
+}
+
+export const redisRows: readonly Row[] = [false, true].flatMap((isForwarded) =>
+  targets.map((target) => row({ ...target, isForwarded })),
+);

@@ -147,9 +147,9 @@ export const settingGroups = {
   },
   threads: {
     workers: integer(1, WORKERS_MAX, {
-      default: (machine) => Math.min(WORKERS_MAX, machine.parallelism),
-      defaultText: 'CPUs available',
-      help: 'Shard workers: threads that own ranges and serve clients.',
+      default: (machine) => Math.min(WORKERS_MAX, Math.max(1, machine.parallelism - 1)),
+      defaultText: 'CPUs available less one, at least 1',
+      help: 'Shard workers: threads that own ranges and serve clients. By default one CPU is left to the log and to callers on this machine.',
     }),
     ioThreads: integer(2, 64, {
       default: 2,

@@ -24,7 +24,7 @@ const split = (preSplit: unknown): readonly string[] => parseSettings({ machine,
 
 test('without anything given, the defaults follow the machine', (t) => {
   const settings = parseSettings({ machine });
-  t.is(settings.threads.workers, 4);
+  t.is(settings.threads.workers, 3);
   t.is(settings.memory.maxMemoryBytes, 6 * 2 ** 30);
   t.is(settings.network.port, 7370);
   t.is(settings.network.respPort, 7379);
@@ -32,6 +32,13 @@ test('without anything given, the defaults follow the machine', (t) => {
   t.is(settings.recovery.maxRecoverySeconds, 10);
   t.is(settings.node.walDir, join('data', 'wal'));
   t.deepEqual(settings.ranges.preSplit, []);
+});
+
+const workersOn = (parallelism: number): number =>
+  parseSettings({ machine: { ...machine, parallelism } }).threads.workers;
+
+test('one CPU is left to the log and to callers, and there is a worker on the smallest machine', (t) => {
+  t.deepEqual([1, 2, 3, 1000].map(workersOn), [1, 1, 2, 256]);
 });
 
 test('every default is itself allowed', (t) => {
