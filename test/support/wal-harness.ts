@@ -12,7 +12,7 @@ import type { OnRecord } from '../../src/storage/wal/entries.ts';
 import { scanWal } from '../../src/storage/wal/recovery.ts';
 import type { ReadBack } from '../../shards/log.ts';
 import type { NodeSurroundings } from '../sim/node.ts';
-import { readRange } from '../../src/storage/wal/range-reader.ts';
+import { ReadEnds, readRange } from '../../src/storage/wal/range-reader.ts';
 import type { RangeRead, ReadEntry } from '../../src/storage/wal/range-reader.ts';
 import type { WalScan } from '../../src/storage/wal/recovery.ts';
 import { deleteSegment, openWal, prepareSegment, recycleIntoSpare } from '../../src/storage/wal/run.ts';
@@ -53,6 +53,7 @@ export class WalHarness {
   readonly segmentBytes: number;
   /** While set, tasks beside the writer wait. */
   holdTasks = false;
+  readonly #readEnds = new ReadEnds();
   readonly #answers: WalControl[] = [];
   #tasks: WalEvent[] = [];
 
@@ -105,7 +106,11 @@ export class WalHarness {
     this.writer.control({ type: 'locate', id: 0, rangeId: wanted.rangeId, index: wanted.first });
     const located = this.events.pop();
     if (located?.type !== 'located') throw new Error('the writer says where entries are');
-    return located.place.segmentIds.length === 0 ? null : readRange(this.disk, this.dir, located.place, wanted);
+    if (located.place.segments.length === 0) return null;
+    const from = this.#readEnds.find(wanted.rangeId, wanted.first);
+    const answer = readRange(this.disk, this.dir, located.place, wanted, from);
+    if (answer !== null) this.#readEnds.note(wanted.rangeId, answer);
+    return answer?.entries ?? null;
   }
 
   /** Does what the other I/O threads would do, and tells the writer. */

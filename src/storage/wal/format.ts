@@ -53,6 +53,12 @@ export const FRAGMENT_WHOLE = 0;
 export const FRAGMENT_FIRST = 1;
 export const FRAGMENT_MIDDLE = 2;
 export const FRAGMENT_LAST = 3;
+
+/** Whether a record with these flags begins an entry. */
+export function isEntryStart(flags: number): boolean {
+  return (flags & FRAGMENT_MASK) <= FRAGMENT_FIRST;
+}
+
 /** On NOOP: no entry of the Raft log but term, vote and commit index of the range. */
 export const FLAG_HARD_STATE = 0x04;
 /** On NOOP of range 0: written by the log itself when it falls idle, so that the batch before it counts as acknowledged. */

@@ -7,7 +7,7 @@ import { scrubSlice } from '../scrub.ts';
 import type { ScrubResult, ScrubSlice } from '../scrub.ts';
 import { keepAside } from './quarantine.ts';
 import { readRange } from './range-reader.ts';
-import type { RangePlace, RangeRead, ReadEntry } from './range-reader.ts';
+import type { RangeAnswer, RangePlace, RangeRead, RecordPlace } from './range-reader.ts';
 import { deleteSegment, prepareSegment, recycleIntoSpare, runWalWriter } from './run.ts';
 import type { WalTaskOptions } from './run.ts';
 import type { WalControl } from './messages.ts';
@@ -37,7 +37,13 @@ export type IoTask = IoPorts &
       }
     | { readonly kind: 'scrub'; readonly slice: ScrubSlice; readonly bytesMax: number }
     | { readonly kind: 'keep-aside'; readonly dir: string; readonly segmentId: number; readonly isRecycled: boolean }
-    | { readonly kind: 'read'; readonly dir: string; readonly place: RangePlace; readonly wanted: RangeRead }
+    | {
+        readonly kind: 'read';
+        readonly dir: string;
+        readonly place: RangePlace;
+        readonly wanted: RangeRead;
+        readonly from: RecordPlace | null;
+      }
     | { readonly kind: 'delete'; readonly dir: string; readonly segmentId: number }
   );
 
@@ -45,7 +51,7 @@ export type IoTask = IoPorts &
 export async function runIoTask(
   task: IoTask,
   metrics: WalMetrics | null,
-): Promise<WalControl | ScrubResult | readonly ReadEntry[] | null> {
+): Promise<WalControl | ScrubResult | RangeAnswer | null> {
   const disk = await diskOf(task);
   switch (task.kind) {
     case 'wal-writer':
@@ -62,7 +68,7 @@ export async function runIoTask(
       keepAside(disk, task.dir, task.segmentId, Date.now());
       return task.isRecycled ? { type: 'noSpare', isDiskFull: false } : null;
     case 'read':
-      return readRange(disk, task.dir, task.place, task.wanted);
+      return readRange(disk, task.dir, task.place, task.wanted, task.from);
     case 'delete':
       deleteSegment(disk, task.dir, task.segmentId);
       return null;

@@ -18,7 +18,8 @@ import type { DiskLock } from '../disk.ts';
 import type { IoPorts, IoTask } from './io-tasks.ts';
 import type { WalControl, WalEvent, WalFailure, WalStats } from './messages.ts';
 import { LOCK_NAME } from './names.ts';
-import type { RangePlace, RangeRead, ReadEntry } from './range-reader.ts';
+import { ReadEnds } from './range-reader.ts';
+import type { RangeAnswer, RangePlace, RangeRead, ReadEntry } from './range-reader.ts';
 import type { WalScan } from './recovery.ts';
 import { createWalStatus, WalStatusWords } from './status.ts';
 import type { WalWorker } from './writer.ts';
@@ -124,6 +125,7 @@ class Handle extends EventEmitter<WalHandleEvents> implements WalHandle {
   readonly #segmentBytes: number;
   readonly #stats = new Map<number, PromiseWithResolvers<WalStats>>();
   readonly #places = new Map<number, PromiseWithResolvers<RangePlace>>();
+  readonly #readEnds = new ReadEnds();
   readonly #opening = Promise.withResolvers<void>();
   readonly #ended: Promise<void>;
   readonly #beside = new Set<Promise<void>>();
@@ -200,9 +202,12 @@ class Handle extends EventEmitter<WalHandleEvents> implements WalHandle {
   async read(wanted: RangeRead): Promise<readonly ReadEntry[] | null> {
     const { rangeId, first: index } = wanted;
     const place = await this.#ask(this.#places, (id) => ({ type: 'locate', id, rangeId, index }));
-    if (place.segmentIds.length === 0) return null;
-    const task: IoTask = { kind: 'read', dir: this.dir, place, wanted, ...this.#diskModule };
-    return (await this.#options.pool.run(task)) as readonly ReadEntry[] | null;
+    if (place.segments.length === 0) return null;
+    const from = this.#readEnds.find(rangeId, index);
+    const task: IoTask = { kind: 'read', dir: this.dir, place, wanted, from, ...this.#diskModule };
+    const answer = (await this.#options.pool.run(task)) as RangeAnswer | null;
+    if (answer !== null) this.#readEnds.note(rangeId, answer);
+    return answer?.entries ?? null;
   }
 
   #ask<T>(waiting: Map<number, PromiseWithResolvers<T>>, question: (id: number) => WalControl): Promise<T> {

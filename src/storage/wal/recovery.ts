@@ -18,6 +18,7 @@ import {
   FLAG_CUT,
   FLAG_HARD_STATE,
   FLAG_IDLE_MARK,
+  isEntryStart,
   segmentSeed,
   STATE_CLOSED,
   STATE_CONTINUED,
@@ -197,7 +198,8 @@ export function scanWal(disk: Disk, dir: string, onRecord?: OnRecord): WalScan {
 function trackRecord(tracker: WalTracker, record: RecordView): void {
   if ((record.flags & FLAG_IDLE_MARK) !== 0) return;
   if ((record.flags & FLAG_HARD_STATE) !== 0) tracker.hardState(record.rangeId, record.bytes);
-  else if (record.type !== TYPE_CHECKPOINT) tracker.entry(record.rangeId, record.index, record.bytes);
+  else if (record.type !== TYPE_CHECKPOINT)
+    tracker.entry(record.rangeId, record.index, record.bytes, isEntryStart(record.flags));
   else if ((record.flags & FLAG_CUT) === 0) tracker.checkpointed(record.rangeId, record.index);
   else tracker.cut(record.rangeId, record.index);
 }

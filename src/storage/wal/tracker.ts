@@ -15,6 +15,15 @@ export interface SegmentShare {
   firstIndex: number;
   lastIndex: number;
   bytes: number;
+  /** A later record of the segment voids an earlier one of it. */
+  isRewritten: boolean;
+}
+
+/** A segment with entries of a range. No later segment voids those up to `lastIndex`. */
+export interface HoldingSegment {
+  readonly segmentId: number;
+  readonly lastIndex: number;
+  readonly isRewritten: boolean;
 }
 
 interface TrackedRange {
@@ -80,10 +89,11 @@ export class WalTracker {
     this.#segments.push({ segmentId, ranges: new Map() });
   }
 
-  /** An entry, or a piece of one, was appended. */
-  entry(rangeId: number, index: number, bytes: number): void {
+  /** An entry, or a piece of one, was appended. `isStart`: it is the entry's first record. */
+  entry(rangeId: number, index: number, bytes: number, isStart: boolean): void {
     if (this.#removed.has(rangeId)) return;
     const range = this.#range(rangeId);
+    if (isStart && index <= range.lastIndex) this.#rewritten(rangeId, index);
     if (index < range.lastIndex) this.#truncated(rangeId, index);
     range.lastIndex = index;
     const share = this.#share(rangeId, range);
@@ -109,6 +119,7 @@ export class WalTracker {
   /** The log of the range so far is void; it goes on behind `index`. */
   cut(rangeId: number, index: number): void {
     if (this.#removed.has(rangeId)) return;
+    this.#rewritten(rangeId, 0);
     this.#truncated(rangeId, 0);
     const range = this.#range(rangeId);
     range.checkpointIndex = index;
@@ -123,10 +134,19 @@ export class WalTracker {
   }
 
   /** Segments with entries of the range from `index` on, oldest first; none when that one is not in the log any more. */
-  holding(rangeId: number, index: number): number[] {
-    const found = this.#segments.filter(({ ranges }) => (ranges.get(rangeId)?.lastIndex ?? 0) >= index);
-    const first = found[0]?.ranges.get(rangeId)?.firstIndex ?? 0;
-    return first > 0 && first <= index ? found.map(({ segmentId }) => segmentId) : [];
+  holding(rangeId: number, index: number): HoldingSegment[] {
+    const found: HoldingSegment[] = [];
+    // Where two segments have an index, it is overwritten, or its pieces lie in both: it is whole where the later one ends it.
+    let bound = Infinity;
+    let oldestFirst = 0;
+    for (const { segmentId, ranges } of this.#segments.toReversed()) {
+      const share = ranges.get(rangeId);
+      if (share === undefined || share.firstIndex === 0 || share.lastIndex < index) continue;
+      found.unshift({ segmentId, lastIndex: Math.min(share.lastIndex, bound), isRewritten: share.isRewritten });
+      oldestFirst = share.firstIndex;
+      bound = Math.min(bound, oldestFirst - 1);
+    }
+    return oldestFirst <= index ? found : [];
   }
 
   /** Segments that can be used again, oldest first; never the newest one. */
@@ -202,11 +222,17 @@ export class WalTracker {
     const open = this.#segments.at(-1);
     assert(open !== undefined, 'wal tracker: a segment is open');
     if (range.share !== null && range.shareSegment === open.segmentId) return range.share;
-    const share = open.ranges.get(rangeId) ?? { firstIndex: 0, lastIndex: 0, bytes: 0 };
+    const share = open.ranges.get(rangeId) ?? { firstIndex: 0, lastIndex: 0, bytes: 0, isRewritten: false };
     open.ranges.set(rangeId, share);
     range.share = share;
     range.shareSegment = open.segmentId;
     return share;
+  }
+
+  /** What the open segment holds of the range from `index` on is void. */
+  #rewritten(rangeId: number, index: number): void {
+    const share = this.#segments.at(-1)?.ranges.get(rangeId);
+    if (share !== undefined && share.lastIndex >= index) share.isRewritten = true;
   }
 
   /**

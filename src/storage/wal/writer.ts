@@ -18,6 +18,7 @@ import {
   FLAG_CUT,
   FLAG_HARD_STATE,
   FLAG_IDLE_MARK,
+  isEntryStart,
   RECORD_PREFIX_BYTES,
   STATE_CLOSED,
   STATE_CONTINUED,
@@ -179,8 +180,8 @@ export class WalWriter {
         this.#ports.send({ type: 'stats', id: message.id, stats: this.stats() });
         break;
       case 'locate': {
-        const segmentIds = this.#tracker.holding(message.rangeId, message.index);
-        this.#ports.send({ type: 'located', id: message.id, place: { logId: this.#manifest.logId, segmentIds } });
+        const segments = this.#tracker.holding(message.rangeId, message.index);
+        this.#ports.send({ type: 'located', id: message.id, place: { logId: this.#manifest.logId, segments } });
         break;
       }
     }
@@ -299,7 +300,7 @@ export class WalWriter {
       else this.#tracker.cut(rangeId, index);
       this.#reclaimDue = true;
     } else {
-      this.#tracker.entry(rangeId, index, bytes);
+      this.#tracker.entry(rangeId, index, bytes, isEntryStart(flags));
     }
   }
 

@@ -86,7 +86,7 @@ test('it frees exactly the segments that a log of every record would', (t) => {
         if (step.kind === 'entry') {
           const last = naive.last.get(step.rangeId) ?? 0;
           const index = Math.max(1, last + 1 - step.back);
-          tracker.entry(step.rangeId, index, 100);
+          tracker.entry(step.rangeId, index, 100, true);
           if (removed.has(step.rangeId)) continue;
           // A log that goes on from an index again makes what it had from there on void.
           naive.records = naive.records.filter(
@@ -135,11 +135,11 @@ test('it frees exactly the segments that a log of every record would', (t) => {
 test('FAILURES 31: the range that pins the log is named, with the checkpoint that would free it', (t) => {
   const tracker = new WalTracker();
   tracker.opened(1);
-  tracker.entry(1, 1, 1000);
-  tracker.entry(2, 1, 1000);
-  tracker.entry(2, 2, 1000);
+  tracker.entry(1, 1, 1000, true);
+  tracker.entry(2, 1, 1000, true);
+  tracker.entry(2, 2, 1000, true);
   tracker.opened(2);
-  tracker.entry(1, 2, 1000);
+  tracker.entry(1, 2, 1000, true);
   tracker.opened(3);
   t.deepEqual(tracker.reusable(), []);
   tracker.checkpointed(1, 2);
@@ -153,9 +153,9 @@ test('FAILURES 31: the range that pins the log is named, with the checkpoint tha
 test('bytes behind a checkpoint shrink as it advances', (t) => {
   const tracker = new WalTracker();
   tracker.opened(1);
-  for (let index = 1; index <= 10; index++) tracker.entry(1, index, 1000);
+  for (let index = 1; index <= 10; index++) tracker.entry(1, index, 1000, true);
   tracker.opened(2);
-  for (let index = 11; index <= 20; index++) tracker.entry(1, index, 1000);
+  for (let index = 11; index <= 20; index++) tracker.entry(1, index, 1000, true);
   t.is(tracker.bytesBehind(1), 20_000);
   tracker.checkpointed(1, 5);
   t.is(tracker.bytesBehind(1), 15_000);
@@ -169,9 +169,9 @@ test('bytes behind a checkpoint shrink as it advances', (t) => {
 test('an idle range whose log was cut back frees its segment by a checkpoint at its new end', (t) => {
   const tracker = new WalTracker();
   tracker.opened(1);
-  for (let index = 1; index <= 100; index++) tracker.entry(1, index, 10);
+  for (let index = 1; index <= 100; index++) tracker.entry(1, index, 10, true);
   tracker.opened(2);
-  tracker.entry(1, 91, 10);
+  tracker.entry(1, 91, 10, true);
   tracker.opened(3);
   tracker.checkpointed(1, 91);
   t.deepEqual(tracker.reusable(), [1, 2]);
