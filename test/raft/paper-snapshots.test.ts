@@ -233,6 +233,38 @@ test('no snapshot is made for a member that does not answer', (t) => {
   );
 });
 
+test('what was read back is not read once more before an election timeout, unless the follower refuses it', (t) => {
+  for (const isRefused of [false, true]) {
+    const raft = createMember({ preVote: false, log: [1, 1, 1, 1, 1], maxRetainedBytes: 0 });
+    elect(raft);
+    const [probe, other] = sent(raft, MSG_APPEND) as [Message, Message];
+    raft.step(acknowledge(probe));
+    drain(raft);
+    raft.step(refuse(other, 1, 1));
+    raft.compact(raft.appliedIndex);
+    const wanted = (): readonly number[] => drain(raft).flatMap(({ snapshotRequests }) => snapshotRequests.map(Number));
+    t.deepEqual(wanted(), [Number(other.to)]);
+    raft.sendReadBack(other.to, entriesOf([1, 1, 1]));
+    const append = sent(raft, MSG_APPEND).find(({ to }) => to === other.to) as Message;
+    t.like(brief(append), { index: 1 });
+    t.is(append.entries.length, 2);
+    if (isRefused) {
+      raft.step(refuse(append, 0, 0));
+      t.deepEqual(wanted(), [Number(other.to)]);
+      continue;
+    }
+    const asked: number[] = [];
+    for (let tick = 1; tick <= ELECTION_TICKS; tick++) {
+      raft.tick();
+      for (const beat of sent(raft, MSG_HEARTBEAT)) {
+        raft.step(message(MSG_HEARTBEAT_RESPONSE, Number(beat.to), { term: raft.term, context: beat.context }));
+      }
+      asked.push(...wanted().map(() => tick));
+    }
+    t.deepEqual(asked, [ELECTION_TICKS]);
+  }
+});
+
 test('the log is kept for a member that was just added, until it had time to answer', (t) => {
   const raft = createMember({ conf: confOf(members(1)) });
   raft.campaign();

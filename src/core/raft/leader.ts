@@ -60,7 +60,7 @@ function beginStream(r: RaftState, progress: Progress): void {
 }
 
 function handleHeartbeatResponse(r: RaftState, progress: Progress): void {
-  if (progress.state === PROGRESS_SNAPSHOT) return;
+  if (progress.state === PROGRESS_SNAPSHOT || r.ticks < progress.readBackUntil) return;
   // Appends under way may have been lost: one more goes, if only an empty one; its rejection says where to begin again.
   progress.probeSent = false;
   if (progress.state === PROGRESS_PROBE || progress.match < r.log.lastIndex) progress.wantsAppend = true;

@@ -76,6 +76,8 @@ export class Progress {
   activeBefore = false;
   /** PROBE: an append is out, wait for its answer or a heartbeat's. */
   probeSent = false;
+  /** What was read back for it is out: until this tick no heartbeat's answer means that it was lost. */
+  readBackUntil = 0;
   /** Send an append even if it is empty. */
   wantsAppend = false;
   /** The commit index that this member was told of by the stream of appends. */
@@ -126,6 +128,7 @@ export class Progress {
     this.state = state;
     this.pendingSnapshot = 0 as LogIndex;
     this.probeSent = false;
+    this.readBackUntil = 0;
     this.sentCommit = 0 as LogIndex;
     this.inflights.clear();
   }

@@ -107,6 +107,8 @@ export function sendReadBack(r: RaftState, progress: Progress, [previous, ...ent
   const { index, term: logTerm } = previous;
   r.send(MSG_APPEND, progress.id, { index, logTerm, commit: r.log.committed, context: stampNow(r), entries });
   progress.sent(index, 0);
+  // A megabyte that its disk still writes is not lost when a heartbeat overtakes it, and to read it once more is dear.
+  progress.readBackUntil = r.ticks + r.limits.electionTicks;
 }
 
 export function sendSnapshot(r: RaftState, progress: Progress, meta: SnapshotMeta): void {
