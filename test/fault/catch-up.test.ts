@@ -18,7 +18,7 @@ const withNodes = namespacesMissing() === null ? test : test.skip;
 
 /** Samples of a node's metrics, added up. */
 async function metric(lab: ClusterLab, i: number, name: string, labels: Record<string, string> = {}): Promise<number> {
-  const page = await (await fetch(`http://${lab.spaces.address(i)}:7371/metrics`)).text();
+  const page = await (await fetch(`http://${lab.hosts.address(i)}:7371/metrics`)).text();
   const samples = parsePrometheus(page).get(name)?.samples ?? [];
   return samples
     .filter((sample) => Object.entries(labels).every(([label, value]) => sample.labels[label] === value))

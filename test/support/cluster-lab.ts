@@ -1,10 +1,12 @@
-/** Three real nodes for tests that do them harm: in network namespaces where there can be any, else on loopback. */
+/** Three real nodes for tests that do them harm: in network namespaces, or on loopback behind proxies. */
 import { once } from 'node:events';
 import path from 'node:path';
 import type { ExecutionContext } from 'ava';
 import { connect } from '../../src/client/connect.ts';
 import type { Prng } from '../../src/core/prng.ts';
 import { Workload } from './history.ts';
+import type { Hosts } from './hosts.ts';
+import { Loopback } from './hosts.ts';
 import { checkLinearizable } from './linearizability.ts';
 import { Namespaces } from './namespaces.ts';
 import type { NodeProcess } from './node-process.ts';
@@ -14,6 +16,7 @@ import { answerOf } from './until.ts';
 
 /** Where the one worker of each node hears the others. */
 const WORKER_PEER_PORT = 7381;
+const CONTROL_PORT = 7380;
 const PORTS = ['--port', '7370', '--peer-port', '7380', '--resp-port', '7379', '--http-port', '7371'];
 const FLAGS = ['--workers', '1', '--wal-segment', '16mb', '--log-level', 'warn', '--replace-after-seconds', '3600'];
 const KEYS = ['a', 'b', 'c', 'd', 'x', 'y', 'z'];
@@ -32,12 +35,14 @@ export interface LabOptions {
   readonly flags?: readonly string[];
   /** The nodes' connections with each other go through proxies. */
   readonly hasLinks?: boolean;
+  /** On loopback and not in namespaces; always with links. */
+  readonly isOnLoopback?: boolean;
   /** Nodes that are not started with the others. */
   readonly spares?: number;
 }
 
 export class ClusterLab {
-  readonly spaces: Namespaces;
+  readonly hosts: Hosts;
   readonly #t: ExecutionContext;
   readonly #options: LabOptions;
   readonly #dirs: string[] = [];
@@ -49,18 +54,22 @@ export class ClusterLab {
   private constructor(t: ExecutionContext, options: LabOptions) {
     this.#t = t;
     this.#options = options;
-    this.spaces = new Namespaces(options.nodes + (options.spares ?? 0));
+    const count = options.nodes + (options.spares ?? 0);
+    this.hosts = options.isOnLoopback === true ? new Loopback(count) : new Namespaces(count);
   }
 
   /** Starts the nodes, and resolves when each range has a replica that votes on each of them. */
   static async start(t: ExecutionContext, options: LabOptions): Promise<ClusterLab> {
     const lab = new ClusterLab(t, options);
-    for (let i = 1; i <= lab.spaces.count; i++) {
+    for (let i = 1; i <= lab.hosts.count; i++) {
       lab.#dirs[i] = options.dataDir?.(i) ?? path.join(await temporaryDir(t), 'data');
     }
     // After the folders': the last teardown runs first, and nodes write to their folders until they end.
     t.teardown(() => lab.#remove());
-    if (options.hasLinks === true)
+    const { hosts } = lab;
+    if (hosts instanceof Loopback)
+      lab.#links = await TcpLinks.atGates(hosts, WORKER_PEER_PORT, [CONTROL_PORT], options.prng.fork());
+    else if (options.hasLinks === true)
       lab.#links = await TcpLinks.divert(lab.spaces, WORKER_PEER_PORT, options.prng.fork());
     for (let i = 1; i <= options.nodes; i++) await lab.startNode(i);
     await lab.untilReplicated();
@@ -73,12 +82,18 @@ export class ClusterLab {
     return this.#links;
   }
 
+  /** Unless it is on loopback. */
+  get spaces(): Namespaces {
+    if (this.hosts instanceof Namespaces) return this.hosts;
+    throw new Error('this lab has no namespaces');
+  }
+
   node(i: number): NodeProcess {
     return this.#nodes.get(i) as NodeProcess;
   }
 
   url(i: number): string {
-    return `${this.spaces.address(i)}:7370`;
+    return `${this.hosts.address(i)}:7370`;
   }
 
   get urls(): string[] {
@@ -86,11 +101,13 @@ export class ClusterLab {
   }
 
   async startNode(i: number): Promise<void> {
-    const seeds = Array.from({ length: this.#options.nodes }, (_, j) => `${this.spaces.address(j + 1)}:7380`);
+    const seeds = Array.from({ length: this.#options.nodes }, (_, j) => `${this.hosts.address(j + 1)}:7380`);
     const forms = i === 1 ? ['--bootstrap', '--pre-split', 'm'] : ['--join', seeds.join(',')];
-    const flags = [...FLAGS, ...PORTS, '--host', this.spaces.address(i), ...forms, ...(this.#options.flags ?? [])];
+    const gate = this.hosts instanceof Loopback ? ['--advertise', this.hosts.gate(i)] : [];
+    const where = ['--host', this.hosts.address(i), ...gate];
+    const flags = [...FLAGS, ...PORTS, ...where, ...forms, ...(this.#options.flags ?? [])];
     const env = this.#options.env?.(i) ?? {};
-    const node = await startNode(this.#dirs[i] as string, flags, { wrapper: this.spaces.wrapper(i), env });
+    const node = await startNode(this.#dirs[i] as string, flags, { wrapper: this.hosts.wrapper(i), env });
     this.#nodes.set(i, node);
   }
 
@@ -111,7 +128,7 @@ export class ClusterLab {
     }
     await answerOf(
       `two ranges with voters on nodes ${on.join()}`,
-      async () => (await (await fetch(`http://${this.spaces.address(1)}:7371/status`)).json()) as Status,
+      async () => (await (await fetch(`http://${this.hosts.address(1)}:7371/status`)).json()) as Status,
       ({ ranges }) =>
         ranges.length === 2 &&
         ranges.every(({ replicas }) => {
@@ -141,7 +158,7 @@ export class ClusterLab {
       phase('the harm is done');
       await harm(workload);
       phase('the load goes on after it');
-      this.spaces.heal();
+      this.hosts.heal();
       this.#links?.heal();
       await workload.progress(300);
       phase('the load ends');
@@ -178,7 +195,7 @@ export class ClusterLab {
   /** What a node says of itself, for whoever must find out why nothing goes on. */
   async #describe(i: number): Promise<string> {
     const { child, stderr } = this.node(i);
-    const url = `http://${this.spaces.address(i)}:7371/status`;
+    const url = `http://${this.hosts.address(i)}:7371/status`;
     const status = await fetch(url, { signal: AbortSignal.timeout(STATUS_MS_MAX) })
       .then((response) => response.text())
       .catch((error: unknown) => `no status: ${String(error)}`);
@@ -192,6 +209,6 @@ export class ClusterLab {
       if (node.child.exitCode === null && node.child.signalCode === null) await node.end('SIGKILL');
     }
     this.#links?.close();
-    this.spaces.remove();
+    this.hosts.remove();
   }
 }

@@ -8,6 +8,7 @@
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import type { Hosts } from './hosts.ts';
 
 /** Not by the search path: under npm, a package of the project's tools puts another `nft` in front, which accepts everything. */
 const TOOL_DIRS = ['/usr/sbin', '/sbin', '/usr/bin', '/bin'];
@@ -27,7 +28,7 @@ export function namespacesMissing(): string | null {
   return missing === undefined ? null : `${missing} is not installed`;
 }
 
-export class Namespaces {
+export class Namespaces implements Hosts {
   readonly #id = `sk${process.pid % 100_000}`;
   readonly #net = `10.${1 + ((process.pid >> 8) % 250)}.${process.pid % 256}`;
   readonly count: number;

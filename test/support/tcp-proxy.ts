@@ -163,8 +163,13 @@ function faultsOf(changed: () => void): DirectionFaults {
   );
 }
 
-/** Listens on a free port of the interface with the address `host`, by default the loopback one. */
-export async function createTcpProxy(target: TcpProxy['target'], prng: Prng, host = '127.0.0.1'): Promise<TcpProxy> {
+/** Listens on a port, by default a free one, of the interface with the address `host`, by default the loopback one. */
+export async function createTcpProxy(
+  target: TcpProxy['target'],
+  prng: Prng,
+  host = '127.0.0.1',
+  port = 0,
+): Promise<TcpProxy> {
   const open = new Set<{ readonly client: Socket; readonly server: Socket; readonly pipes: readonly Pipe[] }>();
   let accepted = 0;
   const pumpAll = (): void => {
@@ -188,7 +193,7 @@ export async function createTcpProxy(target: TcpProxy['target'], prng: Prng, hos
     client.on('close', closed);
     server.on('close', closed);
   });
-  listener.listen(0, host);
+  listener.listen(port, host);
   await once(listener, 'listening');
   const resetAll = (): void => {
     for (const { client, server } of open) {
