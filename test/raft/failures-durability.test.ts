@@ -52,6 +52,16 @@ test('FAILURES 7: two reconfigurations at once: the second is refused, and no jo
   for (const id of [1, 4, 5]) t.deepEqual(group.raft(id).status().conf, confOf(members(1, 4, 5)));
 });
 
+test('FAILURES 7: of two simple changes at once, which need no joint configuration, the second is refused as well', (t) => {
+  const group = ledBy1([1, 2, 3, 4]);
+  t.true(group.raft(1).proposeConfChange({ changes: [step('remove', 4)] }) > 0);
+  const second = { changes: [step('remove', 3)] };
+  t.is(group.raft(1).proposeConfChange(second), REFUSED_CONF_PENDING);
+  group.settle();
+  t.deepEqual(group.raft(1).status().conf, confOf(members(1, 2, 3)));
+  t.true(group.raft(1).proposeConfChange(second) > 0);
+});
+
 test('FAILURES 7: a joint configuration is left whoever crashes at whatever moment', (t) => {
   for (let moment = 0; moment < 12; moment++) {
     const group = ledBy1([1, 2, 3], [4]);

@@ -182,6 +182,29 @@ test('FAILURES 4: acknowledgements of removed members do not count', (t) => {
   t.deepEqual(group.values(1), []);
 });
 
+test('FAILURES 4: acknowledgements of learners do not count, however many they are', (t) => {
+  const group = ledBy1([1, 2, 3], [4, 5, 6]);
+  group.isolate(1, 4, 5, 6);
+  group.propose(1, 'x');
+  group.settle();
+  t.deepEqual(group.values(1), []);
+  group.heal();
+  group.run(2);
+  t.deepEqual(group.values(1), ['x']);
+});
+
+test('FAILURES 4: the new half of a joint configuration elects nobody without the old one', (t) => {
+  const group = ledBy1([1, 2, 3], [4, 5]);
+  group.isolate(1, 4, 5);
+  const change = { changes: [step('addVoter', 4), step('addVoter', 5), step('remove', 2), step('remove', 3)] };
+  t.true(group.raft(1).proposeConfChange(change) > 0);
+  group.settle();
+  for (const id of [1, 4, 5]) t.deepEqual(group.raft(id).status().conf.votersOutgoing, members(1, 2, 3));
+  group.run(10 * ELECTION_TICKS);
+  t.true([2, 3].includes(group.leader), 'those who know of no change are a majority of what they know');
+  for (const id of [1, 4, 5]) t.not(group.raft(id).role, ROLE_LEADER);
+});
+
 test('FAILURES 4: a leader and the removed part of its group are never both elected', (t) => {
   const group = ledBy1([1, 2, 3, 4]);
   group.isolate(4);
