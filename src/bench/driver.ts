@@ -73,9 +73,10 @@ export class Driver implements TargetEvents {
   #begun = 0;
   readonly #operationsMax: number;
   readonly #intervalMs: number;
+  readonly #thread: number;
   /** All slots were taken when the last operation fell due. */
   #blocked = false;
-  #startMs = 0;
+  #firstDueMs = 0;
   #measureMs = 0;
   #endMs = 0;
   #cpuAtMeasureMs = 0;
@@ -83,11 +84,14 @@ export class Driver implements TargetEvents {
   #finished: ((message: string | null) => void) | null = null;
   #abort: ((error: Error) => void) | null = null;
   #failure: string | null = null;
+  /** A connection went while others were still being made. */
+  #lostEarly: Error | null = null;
 
   constructor({ plan, thread, target, tally, keys, clock }: DriverOptions) {
     const slots = slotsOf(plan, thread);
     const prng = createPrng(plan.seed * 1000 + thread);
     this.#plan = plan;
+    this.#thread = thread;
     this.#target = target;
     this.#tally = tally;
     this.#keys = keys;
@@ -114,8 +118,10 @@ export class Driver implements TargetEvents {
 
   /** Runs the plan on a target that is open, from `startMs` of the clock on. Resolves with the first error's text, or null; rejects when a connection is lost. */
   run(startMs: number): Promise<string | null> {
+    if (this.#lostEarly !== null) return Promise.reject(this.#lostEarly);
     const { warmUpMs, durationMs } = this.#plan;
-    this.#startMs = startMs;
+    // The threads' due times lie between each other's.
+    this.#firstDueMs = startMs + (this.#intervalMs * this.#thread) / this.#plan.threads;
     this.#measureMs = startMs + warmUpMs;
     this.#endMs = this.#measureMs + durationMs;
     return new Promise((resolve, reject) => {
@@ -158,8 +164,11 @@ export class Driver implements TargetEvents {
   }
 
   lost(error: Error): void {
+    // A server that refuses us says why before it closes.
+    const told = this.#failure === null ? error : new Error(`${error.message}, having said: ${this.#failure}`);
     this.#finished = null;
-    this.#abort?.(error);
+    if (this.#abort === null) this.#lostEarly ??= told;
+    else this.#abort(told);
   }
 
   #start(): void {
@@ -185,7 +194,7 @@ export class Driver implements TargetEvents {
   }
 
   get #nextDueMs(): number {
-    return this.#startMs + this.#begun * this.#intervalMs;
+    return this.#firstDueMs + this.#begun * this.#intervalMs;
   }
 
   #pump(nowMs: number): void {
@@ -231,7 +240,10 @@ export class Driver implements TargetEvents {
       return;
     }
     if (outcome === MISS) this.#countMiss(nowMs);
-    if (answeredInTime) this.#tally.add(counters.completed, 1);
+    if (answeredInTime) {
+      this.#tally.add(counters.completed, 1);
+      if (kind !== READ && kind !== SCAN) this.#tally.add(counters.writes, 1);
+    }
     // Closed loop: what was under way at the end counts when it is answered, or a stall there would not be seen.
     if (this.#plan.ratePerSecond === null ? nowMs < this.#measureMs : !this.#isMeasured(dueMs)) return;
     const units = (nowMs - dueMs) * UNITS_PER_MS;

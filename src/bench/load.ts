@@ -7,8 +7,8 @@ import { Worker } from 'node:worker_threads';
 import { SkerryError } from '../core/errors.ts';
 import type { Store } from '../client/store.ts';
 import { KeyCounter } from './keys.ts';
-import { INSERT, KIND_NAMES, READ_MODIFY_WRITE, UPDATE } from './operations.ts';
-import type { LoadPlan, TargetSpec } from './plan.ts';
+import { KIND_NAMES } from './operations.ts';
+import { checkPlan, type LoadPlan, type TargetSpec } from './plan.ts';
 import { createStoreTarget } from './store-target.ts';
 import { counters, summarizeLatency, Tally, type LatencySummary } from './tally.ts';
 import type { Target } from './target.ts';
@@ -86,7 +86,7 @@ export interface LoadResult {
 /** Rejects with SkerryError when the target cannot be reached or is lost. */
 export async function runLoad(given: LoadPlan, target: LoadTarget, hooks: LoadHooks = {}): Promise<LoadResult> {
   const plan = target.kind === 'here' ? { ...given, threads: 1 } : given;
-  check(plan);
+  checkPlan(plan);
   const keys = KeyCounter.create(plan.keyCount);
   const tallies = Array.from({ length: plan.threads }, () => Tally.create());
   const jobs = tallies.map((tally, thread) => ({ plan, thread, tally, keys }));
@@ -101,16 +101,6 @@ export async function runLoad(given: LoadPlan, target: LoadTarget, hooks: LoadHo
   } finally {
     timers.stop();
     await runner.stop();
-  }
-}
-
-function check({ clients, pipeline, threads, operations, ratePerSecond, keyCount }: LoadPlan): void {
-  if (threads > clients) throw new SkerryError('KV_INVALID', 'there are more generator threads than clients');
-  if (operations !== null && ratePerSecond !== null) {
-    throw new SkerryError('KV_INVALID', 'a number of operations and a rate do not go together');
-  }
-  if (!(clients >= 1 && pipeline >= 1 && threads >= 1 && keyCount >= 1)) {
-    throw new SkerryError('KV_INVALID', 'clients, pipeline, threads and keys are 1 or more');
   }
 }
 
@@ -224,10 +214,6 @@ function summarize(plan: LoadPlan, tallies: readonly SharedArrayBuffer[], firstE
   const seconds = all.get(counters.elapsedMs) / 1000;
   const operations = all.get(counters.completed);
   const cpuMs = all.get(counters.cpuMs);
-  const writes = [UPDATE, INSERT, READ_MODIFY_WRITE].reduce(
-    (sum, kind) => sum + (all.latencyOfKind[kind]?.count ?? 0),
-    0,
-  );
   const kinds = all.latencyOfKind.flatMap((histogram, kind) =>
     histogram.count === 0 ? [] : [[KIND_NAMES[kind] as string, summarizeLatency(histogram)] as const],
   );
@@ -236,7 +222,7 @@ function summarize(plan: LoadPlan, tallies: readonly SharedArrayBuffer[], firstE
     seconds,
     operations,
     operationsPerSecond: seconds === 0 ? 0 : operations / seconds,
-    writesPerSecond: seconds === 0 ? 0 : writes / seconds,
+    writesPerSecond: seconds === 0 ? 0 : all.get(counters.writes) / seconds,
     errors: all.get(counters.errors),
     firstError,
     misses: all.get(counters.misses),

@@ -27,6 +27,8 @@ export const counters = {
   cpuMs: 6,
   /** All operations answered, in and outside of the measured time; for progress. */
   answered: 7,
+  /** Those completed that wrote. */
+  writes: 8,
 } as const;
 const COUNTERS = Object.keys(counters).length;
 

@@ -10,14 +10,14 @@ export interface Address {
 }
 
 /** `host`, `host:port`, `[v6 address]:port`. Throws SkerryError KV_INVALID. */
-function parseAddress(text: string): Address {
+export function parseAddress(text: string, defaultPort = DEFAULT_PORT): Address {
   const match = /^(?:\[([0-9a-fA-F:.%]+)\]|([^\s[\]:/?#@]+))(?::(\d{1,5}))?$/.exec(text);
-  const port = match?.[3] === undefined ? DEFAULT_PORT : Number(match[3]);
+  const port = match?.[3] === undefined ? defaultPort : Number(match[3]);
   const host = match?.[1] ?? match?.[2];
   if (host === undefined || port < 1 || port > 65_535) {
     throw new SkerryError(
       'KV_INVALID',
-      `"${text}" is not an address; write host:port, such as 127.0.0.1:${DEFAULT_PORT}`,
+      `"${text}" is not an address; write host:port, such as 127.0.0.1:${defaultPort}`,
     );
   }
   return { host, port };
@@ -28,7 +28,13 @@ export function parseUrl(url: string): readonly Address[] {
   if (!url.startsWith(SCHEME)) {
     throw new SkerryError('KV_INVALID', `${url} is no address of a store; write skerry://host:port`);
   }
-  return url.slice(SCHEME.length).replace(/\/$/, '').split(',').map(parseAddress);
+  return parseAddresses(url.slice(SCHEME.length).replace(/\/$/, ''));
+}
+
+/** One or more addresses, with commas between them. Throws SkerryError KV_INVALID. */
+export function parseAddresses(text: string): readonly [Address, ...Address[]] {
+  const [first = '', ...rest] = text.split(',');
+  return [parseAddress(first), ...rest.map((one) => parseAddress(one))];
 }
 
 export function formatAddress({ host, port }: Address): string {

@@ -108,21 +108,26 @@ const basicPlan: LoadPlan = {
   seed: 1,
 };
 
-/** A driver that has begun its run at time 0. */
-export function startFakeLoad(changes: Partial<LoadPlan>): FakeLoad {
+type IdleLoad = Omit<FakeLoad, 'ended' | 'answer'>;
+
+/** A driver of one of the plan's threads whose run has not begun; time stands at 0. */
+export function makeFakeLoad(changes: Partial<LoadPlan>, thread = 0): IdleLoad {
   const plan = { ...basicPlan, ...changes };
   const clock = new ManualClock();
   const target = new FakeTarget(clock);
   const tally = new Tally();
   const keys = new KeyCounter(KeyCounter.create(plan.keyCount));
-  const driver = new Driver({ plan, thread: 0, target, tally, keys, clock });
+  return { clock, target, tally, driver: new Driver({ plan, thread, target, tally, keys, clock }) };
+}
+
+/** The same, begun at time 0. */
+export function startFakeLoad(changes: Partial<LoadPlan>, thread = 0): FakeLoad {
+  const load = makeFakeLoad(changes, thread);
+  const { clock, target, driver } = load;
   const ended = driver.run(0);
   clock.advance(0);
   return {
-    clock,
-    target,
-    tally,
-    driver,
+    ...load,
     ended,
     answer(count, outcome = DONE) {
       const slots = target.underWay.splice(0, count);

@@ -3,7 +3,7 @@ import test from 'ava';
 import { counters, UNITS_PER_MS } from '../../../src/bench/tally.ts';
 import { DONE, FAILED, MISS } from '../../../src/bench/target.ts';
 import { READ, UPDATE } from '../../../src/bench/operations.ts';
-import { startFakeLoad } from '../../support/fake-load.ts';
+import { makeFakeLoad, startFakeLoad } from '../../support/fake-load.ts';
 
 const ms = (units: number): number => Math.round(units / UNITS_PER_MS);
 
@@ -171,6 +171,38 @@ test('inserts take new keys, one after another, behind those that are there', (t
     load.target.taken.map(({ keyNumber }) => keyNumber),
     [1000, 1001, 1002],
   );
+});
+
+test('open loop: threads share the rate, and none sends at the time of another', (t) => {
+  const plan = { threads: 2, clients: 100, ratePerSecond: 100, durationMs: 1000 };
+  const due = [0, 1].map((thread) => {
+    const load = startFakeLoad(plan, thread);
+    load.clock.advance(999);
+    return load.target.taken.map(({ atMs }) => atMs);
+  });
+  t.deepEqual(due[0]?.slice(0, 3), [0, 20, 40]);
+  t.deepEqual(due[1]?.slice(0, 3), [10, 30, 50]);
+  t.is(due.flat().length, 100);
+});
+
+test('writes answered in the measured time are counted, whenever they were due', async (t) => {
+  // The target is so slow that in the measured time it answers only what fell due in the warm-up.
+  const load = startFakeLoad({ mix: [0, 1, 0, 0, 0], ratePerSecond: 1000, warmUpMs: 100, durationMs: 100 });
+  load.clock.advance(110);
+  for (let i = 0; i < 5; i++) load.answer(1);
+  t.is(load.tally.get(counters.writes), 5);
+  t.is(load.tally.latency.count, 0);
+  const reads = startFakeLoad({});
+  reads.answer(1);
+  t.is(reads.tally.get(counters.writes), 0);
+});
+
+test('a connection that is lost while others are still being made ends the run', async (t) => {
+  const { driver } = makeFakeLoad({});
+  driver.failed('ERR max number of clients reached');
+  driver.lost(new Error('it went away'));
+  driver.lost(new Error('another one'));
+  await t.throwsAsync(driver.run(0), { message: 'it went away, having said: ERR max number of clients reached' });
 });
 
 test('a lost connection ends the run', async (t) => {
