@@ -130,7 +130,7 @@ export class Shard {
 
   get routes(): Route[] {
     return [...this.host.replicas.values()].map(({ descriptor, raft }) => {
-      return { range: descriptor, leader: raft.leader, term: raft.term };
+      return { range: descriptor, leader: raft.leader, term: raft.term, isTermOver: raft.hasSteppedDown };
     });
   }
 

@@ -34,6 +34,8 @@ export interface Route {
   readonly leader: MemberId;
   /** The leader's, or the newest that is known of. */
   readonly term: Term;
+  /** Whoever led this term says that it has stepped down: `leader` is 0, and stays so until the next term. */
+  readonly isTermOver?: boolean;
 }
 
 /** Restricts a command to one range, as its asker knew it. */

@@ -69,6 +69,7 @@ function becomeLeader(r: RaftState): void {
   leaveRole(r);
   r.role = ROLE_LEADER;
   r.leader = r.id;
+  r.ledTerm = r.term;
   trackMembers(r);
   // Committing an entry of its own term tells it what is committed (Raft paper §8).
   r.termStart = appendEntry(r, ENTRY_NOOP, NO_DATA);

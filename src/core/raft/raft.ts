@@ -79,6 +79,10 @@ export class Raft implements RaftGroup {
   get termStart(): LogIndex {
     return this.state.termStart;
   }
+  get hasSteppedDown(): boolean {
+    const { ledTerm, term, isLeader } = this.state;
+    return ledTerm === term && !isLeader;
+  }
 
   get appliedIndex(): LogIndex {
     return this.state.log.applied;

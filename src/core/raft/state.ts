@@ -108,6 +108,8 @@ export class RaftState {
   peers: Progress[] = [];
   /** Index of the noop that began this leadership. */
   termStart = 0 as LogIndex;
+  /** The newest term that this member has led since its start; 0 = none. */
+  ledTerm = 0 as Term;
   stamp = 0;
   readonly reads: WaitingRead[] = [];
   transferee: MemberId = NOBODY;

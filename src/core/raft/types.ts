@@ -336,6 +336,8 @@ export interface RaftGroup {
   readonly appliedIndex: LogIndex;
   /** Of a leader: index of the noop that began its leadership; what is before it came from earlier leaders. */
   readonly termStart: LogIndex;
+  /** It led its present term, and does so no more: nobody will. */
+  readonly hasSteppedDown: boolean;
   readonly lastIndex: LogIndex;
   /** Term of the entry at lastIndex. */
   readonly lastTerm: Term;

@@ -40,7 +40,7 @@ export class RouteTable {
     const at = this.#routes.findIndex(({ range }) => range.rangeId === rangeId);
     const known = this.#routes[at];
     if (known === undefined || known.leader === leader) return false;
-    this.#routes[at] = { ...known, leader };
+    this.#routes[at] = { ...known, leader, isTermOver: false };
     this.generation++;
     return true;
   }
@@ -91,6 +91,8 @@ function saysAll(known: Route, route: Route): boolean {
   const boundaries = known.range.epoch.version - route.range.epoch.version;
   if (boundaries !== 0 || known.range.rangeId !== route.range.rangeId) return boundaries > 0;
   if (known.term !== route.term) return known.term > route.term;
+  const isOver = known.isTermOver === true;
+  if (isOver !== (route.isTermOver === true)) return isOver;
   if (known.leader !== route.leader) return route.leader === 0;
   return known.range.epoch.confVersion >= route.range.epoch.confVersion;
 }

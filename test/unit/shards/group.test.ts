@@ -3,6 +3,7 @@ import type { NodeId } from '../../../src/core/brands.ts';
 import { createValueRef } from '../../../src/core/kv/store.ts';
 import { requireCommand } from '../../../src/core/kv/table.ts';
 import { memberId } from '../../../src/core/member.ts';
+import { RouteTable } from '../../../src/gateway/router/route-table.ts';
 import { argsOf } from '../../support/kv-machine.ts';
 import { ShardCluster, TICK_MS } from '../../support/shard-cluster.ts';
 
@@ -28,6 +29,18 @@ test('a write that no majority has is not answered, and told to be unknown in ti
   t.false(leader.replica?.isLeader, 'a leader without a majority steps down');
   await cluster.pass(6000);
   t.regex(String(write.value), /^-UNKNOWNRESULT /);
+});
+
+test('a leader that has lost its followers does not name itself any more', async (t) => {
+  const cluster = new ShardCluster(3, 3);
+  const leader = await cluster.leader();
+  const table = new RouteTable();
+  table.update(leader.shard.routes);
+  t.is(table.routes[0]?.leader, leader.replica?.raft.id);
+  for (const { nodeId } of cluster.nodes) if (nodeId !== leader.nodeId) cluster.stopped.add(nodeId);
+  await cluster.pass(1000);
+  table.update(leader.shard.routes);
+  t.is(Number(table.routes[0]?.leader), 0);
 });
 
 test('a follower sends commands to whoever leads', async (t) => {

@@ -29,10 +29,12 @@ const anyRoute = record({
   version: integer({ min: 1, max: 3 }),
   leader: integer({ min: 0, max: 2 }),
   term: integer({ min: 1, max: 3 }),
-}).map(({ rangeId, start, length, version, leader, term }) =>
+  isOver: boolean(),
+}).map(({ rangeId, start, length, version, leader, term, isOver }) =>
   route(rangeId, start, Math.min(ENDS_AT, start + length), version, {
     leader: leader as MemberId,
     term: term as Term,
+    isTermOver: leader === 0 && isOver,
   }),
 );
 
@@ -91,4 +93,21 @@ test('a split is taken with both halves, and the whole that it came from no long
     [1, 3, 2],
   );
   t.is(table.find(Buffer.of(4), 0, 1).range.rangeId, 3 as RangeId);
+});
+
+test('who does not know who leads proves nothing; a leader that says it has stepped down does', (t) => {
+  const table = new RouteTable();
+  const [nobody, leads] = [0 as MemberId, route(1, 0, ENDS_AT)];
+  const over = { ...leads, leader: nobody, isTermOver: true };
+  const leader = (): number => table.routes[0]?.leader as number;
+  table.update([leads]);
+  table.update([{ ...leads, leader: nobody }]);
+  t.is(leader(), 1);
+  table.update([over]);
+  t.is(leader(), 0);
+  table.update([leads]);
+  t.is(leader(), 0, 'others hear of it late');
+  table.update([{ ...leads, leader: 2 as MemberId, term: 2 as Term }]);
+  table.update([over]);
+  t.is(leader(), 2);
 });
