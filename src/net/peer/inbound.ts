@@ -117,7 +117,8 @@ export class PeerInbound {
       if (!frames.writing) frames.signal(PEER_PONG);
       frames.send();
     }
-    this.#isPongDue = frames.silentTicks <= 1 && !this.#hasAnswered;
+    // Before the welcome a dialler takes nothing else, however slowly its greeting comes.
+    this.#isPongDue = this.hello !== null && frames.silentTicks <= 1 && !this.#hasAnswered;
     this.#hasAnswered = false;
   }
 

@@ -3,6 +3,7 @@ import type { ExecutionContext } from 'ava';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { createConnection } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createByteWriter } from '../../../../src/codec/byte-writer.ts';
 import { PeerFrameReader } from '../../../../src/codec/peer/frame-reader.ts';
 import {
@@ -150,6 +151,18 @@ test('a node that speaks no common version is refused with both versions', async
   const newer = await connect(t, two);
   newer.write(helloOf(two, { versionMin: 1, versionMax: 4 }));
   t.is((await answerOf(newer)).kind, PEER_WELCOME);
+});
+
+test('a dialler whose greeting trickles in is welcomed, and told nothing before that', async (t) => {
+  const two = await startNode(t, new Map(), 2);
+  const socket = await connect(t, two);
+  const answer = answerOf(socket);
+  const hello = helloOf(two);
+  for (let at = 0; at < hello.length; at += 30) {
+    socket.write(hello.subarray(at, at + 30));
+    await sleep(TICK_MS);
+  }
+  t.is((await answer).kind, PEER_WELCOME);
 });
 
 test('a connection of a worker that has dialled again is ended: only the newest one counts', async (t) => {
