@@ -9,6 +9,7 @@ import type { RangeId } from '../src/core/brands.ts';
 import type { Disk } from '../src/storage/disk.ts';
 import type { ScrubSlice } from '../src/storage/scrub.ts';
 import { scrubSlice } from '../src/storage/scrub.ts';
+import { BackgroundWork } from './background-work.ts';
 
 export interface CheckpointCheckPorts {
   readonly disk: Disk;
@@ -27,18 +28,16 @@ interface Check {
 }
 
 const TURN_MS = 1;
-/** How much longer than a turn's reading the next one waits. */
-const PAUSE_FACTOR = 7;
 const SLICE_BYTES = 256 * 1024;
 
 export class CheckpointCheck {
   readonly #ports: CheckpointCheckPorts;
   readonly #checks: Check[] = [];
-  /** When the next piece may be read. */
-  #nextMs = 0;
+  readonly #work: BackgroundWork;
 
   constructor(ports: CheckpointCheckPorts) {
     this.#ports = ports;
+    this.#work = new BackgroundWork({ turnMs: TURN_MS, monotonicMs: ports.monotonicMs });
   }
 
   /** Asks for a look; one that is under way is enough. */
@@ -50,17 +49,12 @@ export class CheckpointCheck {
   /** Reads for a while. In how many milliseconds there is more to do; null = there is nothing. */
   turn(): number | null {
     if (this.#checks.length === 0) return null;
-    const startMs = this.#ports.monotonicMs();
-    if (startMs < this.#nextMs) return this.#nextMs - startMs;
-    let nowMs = startMs;
-    for (let check = this.#checks[0]; check !== undefined && nowMs < startMs + TURN_MS; check = this.#checks[0]) {
+    return this.#work.turn(() => {
+      const [check] = this.#checks;
+      if (check === undefined) return false;
       if (this.#step(check)) this.#checks.shift();
-      nowMs = this.#ports.monotonicMs();
-    }
-    if (this.#checks.length === 0) return null;
-    const pauseMs = (nowMs - startMs) * PAUSE_FACTOR;
-    this.#nextMs = nowMs + pauseMs;
-    return pauseMs;
+      return true;
+    });
   }
 
   /** Whether that was the end of it. */

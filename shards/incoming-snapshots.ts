@@ -18,6 +18,7 @@ import type { BulkLoader, Engine } from '../src/engine/engine.ts';
 import type { CheckpointInfo, LoadStep } from '../src/storage/checkpoint/index.ts';
 import { loadCheckpointSteps } from '../src/storage/checkpoint/index.ts';
 import type { Disk } from '../src/storage/disk.ts';
+import { BackgroundWork } from './background-work.ts';
 import type { RangeMeta } from './entry.ts';
 import { decodeRangeMeta } from './entry.ts';
 
@@ -52,11 +53,6 @@ export interface IncomingPorts {
 
 /** What one turn spends on loading. */
 const TURN_MS = 2;
-/**
- * How much longer than a turn's loading the next one waits: commands and the other threads of the machine come first, since
- * a range that gets another replica is in no hurry. Loading alone would take a whole core.
- */
-const PAUSE_FACTOR = 7;
 /** A snapshot of a range that had one within this time comes because that one was too old when it was loaded. */
 const AGAIN_MS = 300_000;
 
@@ -75,13 +71,13 @@ export class IncomingSnapshots {
   readonly #ports: IncomingPorts;
   readonly #waiting: Pick<Loading, 'rangeId' | 'message' | 'file' | 'done'>[] = [];
   #loading: Loading | null = null;
-  /** When the next piece may be loaded. */
-  #nextMs = 0;
+  readonly #work: BackgroundWork;
   /** When the last snapshot of each range was here, as far as that is not long ago. */
   readonly #loadedMs = new Map<RangeId, number>();
 
   constructor(ports: IncomingPorts) {
     this.#ports = ports;
+    this.#work = new BackgroundWork({ turnMs: TURN_MS, monotonicMs: ports.monotonicMs });
   }
 
   /** `file` is whole, verified and durable; it belongs to this class from now on. */
@@ -92,21 +88,17 @@ export class IncomingSnapshots {
   /** Loads for a while. In how many milliseconds there is more to do; null = there is nothing. */
   turn(): number | null {
     if (this.#loading === null && this.#waiting.length === 0) return null;
-    const startMs = this.#ports.monotonicMs();
-    if (startMs < this.#nextMs) return this.#nextMs - startMs;
-    let nowMs = startMs;
     let pacedBytes = 0;
-    while (nowMs < startMs + TURN_MS) {
+    const step = (nowMs: number): boolean => {
       this.#loading ??= this.#begin(nowMs);
-      if (this.#loading === null) return null;
+      if (this.#loading === null) return false;
       pacedBytes += this.#step(this.#loading, nowMs);
-      nowMs = this.#ports.monotonicMs();
-    }
-    const bytesPerSecond = this.#ports.bytesPerSecond();
-    const pacedMs = bytesPerSecond === 0 ? 0 : (pacedBytes / bytesPerSecond) * 1000 - (nowMs - startMs);
-    const pauseMs = Math.max((nowMs - startMs) * PAUSE_FACTOR, pacedMs);
-    this.#nextMs = nowMs + pauseMs;
-    return pauseMs;
+      return true;
+    };
+    return this.#work.turn(step, (spentMs) => {
+      const bytesPerSecond = this.#ports.bytesPerSecond();
+      return bytesPerSecond === 0 ? 0 : (pacedBytes / bytesPerSecond) * 1000 - spentMs;
+    });
   }
 
   #begin(nowMs: number): Loading | null {
