@@ -23,3 +23,8 @@ export async function answerOf<T>(
     await setTimeout(PAUSE_MS);
   }
 }
+
+/** Turns of the loop, until the condition holds. The test's own time limit ends a wait for what does not come. */
+export async function turnsUntil(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
+}

@@ -1,13 +1,13 @@
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
 import { once } from 'node:events';
-import type { Server, Socket } from 'node:net';
-import { createConnection, createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
+import type { Socket } from 'node:net';
 import { createPrng } from '../../../src/core/prng.ts';
 import type { ConnectionOptions } from '../../../src/net/connection.ts';
 import { Connection } from '../../../src/net/connection.ts';
 import { createFlushQueue } from '../../../src/net/flush-queue.ts';
+import { socketPair } from '../../support/socket-pair.ts';
+import { turnsUntil } from '../../support/until.ts';
 
 const MiB = 1024 * 1024;
 
@@ -22,14 +22,7 @@ interface Pair {
 }
 
 async function connect(t: ExecutionContext, options: Partial<ConnectionOptions> = {}): Promise<Pair> {
-  const server: Server = createServer({ noDelay: true });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const client = createConnection({ port: (server.address() as AddressInfo).port, host: '127.0.0.1' });
-  client.pause();
-  // The server may cut it off.
-  client.on('error', () => undefined);
-  const [socket] = (await once(server, 'connection')) as [Socket];
+  const { socket, client } = await socketPair(t);
   let isPaused = false;
   let overflowed = 0;
   let writes = 0;
@@ -45,11 +38,6 @@ async function connect(t: ExecutionContext, options: Partial<ConnectionOptions> 
     onOverflow: () => overflowed++,
     meter: { sent: () => writes++, latency: () => undefined, failed: () => undefined },
     ...options,
-  });
-  t.teardown(() => {
-    client.destroy();
-    socket.destroy();
-    server.close();
   });
   return { connection, client, paused: () => isPaused, overflowed: () => overflowed, writes: () => writes };
 }
@@ -75,11 +63,6 @@ async function take(client: Socket, bytes: number): Promise<string> {
   await isDone;
   client.removeAllListeners('data');
   return Buffer.concat(chunks).toString('latin1');
-}
-
-/** Turns of the loop, until the condition holds. */
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
 }
 
 test('replies leave in the order of the commands, whatever order they come in', async (t) => {
@@ -127,11 +110,11 @@ test('commands that came together are answered in one write, those that follow a
   t.is(writes(), 0);
   connection.slot(false);
   for (const slot of [1, 3]) reply(connection, slot, 'b');
-  await until(() => writes() === 1);
+  await turnsUntil(() => writes() === 1);
   t.is(await take(client, 16), '+a\r\n+b\r\n+c\r\n+b\r\n');
   connection.slot(false);
   reply(connection, 4, 'e');
-  await until(() => writes() === 2);
+  await turnsUntil(() => writes() === 2);
   t.is(connection.inFlight, 1);
 });
 
@@ -191,7 +174,7 @@ test('a client that does not read is no longer read from, and gets everything on
   t.true(sent < 32 * MiB);
   const got = await take(client, sent);
   t.is(got.length, sent);
-  await until(() => !paused());
+  await turnsUntil(() => !paused());
   t.false(connection.socket.isPaused());
 });
 
@@ -209,7 +192,7 @@ test('a client that never reads is cut off with bounded memory, and later replie
   t.is(overflowed(), 1);
   t.false(connection.open);
   t.true(connection.socket.destroyed);
-  await until(() => connection.capacityBytes === 0);
+  await turnsUntil(() => connection.capacityBytes === 0);
   t.is(connection.inFlight, 0);
 });
 
@@ -218,7 +201,7 @@ test('one reply larger than the limit reaches a client that reads', async (t) =>
   const value = Buffer.alloc(5 * MiB, 'v');
   connection.raw(connection.slot(false), value, 0, value.length);
   const got = take(client, value.length + 5);
-  await until(() => connection.unsentBytes === 0);
+  await turnsUntil(() => connection.unsentBytes === 0);
   reply(connection, connection.slot(false), 'OK');
   t.is((await got).length, value.length + 5);
   t.is(overflowed(), 0);
@@ -227,7 +210,7 @@ test('one reply larger than the limit reaches a client that reads', async (t) =>
 test('replies that may be large hold back further commands, whatever was answered before; small ones do not', async (t) => {
   const { connection, paused } = await connect(t, { largestValueBytes: () => 300 * 1024 });
   for (let i = 0; i < 1000; i++) reply(connection, connection.slot(false, false, 0, 1), 'OK');
-  await until(() => connection.unsentBytes === 0);
+  await turnsUntil(() => connection.unsentBytes === 0);
   for (let i = 0; i < 3; i++) connection.slot(false, false, 0, 1);
   t.false(paused());
   connection.slot(false, false, 0, 1);
@@ -247,7 +230,7 @@ test('commands of many bytes that are not answered hold back further ones', asyn
   while (!paused()) slots.push(connection.slot(true, false, MiB));
   t.true(slots.length <= 32);
   for (const slot of slots) reply(connection, slot, 'OK');
-  await until(() => !paused());
+  await turnsUntil(() => !paused());
   t.pass();
 });
 
@@ -259,7 +242,7 @@ test('an idle connection holds next to no memory after a large reply', async (t)
   connection.raw(second, value, 0, value.length);
   connection.raw(first, value, 0, value.length);
   await take(client, 2 * value.length);
-  await until(() => connection.unsentBytes === 0);
+  await turnsUntil(() => connection.unsentBytes === 0);
   t.true(connection.capacityBytes <= 16 * 1024);
 });
 
@@ -274,7 +257,7 @@ test('memory of replies that came early is given back while later ones still wai
     connection.raw(connection.slot(false), value, 0, value.length);
     reply(connection, unanswered, 'OK');
     unanswered = next;
-    await until(() => connection.unsentBytes <= value.length);
+    await turnsUntil(() => connection.unsentBytes <= value.length);
     t.true(connection.capacityBytes < 2 * MiB);
   }
 });
@@ -308,6 +291,6 @@ test('replies to a client that is gone cost nothing', async (t) => {
   await once(connection.socket, 'close');
   t.false(connection.open);
   for (const slot of slots) reply(connection, slot, 'OK');
-  await until(() => connection.capacityBytes === 0);
+  await turnsUntil(() => connection.capacityBytes === 0);
   t.is(connection.inFlight, 0);
 });

@@ -1,40 +1,29 @@
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
 import { once } from 'node:events';
-import type { AddressInfo, Socket } from 'node:net';
-import { createConnection, createServer } from 'node:net';
+import type { Socket } from 'node:net';
 import { SocketWriter } from '../../../src/net/socket-writer.ts';
+import type { SocketPair } from '../../support/socket-pair.ts';
+import { socketPair } from '../../support/socket-pair.ts';
+import { turnsUntil } from '../../support/until.ts';
 
 const MiB = 1024 * 1024;
 
-interface Pair {
+interface Pair extends SocketPair {
   readonly writer: SocketWriter;
-  readonly socket: Socket;
-  readonly client: Socket;
   /** How often the socket's own write() was called. */
   readonly streamed: () => number;
   readonly taken: () => number;
 }
 
 async function connect(t: ExecutionContext): Promise<Pair> {
-  const server = createServer();
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const client = createConnection({ port: (server.address() as AddressInfo).port, host: '127.0.0.1' });
-  client.pause();
-  client.on('error', () => undefined);
-  const [socket] = (await once(server, 'connection')) as [Socket];
+  const { socket, client } = await socketPair(t);
   let [streamed, taken] = [0, 0];
   const write = socket.write.bind(socket) as (bytes: Buffer, done: () => void) => boolean;
   socket.write = ((bytes: Buffer, done: () => void) => {
     streamed++;
     return write(bytes, done);
   }) as typeof socket.write;
-  t.teardown(() => {
-    client.destroy();
-    socket.destroy();
-    server.close();
-  });
   const writer = new SocketWriter(socket, () => taken++);
   return { writer, socket, client, streamed: () => streamed, taken: () => taken };
 }
@@ -48,11 +37,6 @@ async function read(client: Socket, bytes: number): Promise<Buffer> {
     got += chunk.length;
   }
   return Buffer.concat(chunks);
-}
-
-/** Turns of the loop, until the condition holds. */
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
 }
 
 test.serial('a buffer that the kernel has taken may be filled again at once', async (t) => {
@@ -87,7 +71,7 @@ test.serial('a client that does not read: the rest is kept, and said to be taken
     await new Promise((resolve) => setImmediate(resolve));
     t.is(taken(), round - 1);
     t.true((await read(client, sent.length)).equals(sent));
-    await until(() => taken() === round);
+    await turnsUntil(() => taken() === round);
   }
 });
 
@@ -107,7 +91,7 @@ test.serial('a client that is gone shows as an error and a closed socket, with b
     const closed = once(socket, 'close').catch(() => undefined);
     writer.write(Buffer.alloc(bytes));
     client.resetAndDestroy();
-    await until(() => {
+    await turnsUntil(() => {
       // Only a write meets the reset: nothing is read from here.
       if (bytes === 1 && !socket.destroyed) writer.write(Buffer.from('x'));
       return socket.destroyed;

@@ -4,6 +4,7 @@ import type { ExecutionContext } from 'ava';
 import { createPrng } from '../../../../src/core/prng.ts';
 import type { HarnessOptions, RespHarness } from '../../../support/resp-harness.ts';
 import { RawClient, resp, startRespHarness } from '../../../support/resp-harness.ts';
+import { turnsUntil } from '../../../support/until.ts';
 
 const MiB = 1024 * 1024;
 
@@ -21,11 +22,6 @@ async function connect(t: ExecutionContext, harness: RespHarness): Promise<RawCl
 
 function bulk(value: string): string {
   return `$${value.length}\r\n${value}\r\n`;
-}
-
-/** Turns of the loop, until the condition holds. */
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
 }
 
 test.serial('a pipeline of any depth is answered in order, with keys on this worker and on another', async (t) => {
@@ -127,7 +123,7 @@ test.serial(
     const client = await connect(t, harness);
     client.send('SET a 1\r\n*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$1001\r\n');
     t.is(await client.ended(), '+OK\r\n-ERR Protocol error: invalid bulk length\r\n');
-    await until(() => harness.closed.length === 1);
+    await turnsUntil(() => harness.closed.length === 1);
     t.deepEqual(harness.closed, ['protocol']);
   },
 );
@@ -150,7 +146,7 @@ test.serial('one connection too many is told so and closed; the others stay', as
   t.deepEqual(harness.closed, ['limit']);
   for (const client of clients) t.is(await client.ask('PING\r\n', '+PONG\r\n'), '+PONG\r\n');
   (clients[0] as RawClient).close();
-  await until(() => harness.server.connectionCount === 2);
+  await turnsUntil(() => harness.server.connectionCount === 2);
   t.is(await (await connect(t, harness)).ask('PING\r\n', '+PONG\r\n'), '+PONG\r\n');
 });
 
@@ -234,10 +230,10 @@ test.serial('a closed server ends its connections after the replies that are owe
   const harness = await start(t);
   const client = await connect(t, harness);
   client.send('SET a 1\r\n');
-  await until(() => harness.submitted() === 1);
+  await turnsUntil(() => harness.submitted() === 1);
   harness.server.close();
   t.is(await client.ended(), '+OK\r\n');
-  await until(() => harness.closed.length === 1);
+  await turnsUntil(() => harness.closed.length === 1);
   t.deepEqual(harness.closed, ['shutdown']);
 });
 
@@ -282,7 +278,7 @@ test.serial('noise from many connections breaks none of the others', async (t) =
     else client.socket.end();
     t.is(await steady.ask('GET steady\r\nINCR n\r\n', `$1\r\n1\r\n:${seed}\r\n`), `$1\r\n1\r\n:${seed}\r\n`);
   }
-  await until(() => harness.server.connectionCount === 1);
+  await turnsUntil(() => harness.server.connectionCount === 1);
   t.pass();
 });
 
