@@ -346,6 +346,8 @@ export class Shard {
   /** This node's member is out of the group. */
   #remove(replica: Replica): void {
     this.host.remove(replica);
+    // A message that was long on its way would make it anew, as a member that knows nothing.
+    this.#tombstones.set(replica.descriptor.rangeId, replica.raft.id);
     if (!this.#bury(replica)) this.#leaving.push(replica);
   }
 

@@ -105,6 +105,8 @@ export class ShardNode {
   readonly damages: string[] = [];
   /** Snapshots that came in and could not be read. */
   snapshotsRefused = 0;
+  /** Checkpoints wait for this before they are written. */
+  mayCheckpoint: Promise<void> = Promise.resolve();
 
   constructor(nodeId: NodeId, cluster: ShardCluster) {
     this.nodeId = nodeId;
@@ -141,11 +143,11 @@ export class ShardNode {
         sendSnapshot: (rangeId, message, file, done) => cluster.sendSnapshot(this, rangeId, message, file, done),
         rangesChanged: () => undefined,
         catalogChanged: () => undefined,
-        writeCheckpoint: (frozen, info) => {
+        writeCheckpoint: async (frozen, info) => {
+          await this.mayCheckpoint;
           const file = this.folder.checkpointFile(info.rangeId, info.appliedIndex);
           writeCheckpoint(this.disk, file, openFrozen(frozen), info);
           this.folder.dropOlder(info.rangeId, info.appliedIndex);
-          return Promise.resolve();
         },
         checkpointDamaged: (_rangeId, file, what) => {
           this.damages.push(what);
@@ -214,7 +216,7 @@ export class ShardCluster {
   /** Nodes that neither run nor hear. */
   readonly stopped = new Set<NodeId>();
   /** Whether a message gets through. */
-  passes: (from: NodeId, to: NodeId, message: Message) => boolean = () => true;
+  passes: (from: NodeId, to: NodeId, message: Message, rangeId: RangeId) => boolean = () => true;
   /** The same of beats. */
   passesBeat: (from: NodeId, to: NodeId, beat: Beat) => boolean = () => true;
   #mail: { readonly rangeId: RangeId; readonly message: Message }[] = [];
@@ -277,7 +279,7 @@ export class ShardCluster {
       this.#mail = [];
       for (const { rangeId, message } of mail) {
         const [from, to] = [nodeOf(message.from), nodeOf(message.to)];
-        const isCut = this.stopped.has(from) || this.stopped.has(to) || !this.passes(from, to, message);
+        const isCut = this.stopped.has(from) || this.stopped.has(to) || !this.passes(from, to, message, rangeId);
         if (!isCut) this.node(to).shard.host.receive(rangeId, message);
       }
       this.#deliverBeats();
