@@ -24,9 +24,12 @@ import { runSuite } from './suite.ts';
 const MiB = 1024 * 1024;
 const TERM = 1 as Term;
 const RANGE = 1 as RangeId;
+/** Records at a time. */
+const THOUSAND = 1000;
+const FEW = 4;
 const target = { nextSequence: 1, batchNumber: 0, seed: 12345, roomBytes: 64 * MiB, dataChecksum: 0 };
 
-/** A thousand records of `dataBytes` through the ring: encoded; or encoded, completed, and released. */
+/** `count` records of `dataBytes` through the ring: encoded; or encoded, completed, and released. */
 function records(dataBytes: number, count: number): { encode: () => void; complete: () => void } {
   const ring = createRing({ capacityBytes: 16 * MiB });
   const appender = new WalAppender(new RingProducer(ring, null));
@@ -78,19 +81,19 @@ async function makeLog(bytes: number, dataBytes: number): Promise<string> {
   return dir;
 }
 
-const small = records(100, 1000);
-const medium = records(4096, 1000);
-const large = records(900_000, 4);
+const small = records(100, THOUSAND);
+const medium = records(4096, THOUSAND);
+const large = records(900_000, FEW);
 const logs = { small: await makeLog(64 * MiB, 200), large: await makeLog(256 * MiB, 500_000) };
 const scans = { small: scanWal(nodeDisk, logs.small), large: scanWal(nodeDisk, logs.large) };
 
 await runSuite('wal', [
-  { name: 'encode 1000 records of 100 B', run: small.encode },
-  { name: 'encode and complete 1000 records of 100 B', run: small.complete },
-  { name: 'encode 1000 records of 4 KiB', run: medium.encode },
-  { name: 'encode and complete 1000 records of 4 KiB', run: medium.complete },
-  { name: 'encode 4 records of 900 kB', run: large.encode },
-  { name: 'encode and complete 4 records of 900 kB', run: large.complete },
+  { name: 'encode a record of 100 B', run: small.encode, per: THOUSAND },
+  { name: 'encode and complete a record of 100 B', run: small.complete, per: THOUSAND },
+  { name: 'encode a record of 4 KiB', run: medium.encode, per: THOUSAND },
+  { name: 'encode and complete a record of 4 KiB', run: medium.complete, per: THOUSAND },
+  { name: 'encode a record of 900 kB', run: large.encode, per: FEW },
+  { name: 'encode and complete a record of 900 kB', run: large.complete, per: FEW },
   {
     name: `scan ${scans.small.recordCount} records of 200 B, ${Math.round(scans.small.bytesRead / MiB)} MiB`,
     run: () => {

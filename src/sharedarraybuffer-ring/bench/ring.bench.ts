@@ -1,10 +1,9 @@
-// What a ring costs: both ends in one thread (benny), records between two threads, and waking the other thread. Run it with
+// What a ring costs between two threads: records, and waking the other thread. Run it with
 //
 //     node src/sharedarraybuffer-ring/bench/ring.bench.ts
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
-import { add, complete, cycle, suite } from 'benny';
-import { createDoorbell, createRing, Doorbell, RingConsumer, RingProducer } from '../index.ts';
+import { createDoorbell, createRing, Doorbell, RingConsumer } from '../index.ts';
 import type { EchoOptions, FloodOptions } from './peer.worker.ts';
 import { settle, Waking, WAKING_BYTES } from './waking.ts';
 
@@ -97,30 +96,6 @@ async function measureRoundTrips(waiting: EchoOptions['waiting']): Promise<numbe
   await peer.terminate();
   return microseconds;
 }
-
-/** A ring with both ends in this thread: writes, publishes, consumes and releases `records` records of 128 bytes. */
-function passing(records: number): () => void {
-  const ring = createRing({ capacityBytes: CAPACITY_BYTES });
-  const producer = new RingProducer(ring, new Doorbell(createDoorbell()));
-  const consumer = new RingConsumer(ring);
-  return () => {
-    for (let record = 0; record < records; record += 1) {
-      producer.buffer[producer.reserve(128)] = record;
-      producer.commit(128);
-    }
-    producer.publish();
-    while (consumer.poll()) consumer.consume(consumer.end - consumer.start);
-    consumer.release();
-  };
-}
-
-await suite(
-  'both ends in one thread, records of 128 bytes',
-  add('1 record: reserve … release', () => passing(1)),
-  add('64 records to a publish', () => passing(64)),
-  cycle(),
-  complete(),
-);
 
 for (const [records, recordBytes] of [
   [2_000_000, 64],
