@@ -1,5 +1,7 @@
-/** What a config entry does to a range's descriptor. */
-import type { MemberId } from '../src/core/brands.ts';
+/** The members of a range: what a config entry does to its descriptor, who decides, who is this node's. */
+import { assert } from '../src/core/assert.ts';
+import type { MemberId, NodeId } from '../src/core/brands.ts';
+import { nodeOf } from '../src/core/member.ts';
 import { membersOf } from '../src/core/raft/configuration.ts';
 import type { ConfState, RaftStatus } from '../src/core/raft/types.ts';
 import type { RangeDescriptor, RangeReplica } from '../src/core/range.ts';
@@ -17,6 +19,18 @@ export function withMembers(descriptor: RangeDescriptor, conf: ConfState): Range
 /** A group whose only voter decides alone: what is durable there is committed. */
 export function isSingle({ voters, votersOutgoing }: ConfState): boolean {
   return voters.length === 1 && votersOutgoing.length === 0;
+}
+
+/** Whether the member is the only voter. A learner never is. */
+export function decidesAlone(member: MemberId, conf: ConfState): boolean {
+  return isSingle(conf) && conf.voters[0] === member;
+}
+
+/** This node's member, by the descriptor in a checkpoint of its own. */
+export function ownMember({ replicas }: RangeDescriptor, nodeId: NodeId): MemberId {
+  const own = replicas.find(({ memberId }) => nodeOf(memberId) === nodeId);
+  assert(own !== undefined, 'recovery: a checkpoint of a range that this node has no member of');
+  return own.memberId;
 }
 
 /** Whether the group can go on without this member: somebody else votes. */

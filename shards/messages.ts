@@ -1,7 +1,7 @@
 /**
  * What the main thread and its shard workers tell each other. Control only: data goes through rings.
  *
- *     main ── boot (workerData) ─▶ worker      main ◀─ recovered ── worker
+ *     main ── boot ──────────────▶ worker      main ◀─ recovered ── worker
  *          ── listen ────────────▶                  ◀─ listening ──
  *          ── routes ────────────▶ (others' ranges)  ◀─ ranges ────  (its own have changed)
  *          ── split ─────────────▶ (the owner)       ◀─ askSplit ──  (a client wants it)
@@ -81,6 +81,8 @@ export interface WorkerBoot {
   readonly members: readonly { readonly rangeId: RangeId; readonly memberId: MemberId }[];
   /** This worker's members that were given up as damaged, and that their groups may still count on. */
   readonly damaged: readonly DamagedReplica[];
+  /** Another thread finds the superseded puts of half of the keys. */
+  readonly isHelped: boolean;
   /** Whether the node may go on without a range that is found damaged. */
   readonly mayHeal: boolean;
   /** By endpoint. */

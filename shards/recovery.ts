@@ -23,7 +23,6 @@ import { BATCH_KIND, batchCount, batchRangeVersion } from '../src/core/kv/batch.
 import { discardReply } from '../src/core/kv/reply.ts';
 import type { ApplyListener, StateMachine } from '../src/core/kv/state-machine.ts';
 import { createStateMachine } from '../src/core/kv/state-machine.ts';
-import { nodeOf } from '../src/core/member.ts';
 import { SkerryError } from '../src/core/errors.ts';
 import type { DamagedReplica } from '../src/core/placement/report.ts';
 import { confOf, decodeConfEntry } from '../src/core/raft/configuration.ts';
@@ -35,14 +34,7 @@ import type { CheckpointFolder, CheckpointInfo } from '../src/storage/checkpoint
 import { isBuried, loadCheckpoint, readCheckpointInfo } from '../src/storage/checkpoint/index.ts';
 import type { Disk } from '../src/storage/disk.ts';
 import { readVote } from '../src/storage/wal/entries.ts';
-import {
-  FLAG_CUT,
-  FLAG_HARD_STATE,
-  TYPE_CHECKPOINT,
-  TYPE_CONFIG,
-  TYPE_DATA,
-  TYPE_NOOP,
-} from '../src/storage/wal/format.ts';
+import { FLAG_CUT, FLAG_HARD_STATE, TYPE_CHECKPOINT, TYPE_CONFIG, TYPE_DATA } from '../src/storage/wal/format.ts';
 import type { WalScan } from '../src/storage/wal/recovery.ts';
 import { replayWal } from '../src/storage/wal/recovery.ts';
 import {
@@ -56,11 +48,13 @@ import {
   SPLIT_KIND,
 } from './entry.ts';
 import { whatIsDamaged } from './damage.ts';
-import { hasOtherVoters, isSingle, withMembers } from './membership.ts';
+import { decidesAlone, hasOtherVoters, ownMember, withMembers } from './membership.ts';
 import type { WaitingMember } from './joining.ts';
 import { entryType } from './log.ts';
 import { RangeCatalog } from './range-catalog.ts';
-import { SupersededPuts } from './superseded.ts';
+import { findSuperseded } from './find-superseded.ts';
+import type { Superseded } from './find-superseded.ts';
+import { isSuperseded } from './superseded.ts';
 
 export interface RecoverOptions {
   readonly nodeId: NodeId;
@@ -82,6 +76,8 @@ export interface RecoverOptions {
   readonly nowMs: number;
   readonly createStore: () => Engine;
   readonly valueBytesMax: number;
+  /** findSuperseded() of this log and these checkpoints; without it that is done here. */
+  readonly superseded?: Superseded;
 }
 
 export interface Recovered {
@@ -146,7 +142,7 @@ export function recoverRanges(options: RecoverOptions): Recovered {
   const staged = new Map<number, string>();
   for (const file of options.staged) staged.set(readCheckpointInfo(disk, file).rangeId, file);
   const isMine = (rangeId: number): boolean => ranges.has(rangeId) || staged.has(rangeId) || !checkpointed.has(rangeId);
-  const superseded = findSuperseded(options, ranges);
+  const superseded = options.superseded ?? findSuperseded(disk, options);
   replayWal(disk, walDir, scan, isMine, (type, flags, term, rangeId, index, buffer, start, end, sequence) => {
     const isHardState = (flags & FLAG_HARD_STATE) !== 0;
     if (isHardState) {
@@ -301,7 +297,8 @@ export function recoverRanges(options: RecoverOptions): Recovered {
       if (batchRangeVersion(data) !== range.descriptor.epoch.version) return;
       const first = range.replayedCommands;
       const puts = superseded.get(range.descriptor.rangeId);
-      range.machine.apply(data, replayListener, puts === undefined ? undefined : (i) => puts.isSuperseded(first + i));
+      const skips = puts === undefined ? undefined : (i: number): boolean => isSuperseded(puts, first + i);
+      range.machine.apply(data, replayListener, skips);
       range.replayedCommands += batchCount(data);
     }
   }
@@ -346,46 +343,9 @@ export function recoverRanges(options: RecoverOptions): Recovered {
   }
 }
 
-/**
- * What the replay may leave out of the log of each range that this member decides about alone, so that all its entries are
- * committed. Each is followed as far as nothing but batches changes it: what the replay counts as its commands stands in
- * the same order here.
- */
-function findSuperseded(
-  { disk, walDir, scan, valueBytesMax }: RecoverOptions,
-  ranges: ReadonlyMap<number, RecoveredRange>,
-): ReadonlyMap<number, SupersededPuts> {
-  const found = new Map<number, SupersededPuts>();
-  const followed = new Map<number, { next: number; readonly version: number; readonly puts: SupersededPuts }>();
-  for (const [rangeId, range] of ranges) {
-    if (!isAlone(range) || (scan.ranges.get(rangeId)?.cutSequence ?? 0) > 0) continue;
-    const puts = new SupersededPuts(valueBytesMax);
-    found.set(rangeId, puts);
-    followed.set(rangeId, { next: range.appliedIndex + 1, version: range.descriptor.epoch.version, puts });
-  }
-  const isFollowed = (rangeId: number): boolean => followed.has(rangeId);
-  replayWal(disk, walDir, scan, isFollowed, (type, flags, _term, rangeId, index, buffer, start, end) => {
-    const range = followed.get(rangeId);
-    if (range === undefined || (flags & FLAG_HARD_STATE) !== 0 || type === TYPE_CHECKPOINT) return;
-    if (index < range.next) return;
-    const kind = type === TYPE_DATA ? buffer[start] : null;
-    const changesNothing = type === TYPE_NOOP || kind === CATALOG_KIND;
-    if (index > range.next || (kind !== BATCH_KIND && !changesNothing)) {
-      followed.delete(rangeId);
-      return;
-    }
-    range.next++;
-    if (kind !== BATCH_KIND) return;
-    const batch = buffer.subarray(start, end);
-    if (batchRangeVersion(batch) === range.version) range.puts.note(batch);
-  });
-  for (const puts of found.values()) puts.finish();
-  return found;
-}
-
 /** Whether this member alone decides: now, and after every membership change in the tail. A learner never does. */
 function isAlone({ memberId, conf, tail }: RecoveredRange): boolean {
-  const decides = (other: ConfState): boolean => isSingle(other) && other.voters[0] === memberId;
+  const decides = (other: ConfState): boolean => decidesAlone(memberId, other);
   return decides(conf) && tail.every(({ type, data }) => type !== ENTRY_CONFIG || decides(decodeConfEntry(data).conf));
 }
 
@@ -433,12 +393,6 @@ function loadRange({ nodeId, disk, createStore, valueBytesMax }: RecoverOptions,
   const machine = createStateMachine({ store, valueBytesMax, sessions, latestVersion: info.latestVersion });
   const ownCatalog = catalog === undefined ? null : new RangeCatalog(catalog);
   return newRange(memberId, descriptor, store, machine, conf, ownCatalog, info.appliedIndex, info.appliedTerm);
-}
-
-function ownMember({ replicas }: RangeDescriptor, nodeId: NodeId): MemberId {
-  const own = replicas.find(({ memberId }) => nodeOf(memberId) === nodeId);
-  assert(own !== undefined, 'recovery: a checkpoint of a range that this node has no member of');
-  return own.memberId;
 }
 
 function lostWith(rangeId: RangeId, what: string): SkerryError {

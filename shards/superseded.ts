@@ -12,6 +12,9 @@
  * is not run again; and whatever else it may be, a command's keys are all that it looks at, or it has none and may look at
  * everything.
  *
+ * Two threads may do it, each for its share of the keys, chosen by their hash: both read all of the log, and a command that looks at
+ * everything is heeded by both. The bits of the shares are or-ed; a share that is missing only means that its puts are run.
+ *
  *     table, open addressing, each slot:   i32 hash | u32 where the key lies, 0 = empty | u32 its length | u32 last put + 1
  */
 import { commandByOp, requireCommand } from '../src/core/kv/table.ts';
@@ -35,8 +38,34 @@ const SET_OP = requireCommand('SET').op;
 
 /** Commands that are looked up together. */
 const GROUP = 64;
-/** In place of the end of a key, when the command is no put. */
+/** In place of the end of a key, when the command is no put, and when it is one of another share. */
 const NO_PUT = -1;
+const OTHERS_PUT = -2;
+
+/** Which keys are followed: those whose hash, modulo `of`, is `index`. */
+export interface Share {
+  readonly index: number;
+  readonly of: number;
+}
+
+export const ALL_KEYS: Share = { index: 0, of: 1 };
+
+/** What the log of a range may leave out: a bit for each of its commands. Plain data, which may cross threads. */
+export interface SupersededBits {
+  readonly count: number;
+  readonly bits: Uint32Array;
+}
+
+/** Whether the command need not be run. `ordinal`: how many commands of the range stand before it. */
+export function isSuperseded({ count, bits }: SupersededBits, ordinal: number): boolean {
+  return ordinal < count && (((bits[ordinal >>> 5] as number) >>> (ordinal & 31)) & 1) !== 0;
+}
+
+/** What two shares of the keys have found in the same log. */
+export function joinBits(one: SupersededBits, other: SupersededBits): SupersededBits {
+  assert(one.count === other.count, 'superseded: two shares have read different logs');
+  return { count: one.count, bits: one.bits.map((word, i) => word | (other.bits[i] as number)) };
+}
 
 const newCommand = (): BatchCommand => ({
   op: 0,
@@ -51,6 +80,7 @@ export class SupersededPuts {
   /** What #touch() has read; kept so that the reads are not optimized away. */
   touched = 0;
   readonly #valueBytesMax: number;
+  readonly #share: Share;
   readonly #command = newCommand();
   readonly #looking = newCommand();
   /** Of a group of commands: where each begins, and where the key is that it puts. */
@@ -70,8 +100,9 @@ export class SupersededPuts {
   /** Offset 0 means that a slot is empty. */
   #keysEnd = 1;
 
-  constructor(valueBytesMax: number) {
+  constructor(valueBytesMax: number, share = ALL_KEYS) {
     this.#valueBytesMax = valueBytesMax;
+    this.#share = share;
   }
 
   /** Notes the commands of the next batch. */
@@ -88,16 +119,9 @@ export class SupersededPuts {
     }
   }
 
-  /** The log has been read: only isSuperseded() will be asked. */
-  finish(): this {
-    this.#slots = new Int32Array(0);
-    this.#keys = Buffer.alloc(0);
-    return this;
-  }
-
-  /** Whether the command need not be run. `ordinal`: how many commands of the range stand before it. */
-  isSuperseded(ordinal: number): boolean {
-    return ordinal < this.#count && (((this.#bits[ordinal >>> 5] as number) >>> (ordinal & 31)) & 1) !== 0;
+  /** The log has been read: what came of it. */
+  finish(): SupersededBits {
+    return { count: this.#count, bits: this.#bits.slice(0, Math.ceil(this.#count / 32)) };
   }
 
   /** Reads the next command as number `i` of the group. */
@@ -107,10 +131,14 @@ export class SupersededPuts {
     this.#offsets[i] = command.next;
     readCommand(batch, command.next, command);
     const isPut = command.op === SET_OP && (command.flags & COMMAND_HAS_REQUEST_ID) === 0 && this.#fits(args);
-    this.#keyEnds[i] = isPut ? (args.end[0] as number) : NO_PUT;
+    this.#keyEnds[i] = NO_PUT;
     if (!isPut) return;
+    const hash = hashOf(batch, args.start[0] as number, args.end[0] as number);
+    this.#hashes[i] = hash;
     this.#keyStarts[i] = args.start[0] as number;
-    this.#hashes[i] = hashOf(batch, args.start[0] as number, args.end[0] as number);
+    // The low bits choose the slot in the table.
+    const isMine = (hash >>> 24) % this.#share.of === this.#share.index;
+    this.#keyEnds[i] = isMine ? (args.end[0] as number) : OTHERS_PUT;
   }
 
   /** Whether a SET of these surely ends with that value under that key. */
@@ -143,7 +171,7 @@ export class SupersededPuts {
       const command = this.#looking;
       readCommand(batch, this.#offsets[i] as number, command);
       this.#look(command.op, command.args);
-    } else {
+    } else if (end !== OTHERS_PUT) {
       this.#put(batch, this.#keyStarts[i] as number, end, this.#hashes[i] as number);
     }
     this.#count++;

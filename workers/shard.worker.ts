@@ -3,12 +3,12 @@
  * to the main thread.
  */
 import { parentPort, workerData } from 'node:worker_threads';
+import type { MessagePort } from 'node:worker_threads';
 import type { NodeId } from '../src/core/brands.ts';
 import { workerIdOf } from '../src/core/member.ts';
 import { MemoryArena } from '../src/engine/memory/arena.ts';
 import { Gateway } from '../src/gateway/gateway.ts';
 import { createClientServers } from '../src/gateway/client-servers.ts';
-import type { LinkEnd } from '../src/gateway/gateway.ts';
 import { MetricsWriter } from '../src/observe/counters.ts';
 import { createLogger } from '../src/observe/log.ts';
 import { slots } from '../src/observe/metrics.ts';
@@ -20,20 +20,22 @@ import { WalStatusWords } from '../src/storage/wal/status.ts';
 import { createCheckpointPort } from '../shards/checkpoint-port.ts';
 import { RangeLog, refusalOf } from '../shards/log.ts';
 import { ARENA_BYTES_MAX, createMemoryGauge } from '../shards/memory-gauge.ts';
-import type { FromWorker, WorkerBoot } from '../shards/messages.ts';
+import { logToLookThrough } from '../shards/find-superseded.ts';
+import type { FromWorker } from '../shards/messages.ts';
 import { Requests } from '../shards/requests.ts';
 import { recoverRanges } from '../shards/recovery.ts';
 import { Shard } from '../shards/shard.ts';
 import { REQUEST_TIMEOUT_MS, shardOptions } from '../shards/shard-options.ts';
 import { TurnLoop } from '../shards/turn-loop.ts';
+import { receiveBoot } from './boot.ts';
 import { logReads, mainQuestions } from './main-questions.ts';
 import { createRangeReports } from './range-reports.ts';
 import { handleMessages } from './shard-messages.ts';
 import { publishLevels, publishRecovery, startUpkeep } from './upkeep.ts';
 
-const boot = workerData as WorkerBoot & { readonly links: readonly LinkEnd[] };
 const main = parentPort;
 if (main === null) throw new Error('shard.worker is the main of a worker thread: run `skerry serve`');
+const { boot, superseded } = await receiveBoot(workerData as MessagePort);
 const { workerIndex, workerCount, options, metricsAreas } = boot;
 const log = createLogger({ level: options.logLevel, format: options.logFormat, thread: `worker ${workerIndex}` });
 const metrics = new MetricsWriter(metricsAreas[workerIndex]);
@@ -123,12 +125,12 @@ function turn(): void {
 const startedMs = performance.now();
 const recovered = recoverRanges({
   ...boot,
-  nodeId: options.nodeId as NodeId,
+  ...logToLookThrough(boot),
   disk: nodeDisk,
   folder,
   createStore: () => arena.createStore(),
-  valueBytesMax: options.maxValueBytes,
   nowMs: Date.now(),
+  superseded: await superseded(nodeDisk),
 });
 for (const range of recovered.ranges) shard.adopt(range);
 shard.awaitStates(recovered.waiting);

@@ -33,7 +33,7 @@ import { FanOut } from './fan-out.ts';
 import { findWholeRanges, openLog } from './healing.ts';
 import { createLinks } from './links.ts';
 import { clusterSamples } from './cluster/cluster-samples.ts';
-import { createCpuPool } from './cpu-pool.ts';
+import { createCpuPool, helpToRecover } from './cpu-pool.ts';
 import { NodeMetrics } from './node-metrics.ts';
 import type { Scrubber } from './scrubber.ts';
 import { startScrubbing } from './scrubbing.ts';
@@ -110,7 +110,7 @@ class Node implements RunningServer {
   }
 
   async start(): Promise<void> {
-    const { node, threads } = this.#settings;
+    const { node, threads, wal: walSettings } = this.#settings;
     const startedMs = performance.now();
     const workerCount = threads.workers;
     if (this.#options.listens) await this.#startHttp();
@@ -121,12 +121,10 @@ class Node implements RunningServer {
     this.#phase = 'recovering';
     const endpoints = workerCount + (this.#options.listens ? 0 : 1);
     const doorbells = Array.from({ length: endpoints }, createDoorbell);
-    const rings = Array.from({ length: workerCount }, () =>
-      createRing({ capacityBytes: this.#settings.wal.ringBytes }),
-    );
+    const rings = Array.from({ length: workerCount }, () => createRing({ capacityBytes: walSettings.ringBytes }));
     const syncTimes = rings.map(createSyncTimes);
     this.#ioPool = createIoPool(Math.max(2, threads.ioThreads));
-    this.#cpuPool = createCpuPool(threads.cpuThreads);
+    const cpuPool = (this.#cpuPool = createCpuPool(threads.cpuThreads));
     const walDir = node.walDir === '' ? this.#dir.walDir : node.walDir;
     const walOptions = {
       dir: walDir,
@@ -134,7 +132,7 @@ class Node implements RunningServer {
       workers: rings.map((ring, i) => {
         return { ring, doorbell: doorbells[i] as SharedArrayBuffer, syncTimes: syncTimes[i] as SharedArrayBuffer };
       }),
-      segmentBytes: this.#settings.wal.segmentBytes,
+      segmentBytes: walSettings.segmentBytes,
       metricsArea: this.#metrics.wal,
     };
     const healing = {
@@ -145,6 +143,7 @@ class Node implements RunningServer {
       hasOthers: nodeCluster.hasOthers,
       log: this.#log,
     };
+    this.#threads.spawn(workerCount);
     const wal = await openLog(() => startWal(walOptions), nodeCluster.identity.logId ?? 0, healing);
     nodeCluster.keepLogId(wal.recovery.logId);
     this.#wal = wal;
@@ -154,23 +153,22 @@ class Node implements RunningServer {
       this.#log.warn({ ...recovery.tornTail }, 'cut off a torn write at the end of the log; it was never acknowledged');
     }
     const links = createLinks(endpoints, threads.forwardRingBytes);
-    await this.#threads.start(
-      workerBoots({
-        nodeId: nodeCluster.identity.nodeId,
-        settings: this.#settings,
-        dir: this.#dir,
-        found: findWholeRanges(healing),
-        mayHeal: healing.hasOthers,
-        wal,
-        doorbells,
-        rings,
-        syncTimes,
-        links,
-        metricsAreas: this.#metrics.workers,
-        startedAtMs: this.#startedAtMs,
-        httpPort: this.#http?.port ?? 0,
-      }),
-    );
+    const boots = workerBoots({
+      nodeId: nodeCluster.identity.nodeId,
+      settings: this.#settings,
+      dir: this.#dir,
+      found: findWholeRanges(healing),
+      mayHeal: healing.hasOthers,
+      wal,
+      doorbells,
+      rings,
+      syncTimes,
+      links,
+      metricsAreas: this.#metrics.workers,
+      startedAtMs: this.#startedAtMs,
+      httpPort: this.#http?.port ?? 0,
+    });
+    await this.#threads.recover(boots, (log) => helpToRecover(cpuPool, log, this.#log));
     wal.replayed();
     this.#recoveryMs = performance.now() - startedMs;
     this.#log.info(
@@ -397,7 +395,9 @@ class Node implements RunningServer {
     let bytes = 0;
     try {
       const file = this.#dir.checkpoints.checkpointFile(info.rangeId, info.appliedIndex);
-      const written = (await this.#cpuPool?.run({ file, frozen, info })) as { bytes: number } | undefined;
+      const written = (await this.#cpuPool?.run({ kind: 'checkpoint', file, frozen, info })) as
+        | { bytes: number }
+        | undefined;
       bytes = written?.bytes ?? 0;
       this.#dir.checkpoints.dropOlder(info.rangeId, info.appliedIndex);
     } catch (cause) {

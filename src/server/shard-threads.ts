@@ -1,8 +1,11 @@
 /** The shard workers of a node: starting them, telling them things, and stopping them. */
 import path from 'node:path';
-import { Worker } from 'node:worker_threads';
+import { MessageChannel, Worker } from 'node:worker_threads';
+import type { MessagePort } from 'node:worker_threads';
 import { FatalError, SkerryError } from '../core/errors.ts';
 import type { LinkEnd } from '../gateway/gateway.ts';
+import { logToLookThrough } from '../../shards/find-superseded.ts';
+import type { LogToLookThrough, Superseded } from '../../shards/find-superseded.ts';
 import type { FromWorker, ToWorkerInCluster, WorkerBoot, WorkerPorts } from '../../shards/messages.ts';
 
 /** The same files are .ts in a checkout and .js in the published package. */
@@ -15,8 +18,13 @@ export interface ShardThreadEvents {
   readonly onFailed: (error: FatalError) => void;
 }
 
+type BootWithLinks = WorkerBoot & { readonly links: readonly LinkEnd[] };
+
 interface ShardThread {
   readonly thread: Worker;
+  /** Says what it is to recover. */
+  readonly boot: MessagePort;
+  readonly recovered: Promise<FromWorker>;
   /** Resolves with the first message of the type. */
   readonly waiting: Map<FromWorker['type'], (message: FromWorker) => void>;
 }
@@ -33,11 +41,30 @@ export class ShardThreads {
     return this.#threads.length;
   }
 
-  /** Starts them and resolves when all have recovered. Rejects with KV_STATE when one fails. */
-  async start(boots: readonly (WorkerBoot & { readonly links: readonly LinkEnd[] })[]): Promise<void> {
-    for (const boot of boots) this.#threads.push(this.#start(boot));
+  /** Starts so many, which load their modules while the main thread finds out what they are to recover. */
+  spawn(count: number): void {
+    this.#threads = Array.from({ length: count }, (_, workerIndex) => this.#spawn(workerIndex));
+  }
+
+  /**
+   * Has them recover, and resolves when all have. Rejects with KV_STATE when one fails, or has failed before. `help`: finds the
+   * puts that the second share of a worker's keys supersedes, when its boot says that it is helped; null: nobody has.
+   */
+  async recover(
+    boots: readonly BootWithLinks[],
+    help: (log: LogToLookThrough) => Promise<Superseded | null>,
+  ): Promise<void> {
+    for (const [workerIndex, { boot: port }] of this.#threads.entries()) {
+      const boot = boots[workerIndex] as BootWithLinks;
+      port.postMessage(
+        boot,
+        boot.links.map((link) => link.port),
+      );
+      if (boot.isHelped) void help(logToLookThrough(boot)).then((superseded) => port.postMessage(superseded));
+    }
     // Each says what ranges it has before it says that it is done.
-    await Promise.all(this.#threads.map((thread) => nextMessage(thread, 'recovered')));
+    await Promise.all(this.#threads.map(({ recovered }) => recovered));
+    for (const { boot } of this.#threads) boot.close();
   }
 
   tell(workerIndex: number, message: ToWorkerInCluster): void {
@@ -96,15 +123,16 @@ export class ShardThreads {
       }
     } finally {
       await Promise.all(threads.map(({ thread }) => thread.terminate()));
+      for (const { boot } of threads) boot.close();
       this.#threads = [];
     }
   }
 
-  #start(boot: WorkerBoot & { readonly links: readonly LinkEnd[] }): ShardThread {
-    const { workerIndex } = boot;
+  #spawn(workerIndex: number): ShardThread {
+    const { port1, port2 } = new MessageChannel();
     const thread = new Worker(SHARD_WORKER, {
-      workerData: boot,
-      transferList: boot.links.map(({ port }) => port),
+      workerData: port2,
+      transferList: [port2],
       name: `shard ${workerIndex}`,
     });
     const waiting: ShardThread['waiting'] = new Map();
@@ -118,7 +146,10 @@ export class ShardThreads {
     thread.on('error', (cause: Error) => {
       this.#events.onFailed(new FatalError('KV_STATE', `Worker ${workerIndex} failed: ${cause.message}`, { cause }));
     });
-    return { thread, waiting };
+    const recovered = nextMessage({ thread, waiting }, 'recovered');
+    // Whoever calls recover() gets to know of it, or onFailed() has been told.
+    recovered.catch(() => undefined);
+    return { thread, boot: port1, recovered, waiting };
   }
 
   #post({ thread }: ShardThread, message: ToWorkerInCluster): void {
@@ -127,7 +158,10 @@ export class ShardThreads {
 }
 
 /** The worker's next message of the type. Rejects when it fails first. */
-function nextMessage({ thread, waiting }: ShardThread, type: FromWorker['type']): Promise<FromWorker> {
+function nextMessage(
+  { thread, waiting }: Pick<ShardThread, 'thread' | 'waiting'>,
+  type: FromWorker['type'],
+): Promise<FromWorker> {
   return new Promise((resolve, reject) => {
     waiting.set(type, (message) => {
       waiting.delete('failed');

@@ -1,4 +1,5 @@
 /** What each shard worker of a node is started with. */
+import { availableParallelism } from 'node:os';
 import type { NodeId } from '../core/brands.ts';
 import type { LinkEnd } from '../gateway/gateway.ts';
 import { createCursorTable } from '../gateway/router/cursor-table.ts';
@@ -8,6 +9,9 @@ import type { DataDir, FoundRanges } from './data-dir.ts';
 import { ofWorker } from './data-dir.ts';
 import type { Settings } from './settings.ts';
 import { version } from './version.ts';
+
+/** A log of less is looked through sooner than a thread is there that helps. */
+const HELPED_LOG_BYTES_MIN = 128 * 2 ** 20;
 
 export interface BootParts {
   readonly nodeId: NodeId;
@@ -59,6 +63,7 @@ export function workerBoots(parts: BootParts): (WorkerBoot & { readonly links: r
     checkpointed: new Set([...found.checkpoints.map(({ rangeId }) => rangeId), ...found.tombstones.keys()]),
     tombstones: found.tombstones,
     mayHeal,
+    isHelped: isHelped(parts),
     doorbells,
     walDoorbell: wal.doorbell,
     walStatus: wal.status,
@@ -78,4 +83,11 @@ export function workerBoots(parts: BootParts): (WorkerBoot & { readonly links: r
     members: ofWorker(found.members, workerIndex, threads.workers),
     damaged: ofWorker(found.damaged, workerIndex, threads.workers),
   }));
+}
+
+/** Each worker needs a thread beside it, and a CPU for that. */
+function isHelped({ settings, wal }: BootParts): boolean {
+  const { workers, cpuThreads } = settings.threads;
+  const logBytes = wal.recovery.segments.reduce((sum, { dataEnd }) => sum + dataEnd, 0);
+  return logBytes >= HELPED_LOG_BYTES_MIN && cpuThreads >= workers && availableParallelism() >= 2 * workers;
 }

@@ -31,6 +31,8 @@ import { alignToBlock, RECORD_HEADER_BYTES } from '../../src/storage/wal/format.
 import { segmentName } from '../../src/storage/wal/segment.ts';
 import { writeCheckpoint } from '../../src/storage/checkpoint/index.ts';
 import { RangeLog, refusalOf } from '../../shards/log.ts';
+import { findSuperseded, joinShares } from '../../shards/find-superseded.ts';
+import type { Superseded } from '../../shards/find-superseded.ts';
 import { recoverRanges } from '../../shards/recovery.ts';
 import type { Replica } from '../../shards/replica.ts';
 import { NOT_LEADER } from '../../shards/replies.ts';
@@ -158,12 +160,19 @@ export class ShardNode implements SimulatedNode<ShardPacket> {
     this.#transfers = new Map();
     const shard = this.#createShard(log, createStore, found.tombstones);
     this.shard = shard;
-    const recovered = recoverRanges({
+    const toRecover = {
       nodeId: this.nodeId,
-      disk: this.#disk,
       walDir: this.#dir.walDir,
       scan: wal.recovery,
       checkpoints: found.checkpoints.map(({ file }) => file),
+      valueBytesMax: VALUE_BYTES_MAX,
+    };
+    const halfOf = (index: number): Superseded => findSuperseded(this.#disk, toRecover, { index, of: 2 });
+    const recovered = recoverRanges({
+      ...toRecover,
+      disk: this.#disk,
+      // As in a worker that is helped.
+      superseded: joinShares(halfOf(0), halfOf(1)),
       staged: found.staged.map(({ file }) => file),
       folder: this.#dir.checkpoints,
       checkpointed: new Set([...found.checkpoints.map(({ rangeId }) => rangeId), ...found.tombstones.keys()]),
@@ -171,7 +180,6 @@ export class ShardNode implements SimulatedNode<ShardPacket> {
       mayHeal: mayRot,
       nowMs: this.#wallMs,
       createStore,
-      valueBytesMax: VALUE_BYTES_MAX,
     });
     for (const range of recovered.ranges) shard.adopt(range);
     shard.awaitStates(recovered.waiting);

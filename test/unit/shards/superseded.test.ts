@@ -7,7 +7,8 @@ import { createStateMachine } from '../../../src/core/kv/state-machine.ts';
 import { commandByName, requireCommand } from '../../../src/core/kv/table.ts';
 import type { Prng } from '../../../src/core/prng.ts';
 import { createPrng } from '../../../src/core/prng.ts';
-import { SupersededPuts } from '../../../shards/superseded.ts';
+import type { SupersededBits } from '../../../shards/superseded.ts';
+import { ALL_KEYS, isSuperseded, joinBits, SupersededPuts } from '../../../shards/superseded.ts';
 import { ArrayStore } from '../../support/array-store.ts';
 import type { BatchItem, Bytes } from '../../support/kv-machine.ts';
 import { argsOf, encodeBatch } from '../../support/kv-machine.ts';
@@ -25,8 +26,8 @@ function item(name: string, ...values: Bytes[]): BatchItem {
 function leftOut(...batches: readonly (readonly BatchItem[])[]): number[] {
   const puts = new SupersededPuts(VALUE_BYTES_MAX);
   for (const items of batches) puts.note(encodeBatch(FIRST, items));
-  puts.finish();
-  return batches.flat().flatMap((_, i) => (puts.isSuperseded(i) ? [i] : []));
+  const bits = puts.finish();
+  return batches.flat().flatMap((_, i) => (isSuperseded(bits, i) ? [i] : []));
 }
 
 test('a put is left out when its key is put again, in the same batch or a later one', (t) => {
@@ -85,24 +86,29 @@ test('a replay that leaves out what is superseded ends in the very state of one 
       version += items.length + prng.below(1000) * HLC_LOGICAL_RANGE;
       return batch;
     });
-    const puts = new SupersededPuts(VALUE_BYTES_MAX);
-    for (const batch of batches) puts.note(batch);
-    puts.finish();
-    const outcomes = [undefined, puts].map((leaveOut) => {
+    const [bits, first, second] = [ALL_KEYS, { index: 0, of: 2 }, { index: 1, of: 2 }].map((share) => {
+      const puts = new SupersededPuts(VALUE_BYTES_MAX, share);
+      for (const batch of batches) puts.note(batch);
+      return puts.finish();
+    }) as [SupersededBits, SupersededBits, SupersededBits];
+    t.deepEqual(joinBits(first, second), bits, `two shares, seed ${seed}`);
+    t.true(first.bits.some((word, i) => word !== bits.bits[i]) && second.bits.some((word, i) => word !== bits.bits[i]));
+    const outcomes = [undefined, bits, second].map((leaveOut) => {
       const store = new ArrayStore();
       const machine = createStateMachine({ store, valueBytesMax: VALUE_BYTES_MAX });
       let first = 0;
       for (const batch of batches) {
         const count = batch.readUInt32LE(4);
         const before = first;
-        machine.apply(batch, listener, leaveOut === undefined ? undefined : (i) => leaveOut.isSuperseded(before + i));
-        for (let i = 0; i < count; i++) if (leaveOut?.isSuperseded(before + i) === true) superseded++;
+        machine.apply(batch, listener, leaveOut === undefined ? undefined : (i) => isSuperseded(leaveOut, before + i));
+        for (let i = 0; i < count; i++) if (leaveOut !== undefined && isSuperseded(leaveOut, before + i)) superseded++;
         first += count;
       }
       const live = store.live().map(({ key, versions }) => [key.toString('latin1'), versions[0]]);
       return { live, sessions: machine.encodeSessions(), latest: machine.latestVersion };
     });
     t.deepEqual(outcomes[1], outcomes[0], `seed ${seed}`);
+    t.deepEqual(outcomes[2], outcomes[0], `one share is missing, seed ${seed}`);
   }
   t.true(superseded > 10_000, 'most of the puts were left out');
 });
@@ -113,14 +119,14 @@ test('more keys than the first table holds, and keys of all lengths, are told ap
   const items = Array.from({ length: 20_000 }, () => item('SET', keys[prng.below(keys.length)] as string, 'v'));
   const puts = new SupersededPuts(VALUE_BYTES_MAX);
   for (let at = 0; at < items.length; at += 1000) puts.note(encodeBatch(FIRST + at, items.slice(at, at + 1000)));
-  puts.finish();
+  const bits = puts.finish();
   const last = new Map(items.map(({ args }, i) => [args.buffer.toString('latin1', args.start[0], args.end[0]), i]));
   const needed = new Set(last.values());
-  const wrong = items.flatMap((_, i) => (puts.isSuperseded(i) && needed.has(i) ? [i] : []));
+  const wrong = items.flatMap((_, i) => (isSuperseded(bits, i) && needed.has(i) ? [i] : []));
   t.deepEqual(wrong, []);
-  const kept = items.flatMap((_, i) => (puts.isSuperseded(i) ? [] : [i]));
+  const kept = items.flatMap((_, i) => (isSuperseded(bits, i) ? [] : [i]));
   t.true(kept.length < needed.size * 1.01, 'and nearly everything else is left out');
-  t.is(puts.isSuperseded(items.length), false);
+  t.is(isSuperseded(bits, items.length), false);
 });
 
 test('versions go on from a command that was left out', (t) => {
