@@ -105,8 +105,8 @@ export class ShardNode {
   readonly damages: string[] = [];
   /** Snapshots that came in and could not be read. */
   snapshotsRefused = 0;
-  /** Checkpoints wait for this before they are written. */
-  mayCheckpoint: Promise<void> = Promise.resolve();
+  /** Checkpoints wait for this before they are written; null: for nothing. */
+  mayCheckpoint: Promise<void> | null = null;
 
   constructor(nodeId: NodeId, cluster: ShardCluster) {
     this.nodeId = nodeId;
@@ -144,7 +144,7 @@ export class ShardNode {
         rangesChanged: () => undefined,
         catalogChanged: () => undefined,
         writeCheckpoint: async (frozen, info) => {
-          await this.mayCheckpoint;
+          if (this.mayCheckpoint !== null) await this.mayCheckpoint;
           const file = this.folder.checkpointFile(info.rangeId, info.appliedIndex);
           writeCheckpoint(this.disk, file, openFrozen(frozen), info);
           this.folder.dropOlder(info.rangeId, info.appliedIndex);
