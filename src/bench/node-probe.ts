@@ -42,6 +42,8 @@ export interface NodeUse {
   readonly keys: number;
   /** By worker; half a minute back from the end, so it reaches behind the start of a short measurement. */
   readonly longestStallMs: readonly number[];
+  /** By worker: no longer than what was known at the start, so that it may be of before; then only a bound. */
+  readonly stallMayBeOlder: readonly boolean[];
 }
 
 /** Reads GET /metrics of a node; rejects with KV_NETWORK. `address`: host:port of its admin HTTP. */
@@ -136,6 +138,7 @@ export function nodeUse(
     residentBytes: to.residentBytes,
     keys: to.keys,
     longestStallMs: to.stallMs,
+    stallMayBeOlder: to.stallMs.map((ms, worker) => ms <= (from.stallMs[worker] ?? 0)),
   };
 }
 

@@ -113,8 +113,8 @@ export function remarksOn(run: NamedRun): string[] {
   return remarks.map((remark) => `${workload}, clients ${clientsOf(run)}: ${remark}`);
 }
 
-function stallsOf({ longestStallMs }: NodeUse): string {
-  return longestStallMs.map((ms) => ms.toFixed(1)).join(' ');
+function stallsOf({ longestStallMs, stallMayBeOlder }: NodeUse): string {
+  return longestStallMs.map((ms, worker) => `${stallMayBeOlder[worker] === true ? '≤' : ''}${ms.toFixed(1)}`).join(' ');
 }
 
 function percent(share: number): string {

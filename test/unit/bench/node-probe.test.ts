@@ -62,6 +62,12 @@ test('what a node did is set against the time between the readings', (t) => {
   t.deepEqual(use.longestStallMs, [9, 4]);
 });
 
+test('a stall that was known at the start is told from one of the measured time', (t) => {
+  const rates = { operationsPerSecond: 1, writesPerSecond: 0 };
+  const use = nodeUse({ ...before, stallMs: [9, 4, 0] }, { ...before, atMs: 2000, stallMs: [9, 4.1, 0.2] }, rates);
+  t.deepEqual(use.stallMayBeOlder, [true, false, false]);
+});
+
 test('a load that only reads has no figures for a write', (t) => {
   const use = nodeUse(before, { ...before, atMs: 2000 }, { operationsPerSecond: 1000, writesPerSecond: 0 });
   t.is(use.commitsPerFsync, null);
