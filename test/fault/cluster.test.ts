@@ -8,11 +8,18 @@ import { createPrng } from '../../src/core/prng.ts';
 import { ClusterLab } from '../support/cluster-lab.ts';
 import { longestGapMs } from '../support/history.ts';
 import { namespacesMissing } from '../support/namespaces.ts';
+import { answerOf } from '../support/until.ts';
 
 const missing = namespacesMissing();
 const seed = Number(process.env['FAULT_SEED'] ?? Date.now() % 2 ** 31);
 /** The next of the three nodes. */
 const other = (i: number): number => (i % 3) + 1;
+/** Who leads each of the ranges, as the node at this address believes. */
+async function leadersOf(address: string): Promise<number[]> {
+  const status = await (await fetch(`http://${address}:7371/status`)).json();
+  return (status as { ranges: { leader: number }[] }).ranges.map(({ leader }) => leader);
+}
+
 const withNodes = missing === null ? test : test.skip;
 
 withNodes('three nodes under load survive kills, pauses and partitions (FAILURES 1, 2, 12, 23)', async (t) => {
@@ -42,8 +49,14 @@ withNodes('three nodes under load survive kills, pauses and partitions (FAILURES
 
     // The leader is cut off from the others, not from its clients.
     await lab.endure('the leader is cut off', async (workload) => {
-      lab.spaces.isolate(await lab.leaderOf('a', 1));
+      const leader = await lab.leaderOf('a', 1);
+      lab.spaces.isolate(leader);
       await workload.progress(200);
+      await answerOf(
+        'a status that does not name the node as a leader',
+        () => leadersOf(lab.spaces.address(leader)),
+        (leaders) => !leaders.includes(leader),
+      );
     });
 
     // The leader hears nobody, and everybody hears it; then the other way round.
