@@ -239,9 +239,9 @@ export class ShardHost implements ReplicaHost {
     this.#ports.log.publish();
   }
 
-  /** Whether turn() would find something durable that it has not seen. Cheap; for the loop's decision to sleep. */
-  get hasDurable(): boolean {
-    return this.#writes.hasDurable;
+  /** Whether the log has moved on in a way that turn() has to do with. Cheap; for the loop's decision to sleep. */
+  get hasLogNews(): boolean {
+    return this.#writes.hasNews;
   }
 
   /** Whether turn() has something to do at once. */

@@ -38,6 +38,8 @@ export class WritesUnderWay {
   readonly #writes: LogWrite[] = [];
   /** How many of #writes are in the ring. */
   #submitted = 0;
+  /** What was durable before the ring was found full; what becomes durable later makes room. */
+  #durableWhenFull = 0;
 
   constructor(ports: WritePorts) {
     this.#ports = ports;
@@ -53,7 +55,9 @@ export class WritesUnderWay {
     const { log, metrics } = this.#ports;
     while (this.#submitted < this.#writes.length) {
       const write = this.#writes[this.#submitted] as LogWrite;
+      const durable = log.durable();
       if (write.ready.mustSync && !log.append(write.rangeId, write.ready)) {
+        this.#durableWhenFull = durable;
         metrics.add(slots.walRingFull, 1);
         return;
       }
@@ -62,10 +66,13 @@ export class WritesUnderWay {
     }
   }
 
-  /** Whether takeDurable() would find something. Cheap. */
-  get hasDurable(): boolean {
+  /** Whether takeDurable() would find something, or pump() more room than it had. Cheap. */
+  get hasNews(): boolean {
     const first = this.#writes[0];
-    return first !== undefined && first.end >= 0 && first.end <= this.#ports.log.durable();
+    if (first === undefined) return false;
+    const durable = this.#ports.log.durable();
+    if (first.end >= 0 && first.end <= durable) return true;
+    return this.#submitted < this.#writes.length && durable > this.#durableWhenFull;
   }
 
   /** Since when the oldest one waits, monotonic milliseconds; null: there is none. */

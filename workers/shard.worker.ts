@@ -59,7 +59,7 @@ const reports = createRangeReports(
 const loop = new TurnLoop({
   doorbell: new Doorbell(boot.doorbells[workerIndex] as SharedArrayBuffer),
   turn,
-  isReady: () => gateway.readable || shard.host.hasDurable,
+  isReady: () => gateway.readable || shard.host.hasLogNews,
   onFatal: (error) => {
     log.fatal({ err: error }, 'the worker stops');
     send({ type: 'failed', message: error instanceof Error ? error.message : String(error) });

@@ -62,6 +62,16 @@ test('values too long for a ring between workers arrive whole', async (t) => {
   }
 });
 
+test('writes longer than the ring to the log are all answered, however many are under way', async (t) => {
+  const node = await withNode(t, ['--workers', '1', '--wal-ring', '4mb']);
+  await using kv = await connect(`skerry://127.0.0.1:${node.port}`);
+  const value = Buffer.alloc(12 * 1024 * 1024, 'x');
+  for (let round = 0; round < 3; round++) {
+    const writes = ['a', 'b', 'c'].map((key) => kv.set(key, value));
+    t.deepEqual(await Promise.all(writes), [true, true, true]);
+  }
+});
+
 test('a split under load loses no write, stops nobody and survives a restart (FAILURES 25, 29)', async (t) => {
   const dataDir = await temporaryDir(t);
   const node = await startNode(dataDir, ['--workers', '2']);
