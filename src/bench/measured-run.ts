@@ -11,6 +11,9 @@ export interface MeasuredRun extends LoadResult {
   readonly node: NodeUse | null;
 }
 
+/** Workers remember their stalls for half a minute. */
+const STALLS_READ_EVERY_MS = 20_000;
+
 /** `probe`: null when the target has no metrics of ours. Rejects as runLoad does. */
 export async function runMeasured(
   plan: LoadPlan,
@@ -21,9 +24,30 @@ export async function runMeasured(
   if (probe === null) return { ...(await runLoad(plan, target, { onProgress })), node: null };
   const readings: NodeReading[] = [];
   const read = async (): Promise<void> => void readings.push(await probe());
-  const result = await runLoad(plan, target, { atMeasureStart: read, atMeasureEnd: read, onProgress });
-  const [from, to] = readings;
-  return { ...result, node: from === undefined || to === undefined ? null : nodeUse(from, to, result) };
+  const between: Promise<NodeReading>[] = [];
+  let timer: NodeJS.Timeout | undefined;
+  const readBetween = (): void => {
+    const reading = probe();
+    // It is awaited at the end.
+    reading.catch(() => undefined);
+    between.push(reading);
+  };
+  const atMeasureStart = async (): Promise<void> => {
+    timer = setInterval(readBetween, STALLS_READ_EVERY_MS);
+    await read();
+  };
+  const atMeasureEnd = async (): Promise<void> => {
+    clearInterval(timer);
+    await read();
+  };
+  try {
+    const result = await runLoad(plan, target, { atMeasureStart, atMeasureEnd, onProgress });
+    const [from, to] = readings;
+    if (from === undefined || to === undefined) return { ...result, node: null };
+    return { ...result, node: nodeUse(from, to, result, await Promise.all(between)) };
+  } finally {
+    clearInterval(timer);
+  }
 }
 
 export interface Machine {

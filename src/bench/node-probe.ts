@@ -19,7 +19,7 @@ export interface NodeReading {
   readonly keys: number;
   /** Replicas that live here, once for each range. */
   readonly ranges: number;
-  /** By worker: the longest stall of its event loop in the last half minute. Of an embedded store: one number, of all workers. */
+  /** By worker: the longest stall of its event loop in the last half minute. */
   readonly stallMs: readonly number[];
 }
 
@@ -40,7 +40,7 @@ export interface NodeUse {
   readonly cpuCores: number;
   readonly residentBytes: number;
   readonly keys: number;
-  /** By worker; half a minute back from the end, so it reaches behind the start of a short measurement. */
+  /** By worker, over all of the measuring. A worker remembers half a minute: of a short run it may be of before the start. */
   readonly longestStallMs: readonly number[];
   /** By worker: no longer than what was known at the start, so that it may be of before; then only a bound. */
   readonly stallMayBeOlder: readonly boolean[];
@@ -88,6 +88,7 @@ export function parseMetricsPage(page: string, atMs: number): NodeReading {
 interface EmbeddedStatus {
   readonly metrics: {
     readonly totals: Readonly<Record<string, number>>;
+    readonly workerStallSeconds: readonly number[];
     readonly distributions: Readonly<Record<string, { readonly count: number; readonly mean: number }>>;
   };
 }
@@ -95,7 +96,8 @@ interface EmbeddedStatus {
 /** Reads the status of a store that runs in this process. */
 export function probeEmbedded(store: Store): NodeProbe {
   return async () => {
-    const { totals, distributions } = ((await store.status()) as unknown as EmbeddedStatus).metrics;
+    const { metrics } = (await store.status()) as unknown as EmbeddedStatus;
+    const { totals, distributions, workerStallSeconds } = metrics;
     const { user, system } = process.cpuUsage();
     const total = (name: string): number => totals[name] ?? 0;
     const fsync = distributions['walFsync'];
@@ -109,24 +111,28 @@ export function probeEmbedded(store: Store): NodeProbe {
       residentBytes: process.memoryUsage.rss(),
       keys: total('keys'),
       ranges: total('ranges'),
-      stallMs: [total('eventLoopStallMaxSeconds') * 1000],
+      stallMs: workerStallSeconds.map((seconds) => seconds * 1000),
     };
   };
 }
 
 /**
- * What happened from `from` to `to`. The rates are the load's own: the readings may come some milliseconds late under load,
+ * What happened from `from` to `to`, with the stalls that were read `between`. The rates are the load's own: the readings may come some milliseconds late under load,
  * so that what was counted between them is set against their own time.
  */
 export function nodeUse(
   from: NodeReading,
   to: NodeReading,
   load: { readonly operationsPerSecond: number; readonly writesPerSecond: number },
+  between: readonly NodeReading[] = [],
 ): NodeUse {
   const seconds = (to.atMs - from.atMs) / 1000;
   const fsyncs = to.fsyncs - from.fsyncs;
   const fsyncsPerSecond = fsyncs / seconds;
   const cpuCores = (to.cpuSeconds - from.cpuSeconds) / seconds;
+  const longestStallMs = to.stallMs.map((ms, worker) =>
+    Math.max(ms, ...between.map(({ stallMs }) => stallMs[worker] ?? 0)),
+  );
   return {
     fsyncsPerSecond,
     meanFsyncMs: ratio((to.fsyncSeconds - from.fsyncSeconds) * 1000, fsyncs),
@@ -137,8 +143,8 @@ export function nodeUse(
     cpuCores,
     residentBytes: to.residentBytes,
     keys: to.keys,
-    longestStallMs: to.stallMs,
-    stallMayBeOlder: to.stallMs.map((ms, worker) => ms <= (from.stallMs[worker] ?? 0)),
+    longestStallMs,
+    stallMayBeOlder: longestStallMs.map((ms, worker) => ms <= (from.stallMs[worker] ?? 0)),
   };
 }
 

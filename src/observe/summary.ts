@@ -19,6 +19,8 @@ export interface MetricsSummary {
   /** Counters and gauges by their name in the table of metrics; ratios and maxima are the largest of all threads. */
   readonly totals: Readonly<Record<ScalarName, number>>;
   readonly distributions: Readonly<Record<HistogramName, Distribution>>;
+  /** The longest stall of each worker's event loop in the last half minute, seconds. */
+  readonly workerStallSeconds: readonly number[];
 }
 
 /** Gauges whose sum says nothing. */
@@ -37,6 +39,7 @@ export function summarize(sources: readonly MetricsSource[]): MetricsSummary {
     const value = largestOfAll.has(name) ? Math.max(0, ...own.map((reader) => reader.get(slot))) : sumSlot(own, slot);
     return [name, value] as const;
   });
+  const stalls = scalarMetrics.eventLoopStallMaxSeconds.family;
   const distributions = histogramNames.map((name) => {
     const { family, unitsPerBase } = histogramMetrics[name];
     const merged = new Histogram();
@@ -46,6 +49,7 @@ export function summarize(sources: readonly MetricsSource[]): MetricsSummary {
   return {
     totals: Object.fromEntries(totals) as Record<ScalarName, number>,
     distributions: Object.fromEntries(distributions) as Record<HistogramName, Distribution>,
+    workerStallSeconds: readers(stalls.scope).map((reader) => reader.get(slots.eventLoopStallMaxSeconds)),
   };
 }
 

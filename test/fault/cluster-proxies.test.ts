@@ -1,11 +1,13 @@
 /**
  * The harms that need no root: three nodes on addresses of their own, every connection between them behind a proxy. What
- * clients saw is linearizable each time, and they get on when it is over.
+ * clients saw is linearizable each time, and they get on when it is over. Where there are namespaces, cluster.test.ts and
+ * cluster-links.test.ts do there what needs no proxy.
  */
 import test from 'ava';
 import { createPrng } from '../../src/core/prng.ts';
 import { ClusterLab } from '../support/cluster-lab.ts';
 import { hasLoopbackHosts } from '../support/hosts.ts';
+import { namespacesMissing } from '../support/namespaces.ts';
 
 const seed = Number(process.env['FAULT_SEED'] ?? Date.now() % 2 ** 31);
 const onLinux = hasLoopbackHosts ? test : test.skip;
@@ -18,31 +20,6 @@ onLinux(
     const lab = await ClusterLab.start(t, { nodes: 3, prng: createPrng(seed), isOnLoopback: true });
     const { links } = lab;
     t.true(links.accepted > 0, 'the nodes talk through the proxies');
-
-    await lab.endure('the leader is killed', async (workload) => {
-      const leader = await lab.leaderOf('a', 2);
-      await lab.node(leader).end('SIGKILL');
-      await workload.progress(100);
-      await lab.startNode(leader);
-    });
-
-    await lab.endure('the leader stops for longer than its lease', async (workload) => {
-      const leader = await lab.leaderOf('a', 1);
-      lab.node(leader).child.kill('SIGSTOP');
-      await workload.progress(100);
-      lab.node(leader).child.kill('SIGCONT');
-    });
-
-    // It goes on talking: the others must get rid of a leader that hears no answer.
-    await lab.endure('the leader hears nobody', async (workload) => {
-      links.deafen(await lab.leaderOf('a', 1));
-      await workload.progress(200);
-    });
-
-    await lab.endure('late by 200 ± 150 ms', async (workload) => {
-      links.spoil({ delayMs: 200, jitterMs: 150 });
-      await workload.progress(40);
-    });
 
     await lab.endure('byte by byte', async (workload) => {
       links.spoil({ pieceBytes: 1 });
@@ -65,10 +42,37 @@ onLinux(
       }
     });
 
-    await lab.endure('all are killed', async (workload) => {
-      await Promise.all([1, 2, 3].map((i) => lab.node(i).end('SIGKILL')));
-      await Promise.all([1, 2, 3].map((i) => lab.startNode(i)));
-      await workload.progress(100);
-    });
+    if (namespacesMissing() !== null) {
+      await lab.endure('the leader is killed', async (workload) => {
+        const leader = await lab.leaderOf('a', 2);
+        await lab.node(leader).end('SIGKILL');
+        await workload.progress(100);
+        await lab.startNode(leader);
+      });
+
+      await lab.endure('the leader stops for longer than its lease', async (workload) => {
+        const leader = await lab.leaderOf('a', 1);
+        lab.node(leader).child.kill('SIGSTOP');
+        await workload.progress(100);
+        lab.node(leader).child.kill('SIGCONT');
+      });
+
+      // It goes on talking: the others must get rid of a leader that hears no answer.
+      await lab.endure('the leader hears nobody', async (workload) => {
+        links.deafen(await lab.leaderOf('a', 1));
+        await workload.progress(200);
+      });
+
+      await lab.endure('late by 200 ± 150 ms', async (workload) => {
+        links.spoil({ delayMs: 200, jitterMs: 150 });
+        await workload.progress(40);
+      });
+
+      await lab.endure('all are killed', async (workload) => {
+        await Promise.all([1, 2, 3].map((i) => lab.node(i).end('SIGKILL')));
+        await Promise.all([1, 2, 3].map((i) => lab.startNode(i)));
+        await workload.progress(100);
+      });
+    }
   },
 );

@@ -68,6 +68,17 @@ test('a stall that was known at the start is told from one of the measured time'
   t.deepEqual(use.stallMayBeOlder, [true, false, false]);
 });
 
+test('a stall that has been forgotten by the end counts by what was read meanwhile', (t) => {
+  const rates = { operationsPerSecond: 1, writesPerSecond: 0 };
+  const between = [
+    { ...before, stallMs: [3, 20] },
+    { ...before, stallMs: [12, 5] },
+  ];
+  const use = nodeUse({ ...before, stallMs: [4, 0] }, { ...before, atMs: 61_000, stallMs: [2, 1] }, rates, between);
+  t.deepEqual(use.longestStallMs, [12, 20]);
+  t.deepEqual(use.stallMayBeOlder, [false, false]);
+});
+
 test('a load that only reads has no figures for a write', (t) => {
   const use = nodeUse(before, { ...before, atMs: 2000 }, { operationsPerSecond: 1000, writesPerSecond: 0 });
   t.is(use.commitsPerFsync, null);

@@ -49,7 +49,7 @@ let dir = '';
 let node: NodeProcess;
 test.before(async () => {
   dir = mkdtempSync(join(tmpdir(), 'skerry-bench-test-'));
-  node = await startNode(join(dir, 'data'), ['--pre-split', 'key:000000000500']);
+  node = await startNode(join(dir, 'data'), ['--workers', '2', '--pre-split', 'key:000000000500']);
 });
 test.after.always(async () => {
   await node.end('SIGKILL');

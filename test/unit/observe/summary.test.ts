@@ -14,10 +14,12 @@ test('counters are summed over threads, ratios and maxima are the largest, histo
   second.add(slots.commandsRead, 4);
   first.set(slots.walRingFill, 0.25);
   second.set(slots.walRingFill, 0.5);
+  first.set(slots.eventLoopStallMaxSeconds, 0.25);
+  second.set(slots.eventLoopStallMaxSeconds, 0.125);
   wal.add(slots.walFsyncs, 2);
   for (let i = 0; i < 99; i++) first.histograms.commandLatency.record(100);
   second.histograms.commandLatency.record(50_000);
-  const { totals, distributions } = summarize([
+  const { totals, distributions, workerStallSeconds } = summarize([
     { scope: 'worker', labels: { worker: '0' }, reader: new MetricsReader(areas[0]) },
     { scope: 'worker', labels: { worker: '1' }, reader: new MetricsReader(areas[1]) },
     { scope: 'wal', labels: { wal: '0' }, reader: new MetricsReader(areas[2]) },
@@ -25,6 +27,8 @@ test('counters are summed over threads, ratios and maxima are the largest, histo
   t.is(totals.commandsRead, 7);
   t.is(totals.walRingFill, 0.5);
   t.is(totals.walFsyncs, 2);
+  t.is(totals.eventLoopStallMaxSeconds, 0.25);
+  t.deepEqual(workerStallSeconds, [0.25, 0.125]);
   t.deepEqual(distributions.commandLatency, {
     count: 100,
     mean: 0.000599,
