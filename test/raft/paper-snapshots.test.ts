@@ -233,7 +233,7 @@ test('no snapshot is made for a member that does not answer', (t) => {
   );
 });
 
-test('what was read back is not read once more before an election timeout, unless the follower refuses it', (t) => {
+test('what was read back is not read once more for ten ticks, unless the follower refuses it or its connection breaks', (t) => {
   for (const isRefused of [false, true]) {
     const raft = createMember({ preVote: false, log: [1, 1, 1, 1, 1], maxRetainedBytes: 0 });
     elect(raft);
@@ -254,14 +254,18 @@ test('what was read back is not read once more before an election timeout, unles
       continue;
     }
     const asked: number[] = [];
-    for (let tick = 1; tick <= ELECTION_TICKS; tick++) {
+    for (let tick = 1; tick <= 10; tick++) {
       raft.tick();
       for (const beat of sent(raft, MSG_HEARTBEAT)) {
         raft.step(message(MSG_HEARTBEAT_RESPONSE, Number(beat.to), { term: raft.term, context: beat.context }));
       }
       asked.push(...wanted().map(() => tick));
     }
-    t.deepEqual(asked, [ELECTION_TICKS]);
+    t.deepEqual(asked, [10]);
+    raft.sendReadBack(other.to, entriesOf([1, 1, 1]));
+    raft.reportUnreachable(other.to);
+    raft.step(message(MSG_HEARTBEAT_RESPONSE, Number(other.to), { term: raft.term, context: other.context }));
+    t.deepEqual(wanted(), [Number(other.to)]);
   }
 });
 

@@ -291,7 +291,9 @@ export class Raft implements RaftGroup {
 
   reportUnreachable(to: MemberId): void {
     const progress = this.state.progress.get(to);
-    if (progress?.state === PROGRESS_REPLICATE) progress.becomeProbe();
+    if (progress === undefined) return;
+    if (progress.state === PROGRESS_REPLICATE) progress.becomeProbe();
+    else progress.readBackUntil = 0;
   }
 
   status(): RaftStatus {

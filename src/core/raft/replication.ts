@@ -14,6 +14,9 @@ import type { RaftState } from './state.ts';
 import type { Entry, EntryType, SnapshotMeta } from './types.ts';
 import { MSG_APPEND, MSG_HEARTBEAT, MSG_SNAPSHOT } from './types.ts';
 
+/** So long what was read back may be on its way. Not by the election timeout, which may be a minute: it may be lost, too. */
+const READ_BACK_TICKS = 10;
+
 /** Appends to the leader's log. Its own acknowledgement comes from persisted(), never from here. */
 export function appendEntry(r: RaftState, type: EntryType, data: Uint8Array): LogIndex {
   const index = (r.log.lastIndex + 1) as LogIndex;
@@ -108,7 +111,7 @@ export function sendReadBack(r: RaftState, progress: Progress, [previous, ...ent
   r.send(MSG_APPEND, progress.id, { index, logTerm, commit: r.log.committed, context: stampNow(r), entries });
   progress.sent(index, 0);
   // A megabyte that its disk still writes is not lost when a heartbeat overtakes it, and to read it once more is dear.
-  progress.readBackUntil = r.ticks + r.limits.electionTicks;
+  progress.readBackUntil = r.ticks + READ_BACK_TICKS;
 }
 
 export function sendSnapshot(r: RaftState, progress: Progress, meta: SnapshotMeta): void {
