@@ -76,6 +76,25 @@ test('§3.10: a transfer that takes longer than an election timeout is given up,
   t.deepEqual(group.values(3), ['x']);
 });
 
+test('a transfer to a member that the transport has lost is given up at once, and none begins before it is heard of again', (t) => {
+  const group = ledBy1();
+  group.isolate(2);
+  const raft = group.raft(1);
+  t.true(raft.transferLeadership(member(2)));
+  t.is(group.propose(1, 'x'), REFUSED_TRANSFERRING);
+  raft.reportUnreachable(member(2));
+  t.true(group.propose(1, 'x') > 0);
+  t.false(raft.transferLeadership(member(2)));
+  group.settle();
+  t.false(raft.leaseValid(), 'the order to take over may still arrive');
+  group.heal();
+  group.run(ELECTION_TICKS / 2);
+  t.true(raft.transferLeadership(member(2)));
+  group.run(2);
+  t.is(group.raft(2).role, ROLE_LEADER);
+  t.deepEqual(group.values(2), ['x']);
+});
+
 test('§3.10: the successor begins its election without waiting, and without pre-votes', (t) => {
   const raft = createMember({ id: 2, term: 3 });
   raft.step(message(MSG_HEARTBEAT, 1, { to: 2, term: 3 }));

@@ -19,6 +19,7 @@ export function handleAnswer(r: RaftState, message: Message): void {
   // An answer to a message from before it was removed and added again speaks for a former life.
   if (progress === undefined || message.context < progress.sinceStamp) return;
   progress.recentActive = true;
+  progress.isReachable = true;
   // A heartbeat is refused by a member that has no say: it is there, but promises nothing.
   if (!message.reject && message.context > progress.ackedStamp) progress.ackedStamp = message.context;
   if (message.type === MSG_APPEND_RESPONSE) handleAppendResponse(r, progress, message);

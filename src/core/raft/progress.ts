@@ -72,6 +72,8 @@ export class Progress {
   pendingSnapshot = 0 as LogIndex;
   /** Heard from since the last check of the quorum. */
   recentActive = false;
+  /** The transport has not lost it since it was last heard of. */
+  isReachable = true;
   /** Heard from between the last check of the quorum and the one before. */
   activeBefore = false;
   /** PROBE: an append is out, wait for its answer or a heartbeat's. */

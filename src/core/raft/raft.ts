@@ -17,7 +17,7 @@ import { mayRest, rest, restedFor, restUnder, stirredBy, wake } from './rest.ts'
 import { appendEntry, sendHeartbeats, sendReadBack, sendSnapshot } from './replication.ts';
 import { becomeFollower } from './roles.ts';
 import { NOBODY, RaftState } from './state.ts';
-import { transferLeadership } from './transfer.ts';
+import { abortTransfer, transferLeadership } from './transfer.ts';
 import type {
   ConfChange,
   Entry,
@@ -292,8 +292,11 @@ export class Raft implements RaftGroup {
   reportUnreachable(to: MemberId): void {
     const progress = this.state.progress.get(to);
     if (progress === undefined) return;
+    progress.isReachable = false;
     if (progress.state === PROGRESS_REPLICATE) progress.becomeProbe();
     else progress.readBackUntil = 0;
+    // Commands need not wait for an election timeout; should it have the order to take over, it may still obey.
+    if (this.state.transferee === to) abortTransfer(this.state);
   }
 
   status(): RaftStatus {

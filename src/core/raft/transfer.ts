@@ -10,7 +10,7 @@ import { MSG_TIMEOUT_NOW } from './types.ts';
 
 export function transferLeadership(r: RaftState, to: MemberId): boolean {
   const progress = r.progress.get(to);
-  if (!r.isLeader || progress === undefined || !isVoter(r.conf, to)) return false;
+  if (!r.isLeader || progress === undefined || !isVoter(r.conf, to) || !progress.isReachable) return false;
   if (r.transferee === to) return true;
   r.transferee = to;
   // The transfer is given up after an election timeout, counted from here.

@@ -366,7 +366,7 @@ export interface RaftGroup {
   becomeOnlyVoter(): void;
   /** This member goes on from one without a state: it keeps that one's term and vote, and stores them as its own. */
   inherit(term: Term, vote: MemberId): void;
-  /** Hands leadership to a voter; given up after electionTicks. False when not leader or `to` is no other voter. */
+  /** Hands leadership to a voter; given up after electionTicks. False when not leader, or `to` is no other voter or not reachable. */
   transferLeadership(to: MemberId): boolean;
   /** Asks for a linearizable read: 0, and later a ReadState with `context`; or a Refused. One round serves all waiting. */
   readIndex(context: number): number;
@@ -401,7 +401,7 @@ export interface RaftGroup {
   sendReadBack(to: MemberId, entries: readonly Entry[]): void;
   /** The SNAPSHOT message, contents included, arrived (true) or was lost. */
   reportSnapshot(to: MemberId, delivered: boolean): void;
-  /** The transport could not reach a peer: probe instead of streaming. */
+  /** The transport has lost a peer: probe instead of streaming, and hand nothing over to it until it is heard of again. */
   reportUnreachable(to: MemberId): void;
   status(): RaftStatus;
 }
