@@ -37,6 +37,16 @@ async function write(lab: ClusterLab, written: Map<string, string>, count: numbe
   for (let i = 0; i < count; i += AT_ONCE) await Promise.all(Array.from({ length: AT_ONCE }, write));
 }
 
+/** Leaders keep in memory what a member lacks that has answered a moment ago. */
+async function untilSilent(lab: ClusterLab, silent: number): Promise<void> {
+  await using store = await connect(`skerry://${lab.url(1)}`, { timeoutMs: 30_000 });
+  await answerOf(
+    `node ${silent} is silent`,
+    () => store.cluster(),
+    ({ nodes }) => nodes.some(({ nodeId, isSilent }) => nodeId === silent && isSilent),
+  );
+}
+
 withNodes('a node that was away catches up from the leaders’ logs, and by a snapshot when they were cut', async (t) => {
   t.timeout(300_000);
   const lab = await ClusterLab.start(t, { nodes: 3, prng: createPrng(1), flags: SMALL_LOG });
@@ -54,6 +64,7 @@ withNodes('a node that was away catches up from the leaders’ logs, and by a sn
 
   // Four segments: more than memory keeps for one that does not answer, less than leads to a checkpoint.
   await lab.node(3).end('SIGKILL');
+  await untilSilent(lab, 3);
   const checkpoints = await onLeaders('skerry_checkpoints_total');
   await write(lab, written, 512);
   t.is(await onLeaders('skerry_checkpoints_total'), checkpoints, 'the logs were not cut');
