@@ -51,8 +51,9 @@ interface PartialEntry {
 }
 
 /**
- * Puts entries together. Fragments of one range follow one another (other ranges' records may lie between); an entry
- * whose last fragment is missing was never acknowledged, and ends with the next record of its range.
+ * Puts entries together. Fragments of one range follow one another; other ranges' records may lie between, and the range's own
+ * hard state, which the log may write again at any time. An entry whose last fragment is missing was never acknowledged, and
+ * ends with the next entry or checkpoint of its range.
  */
 export class EntryAssembler {
   readonly #partial = new Map<number, PartialEntry>();
@@ -69,7 +70,7 @@ export class EntryAssembler {
     if ((record.flags & FLAG_IDLE_MARK) !== 0) return;
     const piece = record.flags & FRAGMENT_MASK;
     if (piece === FRAGMENT_WHOLE) {
-      if (this.#partial.size > 0) this.#partial.delete(record.rangeId);
+      if (this.#partial.size > 0 && (record.flags & FLAG_HARD_STATE) === 0) this.#partial.delete(record.rangeId);
       this.#send(record, buffer, record.dataStart, record.dataEnd);
       return;
     }

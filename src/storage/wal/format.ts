@@ -59,6 +59,12 @@ export function isEntryStart(flags: number): boolean {
   return (flags & FRAGMENT_MASK) <= FRAGMENT_FIRST;
 }
 
+/** Whether a record with these flags ends an entry. */
+export function isEntryEnd(flags: number): boolean {
+  const piece = flags & FRAGMENT_MASK;
+  return piece === FRAGMENT_WHOLE || piece === FRAGMENT_LAST;
+}
+
 /** On NOOP: no entry of the Raft log but term, vote and commit index of the range. */
 export const FLAG_HARD_STATE = 0x04;
 /** On NOOP of range 0: written by the log itself when it falls idle, so that the batch before it counts as acknowledged. */

@@ -18,6 +18,7 @@ import {
   FLAG_CUT,
   FLAG_HARD_STATE,
   FLAG_IDLE_MARK,
+  isEntryEnd,
   isEntryStart,
   segmentSeed,
   STATE_CLOSED,
@@ -199,7 +200,7 @@ function trackRecord(tracker: WalTracker, record: RecordView): void {
   if ((record.flags & FLAG_IDLE_MARK) !== 0) return;
   if ((record.flags & FLAG_HARD_STATE) !== 0) tracker.hardState(record.rangeId, record.bytes);
   else if (record.type !== TYPE_CHECKPOINT)
-    tracker.entry(record.rangeId, record.index, record.bytes, isEntryStart(record.flags));
+    tracker.entry(record.rangeId, record.index, record.bytes, isEntryStart(record.flags), isEntryEnd(record.flags));
   else if ((record.flags & FLAG_CUT) === 0) tracker.checkpointed(record.rangeId, record.index);
   else tracker.cut(record.rangeId, record.index);
 }

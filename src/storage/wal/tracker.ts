@@ -33,6 +33,8 @@ interface TrackedRange {
   lastIndex: number;
   /** Segment with the range's newest hard state; 0 = none in the log. */
   hardStateSegment: number;
+  /** Segment in which an entry begins whose last record has not come yet; 0 = there is none. */
+  unfinishedFrom: number;
   /** The share of the open segment, and that segment's id, so that the common case needs no second look-up. */
   share: SegmentShare | null;
   shareSegment: number;
@@ -73,7 +75,7 @@ export class WalTracker {
       const copy = [...ranges].map(([id, share]) => [id, { ...share }] as const);
       this.#segments.push({ segmentId, ranges: new Map(copy) });
     }
-    for (const [id, range] of snapshot.ranges) this.#ranges.set(id, { ...range, share: null, shareSegment: 0 });
+    for (const [id, range] of snapshot.ranges) this.#ranges.set(id, { ...untracked(), ...range });
   }
 
   snapshot(): TrackerSnapshot {
@@ -89,17 +91,22 @@ export class WalTracker {
     this.#segments.push({ segmentId, ranges: new Map() });
   }
 
-  /** An entry, or a piece of one, was appended. `isStart`: it is the entry's first record. */
-  entry(rangeId: number, index: number, bytes: number, isStart: boolean): void {
+  /**
+   * An entry, or a piece of one, was appended. `isStart`, `isEnd`: it is the entry's first, its last record. Until the last
+   * one has come, what the entry overwrites is valid: a crash now would bring it back.
+   */
+  entry(rangeId: number, index: number, bytes: number, isStart: boolean, isEnd: boolean): void {
     if (this.#removed.has(rangeId)) return;
     const range = this.#range(rangeId);
-    if (isStart && index <= range.lastIndex) this.#rewritten(rangeId, index);
-    if (index < range.lastIndex) this.#truncated(rangeId, index);
-    range.lastIndex = index;
     const share = this.#share(rangeId, range);
-    if (share.firstIndex === 0 || index < share.firstIndex) share.firstIndex = index;
-    if (index > share.lastIndex) share.lastIndex = index;
     share.bytes += bytes;
+    if (isStart) range.unfinishedFrom = range.shareSegment;
+    if (!isEnd || range.unfinishedFrom === 0) return;
+    if (index <= range.lastIndex) this.#void(rangeId, index, range.unfinishedFrom);
+    range.lastIndex = index;
+    if (range.unfinishedFrom === range.shareSegment) holdsAlso(share, index);
+    else this.#heldFrom(range.unfinishedFrom, rangeId, index);
+    range.unfinishedFrom = 0;
   }
 
   hardState(rangeId: number, bytes: number): void {
@@ -119,11 +126,11 @@ export class WalTracker {
   /** The log of the range so far is void; it goes on behind `index`. */
   cut(rangeId: number, index: number): void {
     if (this.#removed.has(rangeId)) return;
-    this.#rewritten(rangeId, 0);
-    this.#truncated(rangeId, 0);
+    this.#void(rangeId, 0, this.#segments.at(-1)?.segmentId ?? 0);
     const range = this.#range(rangeId);
     range.checkpointIndex = index;
     range.lastIndex = index;
+    range.unfinishedFrom = 0;
   }
 
   /** Nothing of the range is needed, now or later: its id is never used again. */
@@ -154,7 +161,7 @@ export class WalTracker {
     const ids: number[] = [];
     for (let i = 0; i < this.#segments.length - 1; i++) {
       const segment = this.#segments[i] as TrackedSegment;
-      if (this.#holders(segment).length > 0) break;
+      if (this.#holders(segment).length > 0 || this.#isUnfinished(segment)) break;
       ids.push(segment.segmentId);
     }
     return ids;
@@ -212,7 +219,7 @@ export class WalTracker {
   #range(rangeId: number): TrackedRange {
     let range = this.#ranges.get(rangeId);
     if (range === undefined) {
-      range = { checkpointIndex: 0, lastIndex: 0, hardStateSegment: 0, share: null, shareSegment: 0 };
+      range = untracked();
       this.#ranges.set(rangeId, range);
     }
     return range;
@@ -229,23 +236,41 @@ export class WalTracker {
     return share;
   }
 
-  /** What the open segment holds of the range from `index` on is void. */
-  #rewritten(rangeId: number, index: number): void {
-    const share = this.#segments.at(-1)?.ranges.get(rangeId);
-    if (share !== undefined && share.lastIndex >= index) share.isRewritten = true;
+  /** An entry of the range begins in the segment and has not ended: nobody could name a checkpoint that frees it. */
+  #isUnfinished({ segmentId, ranges }: TrackedSegment): boolean {
+    for (const rangeId of ranges.keys()) if (this.#ranges.get(rangeId)?.unfinishedFrom === segmentId) return true;
+    return false;
+  }
+
+  /** The pieces of the entry lie in these segments. */
+  #heldFrom(segmentId: number, rangeId: number, index: number): void {
+    for (const segment of this.#segments) {
+      const share = segment.segmentId < segmentId ? undefined : segment.ranges.get(rangeId);
+      if (share !== undefined) holdsAlso(share, index);
+    }
   }
 
   /**
-   * The log of the range goes on from `index` again: what older segments hold from there on is void. Without this, an
-   * idle range could never be checkpointed far enough to free them.
+   * The log of the range goes on from `index` again, by a record in segment `from`: what was there from that index on is void.
+   * Without this, an idle range could never be checkpointed far enough to free the older segments.
    */
-  #truncated(rangeId: number, index: number): void {
-    for (const { ranges } of this.#segments) {
+  #void(rangeId: number, index: number, from: number): void {
+    for (const { segmentId, ranges } of this.#segments) {
       const share = ranges.get(rangeId);
       if (share === undefined || share.lastIndex < index) continue;
+      if (segmentId >= from) share.isRewritten = true;
       share.lastIndex = index - 1;
       if (share.firstIndex >= index) share.firstIndex = 0;
       if (share.firstIndex === 0) share.lastIndex = 0;
     }
   }
+}
+
+function untracked(): TrackedRange {
+  return { checkpointIndex: 0, lastIndex: 0, hardStateSegment: 0, unfinishedFrom: 0, share: null, shareSegment: 0 };
+}
+
+function holdsAlso(share: SegmentShare, index: number): void {
+  if (share.firstIndex === 0 || index < share.firstIndex) share.firstIndex = index;
+  if (index > share.lastIndex) share.lastIndex = index;
 }

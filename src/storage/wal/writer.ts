@@ -18,6 +18,7 @@ import {
   FLAG_CUT,
   FLAG_HARD_STATE,
   FLAG_IDLE_MARK,
+  isEntryEnd,
   isEntryStart,
   RECORD_PREFIX_BYTES,
   STATE_CLOSED,
@@ -300,7 +301,7 @@ export class WalWriter {
       else this.#tracker.cut(rangeId, index);
       this.#reclaimDue = true;
     } else {
-      this.#tracker.entry(rangeId, index, bytes, isEntryStart(flags));
+      this.#tracker.entry(rangeId, index, bytes, isEntryStart(flags), isEntryEnd(flags));
     }
   }
 

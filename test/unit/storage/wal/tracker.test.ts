@@ -4,7 +4,8 @@ import { array, assert as assertProperty, constant, integer, oneof, property, re
 import { WalTracker } from '../../../../src/storage/wal/tracker.ts';
 
 type Step =
-  | { readonly kind: 'entry'; readonly rangeId: number; readonly back: number }
+  | { readonly kind: 'entry' | 'begin'; readonly rangeId: number; readonly back: number }
+  | { readonly kind: 'piece' | 'end'; readonly rangeId: number }
   | { readonly kind: 'hardState' | 'removed'; readonly rangeId: number }
   | { readonly kind: 'checkpoint'; readonly rangeId: number; readonly behind: number }
   | { readonly kind: 'open' | 'drop' | 'copy' };
@@ -15,10 +16,14 @@ const steps = array(
     {
       weight: 10,
       arbitrary: record({
-        kind: constant('entry' as const),
+        kind: oneof(constant('entry' as const), constant('begin' as const)),
         rangeId,
         back: oneof(constant(0), integer({ min: 0, max: 3 })),
       }),
+    },
+    {
+      weight: 6,
+      arbitrary: record({ kind: oneof(constant('piece' as const), constant('end' as const)), rangeId }),
     },
     { weight: 2, arbitrary: record({ kind: constant('hardState' as const), rangeId }) },
     {
@@ -49,6 +54,16 @@ class NaiveLog {
   records: NaiveRecord[] = [];
   readonly checkpoints = new Map<number, number>();
   readonly last = new Map<number, number>();
+  /** By range, the pieces of an entry that has not ended. */
+  readonly unfinished = new Map<number, NaiveRecord[]>();
+
+  append(pieces: readonly NaiveRecord[], { rangeId: id, index }: NaiveRecord): void {
+    // A log that goes on from an index again makes what it had from there on void.
+    this.records = this.records.filter((one) => one.rangeId !== id || one.index < index);
+    this.records.push(...pieces);
+    this.last.set(id, index);
+    this.unfinished.delete(id);
+  }
 
   isNeeded(record: NaiveRecord): boolean {
     if (record.index > 0) return record.index > (this.checkpoints.get(record.rangeId) ?? 0);
@@ -56,7 +71,8 @@ class NaiveLog {
   }
 
   reusable(): number[] {
-    const needed = this.records.filter((one) => this.isNeeded(one)).map(({ segmentId }) => segmentId);
+    const pieces = [...this.unfinished.values()].flat();
+    const needed = [...this.records.filter((one) => this.isNeeded(one)), ...pieces].map(({ segmentId }) => segmentId);
     const oldest = Math.min(...needed, this.segments.at(-1) ?? 0);
     return this.segments.filter((id) => id < oldest);
   }
@@ -83,19 +99,24 @@ test('it frees exactly the segments that a log of every record would', (t) => {
       open();
       for (const step of list) {
         const segmentId = naive.segments.at(-1) as number;
-        if (step.kind === 'entry') {
+        if (step.kind === 'entry' || step.kind === 'begin') {
           const last = naive.last.get(step.rangeId) ?? 0;
           const index = Math.max(1, last + 1 - step.back);
-          tracker.entry(step.rangeId, index, 100, true);
+          const isWhole = step.kind === 'entry';
+          tracker.entry(step.rangeId, index, 100, true, isWhole);
           if (removed.has(step.rangeId)) continue;
-          // A log that goes on from an index again makes what it had from there on void.
-          naive.records = naive.records.filter(
-            (one) => one.rangeId !== step.rangeId || one.index < Math.max(index, 1) || one.index === last,
-          );
-          if (index < last)
-            naive.records = naive.records.filter((one) => one.rangeId !== step.rangeId || one.index < index);
-          naive.records.push({ segmentId, rangeId: step.rangeId, index });
-          naive.last.set(step.rangeId, index);
+          const piece = { segmentId, rangeId: step.rangeId, index };
+          if (isWhole) naive.append([piece], piece);
+          else naive.unfinished.set(step.rangeId, [piece]);
+        } else if (step.kind === 'piece' || step.kind === 'end') {
+          const pieces = naive.unfinished.get(step.rangeId);
+          if (pieces === undefined) continue;
+          const [{ index }] = pieces as [NaiveRecord];
+          const isEnd = step.kind === 'end';
+          tracker.entry(step.rangeId, index, 100, false, isEnd);
+          const piece = { segmentId, rangeId: step.rangeId, index };
+          pieces.push(piece);
+          if (isEnd) naive.append(pieces, piece);
         } else if (step.kind === 'hardState') {
           tracker.hardState(step.rangeId, 56);
           if (!removed.has(step.rangeId)) naive.records.push({ segmentId, rangeId: step.rangeId, index: 0 });
@@ -107,10 +128,12 @@ test('it frees exactly the segments that a log of every record would', (t) => {
           tracker.removed(step.rangeId);
           removed.add(step.rangeId);
           naive.records = naive.records.filter((one) => one.rangeId !== step.rangeId);
+          naive.unfinished.delete(step.rangeId);
         } else if (step.kind === 'open') {
           open();
         } else if (step.kind === 'copy' && removed.size === 0) {
           tracker = new WalTracker(structuredClone(tracker.snapshot()));
+          naive.unfinished.clear();
         } else if (step.kind === 'drop') {
           const newest = tracker.reusable().at(-1);
           if (newest === undefined) continue;
@@ -135,11 +158,11 @@ test('it frees exactly the segments that a log of every record would', (t) => {
 test('FAILURES 31: the range that pins the log is named, with the checkpoint that would free it', (t) => {
   const tracker = new WalTracker();
   tracker.opened(1);
-  tracker.entry(1, 1, 1000, true);
-  tracker.entry(2, 1, 1000, true);
-  tracker.entry(2, 2, 1000, true);
+  tracker.entry(1, 1, 1000, true, true);
+  tracker.entry(2, 1, 1000, true, true);
+  tracker.entry(2, 2, 1000, true, true);
   tracker.opened(2);
-  tracker.entry(1, 2, 1000, true);
+  tracker.entry(1, 2, 1000, true, true);
   tracker.opened(3);
   t.deepEqual(tracker.reusable(), []);
   tracker.checkpointed(1, 2);
@@ -153,9 +176,9 @@ test('FAILURES 31: the range that pins the log is named, with the checkpoint tha
 test('bytes behind a checkpoint shrink as it advances', (t) => {
   const tracker = new WalTracker();
   tracker.opened(1);
-  for (let index = 1; index <= 10; index++) tracker.entry(1, index, 1000, true);
+  for (let index = 1; index <= 10; index++) tracker.entry(1, index, 1000, true, true);
   tracker.opened(2);
-  for (let index = 11; index <= 20; index++) tracker.entry(1, index, 1000, true);
+  for (let index = 11; index <= 20; index++) tracker.entry(1, index, 1000, true, true);
   t.is(tracker.bytesBehind(1), 20_000);
   tracker.checkpointed(1, 5);
   t.is(tracker.bytesBehind(1), 15_000);
@@ -169,9 +192,9 @@ test('bytes behind a checkpoint shrink as it advances', (t) => {
 test('an idle range whose log was cut back frees its segment by a checkpoint at its new end', (t) => {
   const tracker = new WalTracker();
   tracker.opened(1);
-  for (let index = 1; index <= 100; index++) tracker.entry(1, index, 10, true);
+  for (let index = 1; index <= 100; index++) tracker.entry(1, index, 10, true, true);
   tracker.opened(2);
-  tracker.entry(1, 91, 10, true);
+  tracker.entry(1, 91, 10, true, true);
   tracker.opened(3);
   tracker.checkpointed(1, 91);
   t.deepEqual(tracker.reusable(), [1, 2]);

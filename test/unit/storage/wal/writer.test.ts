@@ -206,6 +206,46 @@ test('an entry of which the last piece is missing is not there at all', (t) => {
   );
 });
 
+test('a vote that is moved forward between the pieces of a long entry leaves the entry whole', (t) => {
+  const disk = new FaultyDisk();
+  const log = new WalHarness(disk, { workers: 2, ringBytes: 64 * 1024 });
+  log.hardState(1, 5, 3, 0);
+  const next = fillUntil(log, 3, 2, 1);
+  const value = Buffer.alloc(300_000, 'a long value ');
+  log.append(1, 1, value);
+  log.turn();
+  t.true(log.appenders[0]?.isPending);
+  // Nothing but the vote of range 1 holds the oldest segments now.
+  log.checkpoint(2, next - 1, { worker: 1 });
+  log.flush();
+  t.deepEqual(segmentsOn(disk), [3]);
+  disk.crash();
+  const { scan, records } = readLog(disk);
+  t.deepEqual(scan.ranges.get(1)?.hardState, { term: 5, vote: 3, commit: 0 });
+  t.true(records.find(({ rangeId, index }) => rangeId === 1 && index === 1)?.data.equals(value));
+});
+
+test('what a long entry overwrites holds its segments until the last piece has come', (t) => {
+  const disk = new FaultyDisk();
+  const log = new WalHarness(disk, { workers: 2, ringBytes: 64 * 1024 });
+  const second = fillUntil(log, 2, 1, 1);
+  const last = fillUntil(log, 3, 1, second) - 1;
+  log.checkpoint(1, second);
+  log.flush();
+  log.append(1, second + 1, Buffer.alloc(300_000, 'a long value '), { term: 2 });
+  log.turn();
+  t.true(log.appenders[0]?.isPending);
+  // With each vote the log looks which segments it can give up.
+  log.hardState(2, 1, 1, 0, 1);
+  log.turn();
+  log.turn();
+  t.deepEqual(segmentsOn(disk), [2, 3]);
+  disk.crash();
+  const { ranges } = scanWal(disk, WAL_DIR);
+  t.is(ranges.get(1)?.lastIndex, last);
+  t.is(ranges.get(1)?.lastTerm, 1);
+});
+
 test('a full ring refuses whole records and takes them later', (t) => {
   const disk = new FaultyDisk();
   const log = new WalHarness(disk, { ringBytes: 64 * 1024 });
