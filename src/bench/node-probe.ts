@@ -117,8 +117,8 @@ export function probeEmbedded(store: Store): NodeProbe {
 }
 
 /**
- * What happened from `from` to `to`, with the stalls that were read `between`. The rates are the load's own: the readings may come some milliseconds late under load,
- * so that what was counted between them is set against their own time.
+ * What happened from `from` to `to`, with the stalls that were read `between`. The rates are the load's own: the readings may
+ * come some milliseconds late under load, so that what was counted between them is set against their own time.
  */
 export function nodeUse(
   from: NodeReading,

@@ -6,6 +6,7 @@
 import test from 'ava';
 import { createPrng } from '../../src/core/prng.ts';
 import { ClusterLab } from '../support/cluster-lab.ts';
+import { pauseLeader } from '../support/harms.ts';
 import { hasLoopbackHosts } from '../support/hosts.ts';
 import { namespacesMissing } from '../support/namespaces.ts';
 
@@ -50,12 +51,7 @@ onLinux(
         await lab.startNode(leader);
       });
 
-      await lab.endure('the leader stops for longer than its lease', async (workload) => {
-        const leader = await lab.leaderOf('a', 1);
-        lab.node(leader).child.kill('SIGSTOP');
-        await workload.progress(100);
-        lab.node(leader).child.kill('SIGCONT');
-      });
+      await pauseLeader(lab);
 
       // It goes on talking: the others must get rid of a leader that hears no answer.
       await lab.endure('the leader hears nobody', async (workload) => {

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
 import { createPrng } from '../../src/core/prng.ts';
 import { ClusterLab } from '../support/cluster-lab.ts';
+import { pauseLeader } from '../support/harms.ts';
 import { longestGapMs } from '../support/history.ts';
 import { namespacesMissing } from '../support/namespaces.ts';
 import { answerOf } from '../support/until.ts';
@@ -39,13 +40,7 @@ withNodes('three nodes under load survive kills, pauses and partitions (FAILURES
       await lab.startNode(leader);
     });
 
-    // The leader stops for longer than its lease, and goes on as if nothing had been.
-    await lab.endure('the leader stops for longer than its lease', async (workload) => {
-      const leader = await lab.leaderOf('a', 1);
-      lab.node(leader).child.kill('SIGSTOP');
-      await workload.progress(100);
-      lab.node(leader).child.kill('SIGCONT');
-    });
+    await pauseLeader(lab);
 
     // The leader is cut off from the others, not from its clients.
     await lab.endure('the leader is cut off', async (workload) => {
