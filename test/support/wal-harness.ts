@@ -15,6 +15,7 @@ import type { NodeSurroundings } from '../sim/node.ts';
 import { ReadEnds, readRange } from '../../src/storage/wal/range-reader.ts';
 import type { RangeRead, ReadEntry } from '../../src/storage/wal/range-reader.ts';
 import type { WalScan } from '../../src/storage/wal/recovery.ts';
+import { segmentIdOf } from '../../src/storage/wal/segment.ts';
 import { deleteSegment, openWal, prepareSegment, recycleIntoSpare } from '../../src/storage/wal/run.ts';
 import { createWalStatus, WalStatusWords } from '../../src/storage/wal/status.ts';
 import { WalWriter } from '../../src/storage/wal/writer.ts';
@@ -195,4 +196,21 @@ export function readLog(disk: Disk, dir: string = WAL_DIR): { scan: WalScan; rec
   const records: LogRecord[] = [];
   const scan = scanWal(disk, dir, collectRecords(records));
   return { scan, records };
+}
+
+/** Ids of the segments whose files are there. */
+export function segmentsOn(disk: Disk): number[] {
+  return disk
+    .list(WAL_DIR)
+    .map(segmentIdOf)
+    .filter((id) => id !== null);
+}
+
+/** Appends entries of a range, from `index` on, until the log is in segment `segmentId`. Returns the next index. */
+export function fillUntil(log: WalHarness, segmentId: number, rangeId: number, index: number): number {
+  while ((log.writer.stats().segmentIds.at(-1) ?? 0) < segmentId) {
+    log.append(rangeId, index++, Buffer.alloc(60_000, index));
+    log.flush();
+  }
+  return index;
 }

@@ -4,31 +4,15 @@ import { limits } from '../../../../src/core/limits.ts';
 import { BLOCK_BYTES, SEGMENT_BYTES_MIN, STATE_CLOSED, STATE_CONTINUED } from '../../../../src/storage/wal/format.ts';
 import { createManifest } from '../../../../src/storage/wal/manifest.ts';
 import { scanWal } from '../../../../src/storage/wal/recovery.ts';
-import { segmentIdOf, segmentName } from '../../../../src/storage/wal/segment.ts';
+import { segmentName } from '../../../../src/storage/wal/segment.ts';
 import { WAL_FULL, WAL_POISONED, WAL_RUNNING, WAL_STOPPED } from '../../../../src/storage/wal/status.ts';
 import type { WalStatus } from '../../../../src/storage/wal/status.ts';
 import { FaultyDisk } from '../../../support/faulty-disk.ts';
-import { readLog, WAL_DIR, WalHarness } from '../../../support/wal-harness.ts';
-
-function segmentsOn(disk: FaultyDisk): number[] {
-  return disk
-    .list(WAL_DIR)
-    .map(segmentIdOf)
-    .filter((id) => id !== null);
-}
+import { fillUntil, readLog, segmentsOn, WAL_DIR, WalHarness } from '../../../support/wal-harness.ts';
 
 /** Read anew each time: another thread may have changed it. */
 function statusOf(log: WalHarness): WalStatus {
   return log.status.status;
-}
-
-/** Appends entries of a range, from `index` on, until the log is in segment `segmentId`. Returns the next index. */
-function fillUntil(log: WalHarness, segmentId: number, rangeId: number, index: number): number {
-  while ((log.writer.stats().segmentIds.at(-1) ?? 0) < segmentId) {
-    log.append(rangeId, index++, Buffer.alloc(60_000, index));
-    log.flush();
-  }
-  return index;
 }
 
 test('what is written reads back: every field, all types, all rings', (t) => {
@@ -159,91 +143,6 @@ test('FAILURES 16: a failed write poisons the log as well', (t) => {
   };
   t.throws(() => log.writer.turn(), { code: 'EIO' });
   t.false(log.isDurable);
-});
-
-test('an entry larger than the ring passes through it, and other ranges go on between its pieces', (t) => {
-  const disk = new FaultyDisk();
-  const log = new WalHarness(disk, { ringBytes: 64 * 1024 });
-  const value = Buffer.alloc(700_001, 'a long value ');
-  t.true(log.append(1, 1, value));
-  const [appender] = log.appenders;
-  t.true(appender?.isPending);
-  t.true(log.append(2, 1, 'short'));
-  t.false(log.append(1, 2, 'behind it'));
-  log.flush();
-  t.true(log.append(1, 2, 'behind it'));
-  log.flush();
-  const { records } = readLog(disk);
-  t.deepEqual(
-    records.map(({ rangeId, index, data }) => [rangeId, index, data.length]),
-    [
-      [2, 1, 5],
-      [1, 1, 700_001],
-      [1, 2, 9],
-    ],
-  );
-  t.true(records[1]?.data.equals(value));
-});
-
-test('an entry of which the last piece is missing is not there at all', (t) => {
-  const disk = new FaultyDisk();
-  const log = new WalHarness(disk, { ringBytes: 64 * 1024 });
-  log.append(1, 1, 'before');
-  log.append(1, 2, Buffer.alloc(300_000, 1));
-  log.turn();
-  t.true(log.appenders[0]?.isPending);
-  disk.crash();
-  const again = new WalHarness(disk);
-  t.is(again.recovery.ranges.get(1)?.lastIndex, 1);
-  again.append(1, 2, 'another');
-  again.flush();
-  t.deepEqual(
-    readLog(disk).records.map(({ index, data }) => [index, data.toString()]),
-    [
-      [1, 'before'],
-      [2, 'another'],
-    ],
-  );
-});
-
-test('a vote that is moved forward between the pieces of a long entry leaves the entry whole', (t) => {
-  const disk = new FaultyDisk();
-  const log = new WalHarness(disk, { workers: 2, ringBytes: 64 * 1024 });
-  log.hardState(1, 5, 3, 0);
-  const next = fillUntil(log, 3, 2, 1);
-  const value = Buffer.alloc(300_000, 'a long value ');
-  log.append(1, 1, value);
-  log.turn();
-  t.true(log.appenders[0]?.isPending);
-  // Nothing but the vote of range 1 holds the oldest segments now.
-  log.checkpoint(2, next - 1, { worker: 1 });
-  log.flush();
-  t.deepEqual(segmentsOn(disk), [3]);
-  disk.crash();
-  const { scan, records } = readLog(disk);
-  t.deepEqual(scan.ranges.get(1)?.hardState, { term: 5, vote: 3, commit: 0 });
-  t.true(records.find(({ rangeId, index }) => rangeId === 1 && index === 1)?.data.equals(value));
-});
-
-test('what a long entry overwrites holds its segments until the last piece has come', (t) => {
-  const disk = new FaultyDisk();
-  const log = new WalHarness(disk, { workers: 2, ringBytes: 64 * 1024 });
-  const second = fillUntil(log, 2, 1, 1);
-  const last = fillUntil(log, 3, 1, second) - 1;
-  log.checkpoint(1, second);
-  log.flush();
-  log.append(1, second + 1, Buffer.alloc(300_000, 'a long value '), { term: 2 });
-  log.turn();
-  t.true(log.appenders[0]?.isPending);
-  // With each vote the log looks which segments it can give up.
-  log.hardState(2, 1, 1, 0, 1);
-  log.turn();
-  log.turn();
-  t.deepEqual(segmentsOn(disk), [2, 3]);
-  disk.crash();
-  const { ranges } = scanWal(disk, WAL_DIR);
-  t.is(ranges.get(1)?.lastIndex, last);
-  t.is(ranges.get(1)?.lastTerm, 1);
 });
 
 test('a full ring refuses whole records and takes them later', (t) => {
@@ -431,19 +330,6 @@ test('a full disk that stays full: the log waits, loses nothing, and a checkpoin
   t.is(statusOf(log), WAL_RUNNING);
   disk.crash();
   t.notThrows(() => scanWal(disk, WAL_DIR));
-});
-
-test('a long entry waits while the disk is full', (t) => {
-  const disk = new FaultyDisk();
-  const log = new WalHarness(disk, { ringBytes: 64 * 1024 });
-  log.append(1, 1, 'x');
-  log.flush();
-  log.append(1, 2, Buffer.alloc(200_000));
-  Object.assign(log.status, { status: WAL_FULL });
-  const { position } = log.appenders[0] as { position: number };
-  log.turn();
-  t.false(log.appenders[0]?.pump());
-  t.is(log.appenders[0]?.position, position);
 });
 
 test('an idle log marks its last batch once, and sleeps', (t) => {
