@@ -61,7 +61,9 @@ async function main(): Promise<boolean> {
   if (what === 'report') {
     const results = fileURLToPath(new URL('./results', import.meta.url));
     const folder = out ?? results;
-    for (const file of writePage(folder, rowOrder)) console.log(file);
+    const written = writePage(folder, rowOrder);
+    if (written.length === 0) throw new UsageError(`There are no results in ${folder}: measure with --out first.`);
+    for (const file of written) console.log(file);
     if (folder === results) console.log(writeReadme(folder, rowOrder));
     return true;
   }

@@ -10,12 +10,10 @@
  *                                    ├─ gap ──┤
  *                               │ split asked … done │ + 100 ms
  */
-import { rm } from 'node:fs/promises';
-import { mkdtempSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { connect } from '../src/client/connect.ts';
 import { startNode } from '../test/support/node-process.ts';
+import { endWithSignals, makeBenchDir } from './harness/processes.ts';
+import { longestGapMs } from './harness/statistics.ts';
 
 const ROUNDS = Number(process.argv[2] ?? 9);
 const CLIENTS_PER_HALF = 16;
@@ -27,8 +25,8 @@ const WARM_UP_MS = 500;
 
 type Store = Awaited<ReturnType<typeof connect>>;
 
-const dataDir = mkdtempSync(path.join(tmpdir(), 'skerry-split-'));
-const node = await startNode(dataDir, ['--workers', '2']);
+endWithSignals();
+const node = await startNode(makeBenchDir(), ['--workers', '2']);
 const store = await connect(`skerry://127.0.0.1:${node.port}`);
 const wait = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
@@ -48,16 +46,6 @@ class Half {
     this.#isOver = true;
     await Promise.all(this.#running);
     await Promise.all(this.#clients.map((client) => client.close()));
-  }
-
-  /** The longest time without a reply that touches the window. */
-  longestGapMs(fromMs: number, toMs: number): number {
-    let longest = 0;
-    for (let i = 1; i < this.answeredAtMs.length; i++) {
-      const [before, after] = [this.answeredAtMs[i - 1] as number, this.answeredAtMs[i] as number];
-      if (after >= fromMs && before <= toMs) longest = Math.max(longest, after - before);
-    }
-    return longest;
   }
 
   async #run(client: Store, makeKey: (i: number) => string): Promise<void> {
@@ -94,7 +82,7 @@ async function runRound(round: number): Promise<Round> {
   await wait(WARM_UP_MS);
   await Promise.all(halves.map((half) => half.stop()));
   const gaps = (fromMs: number, toMs: number) =>
-    [halves[0].longestGapMs(fromMs, toMs), halves[1].longestGapMs(fromMs, toMs)] as const;
+    [longestGapMs(halves[0].answeredAtMs, fromMs, toMs), longestGapMs(halves[1].answeredAtMs, fromMs, toMs)] as const;
   const lengthMs = endMs - askedAtMs;
   return {
     splitMs,
@@ -126,4 +114,3 @@ const summaries: readonly [string, (round: Round) => number][] = [
 for (const [what, of] of summaries) console.log(summary(what, rounds.map(of)));
 await store.close();
 await node.end('SIGTERM');
-await rm(dataDir, { recursive: true, force: true });

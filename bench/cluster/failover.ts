@@ -14,7 +14,7 @@ import { nodeOfWorker } from '../../src/core/member.ts';
 import type { Row, RowOptions, RowResult } from '../harness/row.ts';
 import { figure } from '../harness/row.ts';
 import { PRE_SPLIT_KEY, startCluster, startSkerry, untilRanges } from '../harness/servers.ts';
-import { spreadOf } from '../harness/statistics.ts';
+import { longestGapMs, spreadOf } from '../harness/statistics.ts';
 
 const NODES = 3;
 const WRITERS = 16;
@@ -44,14 +44,6 @@ class Writers {
   async stop(): Promise<void> {
     this.#isOver = true;
     await Promise.all(this.#running);
-  }
-
-  longestGapMs(fromMs: number): number {
-    let longest = 0;
-    this.acknowledgedAtMs.forEach((at, i) => {
-      if (at > fromMs) longest = Math.max(longest, at - (this.acknowledgedAtMs[i - 1] ?? fromMs));
-    });
-    return longest;
   }
 
   async #run(store: Store, key: string): Promise<void> {
@@ -92,7 +84,7 @@ async function measure({ pairs, say }: RowOptions): Promise<RowResult> {
     await sleep(WATCH_MS);
     // oxlint-disable-next-line no-await-in-loop
     await writers.stop();
-    gapsMs.push(writers.longestGapMs(killedAtMs));
+    gapsMs.push(longestGapMs(writers.acknowledgedAtMs, killedAtMs, performance.now()));
     unknown += writers.unknown;
     say(`${i + 1}: node ${leader} killed, ${gapsMs.at(-1)?.toFixed(0)} ms without a write`);
     // oxlint-disable-next-line no-await-in-loop

@@ -62,3 +62,17 @@ export async function alternate<Measured>(
 export function ratioOf<Measured>(pairs: readonly Pair<Measured>[], number: (measured: Measured) => number): Spread {
   return spreadOf(pairs.map(({ ours, theirs }) => number(ours) / number(theirs)));
 }
+
+/**
+ * The longest time between two neighbours of `times`, which are in order, that lies between the two moments at least in part. When
+ * nothing came after `untilMs`, nobody knows for how long nothing would have: it counts up to there.
+ */
+export function longestGapMs(times: readonly number[], fromMs: number, untilMs: number): number {
+  let longest = 0;
+  let last = times[0] ?? fromMs;
+  for (const at of times) {
+    if (at >= fromMs && last <= untilMs) longest = Math.max(longest, at - last);
+    last = at;
+  }
+  return Math.max(longest, untilMs - last);
+}

@@ -89,10 +89,6 @@ test('the page has a line for each promise, missed ones too, and plots of the cu
   rmSync(folder, { recursive: true });
 });
 
-test('a folder without results has no page', (t) => {
-  t.throws(() => writePage(join(tmpdir(), 'skerry-no-such-folder'), []), { message: /no results/ });
-});
-
 test('the numbers of the README are those of the results (npm run bench -- report writes them)', (t) => {
   const root = fileURLToPath(new URL('../../', import.meta.url));
   t.is(readFileSync(join(root, 'README.md'), 'utf8'), renderReadme(join(root, 'bench/results'), rowOrder));
@@ -136,4 +132,18 @@ test('a logarithmic plot has a line for each power of ten around its values', (t
   const svg = renderPlot({ title: 't', xLabel: 'x', yLabel: 'y', yScale: 'logarithmic', series });
   const ticks = [...svg.matchAll(/text-anchor="end" fill="#444">([^<]+)</g)].map(([, text]) => text);
   t.deepEqual(ticks, ['0.1', '1', '10', '100']);
+});
+
+test('a page names every machine that was measured on; where there are no results, nothing is written', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'skerry-report-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  t.deepEqual(writePage(folder, []), []);
+  const one = savedRow('one', {});
+  const other = savedRow('other', { machine: { ...one.machine, cpu: 'another CPU' } });
+  for (const row of [one, other, { ...one, id: 'third' }]) {
+    writeFileSync(join(folder, `${row.id}.json`), JSON.stringify(row));
+  }
+  writePage(folder, []);
+  const page = readFileSync(join(folder, 'README.md'), 'utf8');
+  t.regex(page, /on 2 cores of a CPU, 8 GiB, Linux, Node v26\.0\.0; and on 2 cores of another CPU, .*\. Clients/);
 });

@@ -1,7 +1,7 @@
 /** What the measurements make of their numbers. */
 import test from 'ava';
 import { array, assert, double, property } from 'fast-check';
-import { alternate, ratioOf, spreadOf } from '../../bench/harness/statistics.ts';
+import { alternate, longestGapMs, ratioOf, spreadOf } from '../../bench/harness/statistics.ts';
 
 test('the spread of several runs: quartiles as R and NumPy give them by default', (t) => {
   t.deepEqual(spreadOf([15, 6, 7, 49, 36, 41, 40, 42, 43, 39, 47]), {
@@ -54,4 +54,13 @@ test('a ratio is the median of the pairs’ own ratios, not the ratio of medians
     { ours: 70, theirs: 100 },
   ];
   t.is(ratioOf(pairs, (value) => value).median, 0.6);
+});
+
+test('the longest gap touches the moments asked for, and goes on to the end when nothing came any more', (t) => {
+  const times = [0, 10, 50, 60, 200, 210];
+  t.is(longestGapMs(times, 20, 100), 140);
+  t.is(longestGapMs(times, 20, 55), 40);
+  t.is(longestGapMs(times, 0, 8), 10);
+  t.is(longestGapMs(times, 205, 1000), 790);
+  t.is(longestGapMs([], 100, 250), 150);
 });
