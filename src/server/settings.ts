@@ -98,12 +98,12 @@ export const settingGroups = {
     }),
     nodeName: text('up to 64 letters, digits, dots and dashes', '<name>', {
       default: '',
-      defaultText: 'node- and a part of the store’s id',
+      defaultText: 'the one it has; for a new node, node- and a part of the store’s id',
       help: 'Name of this node, unique in its cluster. When a node of this name is expected (skerry node add), this is it.',
     }),
     locality: tiers({
       default: [],
-      help: 'Where this node stands, such as dc=ams,rack=4. Replicas are spread over different places, the widest tier first.',
+      help: 'Where this node stands, such as dc=ams,rack=4. Replicas are spread over different places, the widest tier first. A node stays where it was until it is told of another place.',
     }),
     replicationFactor: choice(['1', '3', '5', '7'], {
       default: '3',

@@ -172,7 +172,7 @@ test.serial('all nodes killed at once come back with everything that was written
   const start = lab(t);
   const first = await start(['--pre-split', 'm', ...portOf(0)]);
   const join = ['--join', `127.0.0.1:${first.peerPort}`];
-  const others = [1, 2].map((i) => start([...join, ...portOf(i)]));
+  const others = [1, 2].map((i) => start([...join, ...portOf(i), '--node-name', `b${i}`, '--locality', `rack=${i}`]));
   const before = [first, ...(await Promise.all(others))];
   await answerOf(
     'three voters of each range',
@@ -184,10 +184,19 @@ test.serial('all nodes killed at once come back with everything that was written
     for (let i = 0; i < 50; i++) await kv.set(`${i % 2 === 0 ? 'a' : 'z'}${i}`, String(i));
   }
   await Promise.all(before.map((node) => node.end('SIGKILL')));
+  // Names and places are not said again, and stay.
   const after = await Promise.all(before.map(({ dir }, i) => start(portOf(i), dir)));
   for (const node of after) {
     await using kv = await connect(`skerry://127.0.0.1:${node.port}`, { as: 'text', timeoutMs: 30_000 });
     for (let i = 0; i < 50; i++) t.is(await kv.get(`${i % 2 === 0 ? 'a' : 'z'}${i}`), String(i));
+    const { nodes } = await kv.cluster();
+    t.deepEqual(
+      nodes
+        .slice(1)
+        .map(({ name, locality }) => `${name} ${locality}`)
+        .sort(),
+      ['b1 rack=1', 'b2 rack=2'],
+    );
   }
 });
 
@@ -211,7 +220,10 @@ test.serial(
       /range 1 has had no leader .* for \d\.\d s, majority of \[1, 2, 3\] unreachable: \[2, 3\]/,
     );
     t.is(await kv.get('a', { consistency: 'stale' }), undefined);
-    await t.throwsAsync(kv.set('a', '1', { timeoutMs: 6000 }), { code: 'KV_UNKNOWN_RESULT', message: /majority of/ });
+    const hurry = { timeoutMs: 1500 };
+    await t.throwsAsync(kv.get('a', hurry), { code: 'KV_TIMEOUT', message: /majority of/ });
+    await t.throwsAsync(kv.getMany(['a', 'b'], hurry), { code: 'KV_TIMEOUT', message: /majority of/ });
+    await t.throwsAsync(kv.set('a', '1', hurry), { message: /majority of/ });
     const server = ['--server', `127.0.0.1:${first.port}`];
     const table = await skerry('node', 'list', ...server);
     t.regex(table, /^1 +n1 +ACTIVE +alive +self/m);

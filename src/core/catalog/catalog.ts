@@ -147,14 +147,18 @@ function joinNode(state: CatalogState, node: NodeProfile): CatalogOutcome {
   return withNewNode(state, node, 'JOINING');
 }
 
-function announceNode(state: CatalogState, nodeId: NodeId, node: NodeProfile): CatalogOutcome {
+function announceNode(state: CatalogState, nodeId: NodeId, said: NodeProfile): CatalogOutcome {
+  const refusal = refusalOfNode(state, nodeId, said);
+  if (refusal !== null) return refused(state, 'KV_CONFLICT', refusal);
+  const before = nodeRecord(state, nodeId) as NodeRecord;
+  // What a start does not say stays as it was.
+  const name = said.name === '' ? before.name : said.name;
+  const locality = said.locality.length === 0 ? before.locality : said.locality;
+  const node: NodeProfile = { ...said, name, locality };
   const wrong = wrongProfile(node);
   if (wrong !== null) return refused(state, 'KV_INVALID', wrong);
-  const refusal = refusalOfNode(state, nodeId, node);
-  if (refusal !== null) return refused(state, 'KV_CONFLICT', refusal);
   const namesake = nodeNamed(state, node.name);
   if (namesake !== undefined && namesake.nodeId !== nodeId) return nameTaken(state, namesake);
-  const before = nodeRecord(state, nodeId) as NodeRecord;
   const record: NodeRecord = { ...node, nodeId, state: before.state === 'JOINING' ? 'ACTIVE' : before.state };
   return changed(state, { nodes: replaced(state, record) }, nodeId);
 }

@@ -48,7 +48,7 @@ export interface NodeLife {
   readonly bootId: string;
 }
 
-/** What a node says of itself each time it starts. */
+/** What a node says of itself each time it starts. An empty name, an empty locality: as before. */
 export interface NodeProfile extends NodeLife {
   /** Unique among the nodes that are not INACTIVE. */
   readonly name: string;

@@ -56,7 +56,8 @@ export async function becomeMember(
   }
   // The store has its id before it asks, so that it is the same one when it has to ask again.
   const asking = found ?? dir.prepare();
-  const joined = await askToJoin(cluster.join, profileOf(asking, settings, NO_ADDRESSES), log, isStopped);
+  const profile = { ...profileOf(asking, settings, NO_ADDRESSES), name: nameOf(asking.storeId, settings) };
+  const joined = await askToJoin(cluster.join, profile, log, isStopped);
   const { nodeId, catalog } = joined;
   dir.saveCatalogCopy(catalog);
   const identity = dir.saveIdentity({ ...asking, nodeId, clusterId: catalog.clusterId });
@@ -64,14 +65,14 @@ export async function becomeMember(
   return { identity, catalog };
 }
 
-/** What a node says of itself. */
+/** What a node says of itself; with an empty name and an empty locality where its settings say nothing of them. */
 export function profileOf(
   { storeId, incarnation, bootId }: NodeIdentity,
   { cluster, threads }: Settings,
   addresses: NodeAddresses,
 ): NodeProfile {
-  const name = cluster.nodeName === '' ? nameOf(storeId) : cluster.nodeName;
-  return { storeId, incarnation, bootId, name, addresses, workers: threads.workers, locality: cluster.locality };
+  const { nodeName: name, locality } = cluster;
+  return { storeId, incarnation, bootId, name, addresses, workers: threads.workers, locality };
 }
 
 /** Where others reach a node that listens on `host`. */
@@ -80,12 +81,16 @@ export function advertisedHost({ cluster, network }: Settings): string {
   return ['0.0.0.0', '::', ''].includes(network.host) ? hostname() : network.host;
 }
 
-const nameOf = (storeId: string): string => `node-${storeId.slice(0, 8)}`;
+/** The name of a node that has none yet. */
+function nameOf(storeId: string, { cluster }: Settings): string {
+  return cluster.nodeName === '' ? `node-${storeId.slice(0, 8)}` : cluster.nodeName;
+}
 
-function makeCluster(dir: DataDir, { cluster, node, ranges, threads }: Settings): NodeIdentity {
+function makeCluster(dir: DataDir, settings: Settings): NodeIdentity {
+  const { cluster, node, ranges, threads } = settings;
   return dir.bootstrap({
     nodeId: (node.nodeId === 0 ? 1 : node.nodeId) as NodeId,
-    nodeName: (storeId) => (cluster.nodeName === '' ? nameOf(storeId) : cluster.nodeName),
+    nodeName: (storeId) => nameOf(storeId, settings),
     workerCount: threads.workers,
     splitKeys: ranges.preSplit.map((key) => Buffer.from(key)),
     replicationFactor: Number(cluster.replicationFactor),

@@ -50,7 +50,7 @@ const profileSchema: z.ZodType<NodeProfile> = z.object({
   storeId: word,
   incarnation: number,
   bootId: word,
-  name: word.min(1),
+  name: word,
   addresses: z.object({
     host: word,
     controlPort: port,

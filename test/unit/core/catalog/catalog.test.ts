@@ -85,6 +85,22 @@ test('a node joins, is JOINING until it announces itself, and is the same node w
   t.like(nodeRecord(state, 2), { state: 'ACTIVE', workers: 4 });
 });
 
+test('a node that starts again without a word on its name or its place keeps both', (t) => {
+  const place = { locality: [{ tier: 'dc', value: 'ams' }] };
+  const nodeId = 2 as NodeId;
+  const silent = profile('n2', { name: '', locality: [] });
+  const state = run([
+    creation,
+    { type: 'joinNode', node: profile('n2', place) },
+    { type: 'announceNode', nodeId, node: silent },
+  ]);
+  t.like(nodeRecord(state, 2), { state: 'ACTIVE', name: 'n2', ...place });
+  const moved = { locality: [{ tier: 'dc', value: 'fra' }] };
+  const after = run([{ type: 'announceNode', nodeId, node: profile('n2', { name: 'n7', ...moved }) }], state);
+  t.like(nodeRecord(after, 2), { name: 'n7', ...moved });
+  t.like(applyCatalogOp(state, { type: 'joinNode', node: { ...silent, storeId: 'new' } }).result, { ok: false });
+});
+
 test('a node that was expected takes the id that was kept for its name', (t) => {
   const state = run([
     creation,
