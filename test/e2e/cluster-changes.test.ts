@@ -1,13 +1,15 @@
 /** Nodes come and go while clients write: nothing acknowledged is lost, and nobody is refused. */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 import test from 'ava';
+import type { ExecutionContext } from 'ava';
 import { connect } from '../../src/client/connect.ts';
 import type { ClusterStatus } from '../../src/index.ts';
 import type { NodeProcess } from '../support/node-process.ts';
-import { startNode } from '../support/node-process.ts';
+import { LAUNCHER, withNode } from '../support/node-process.ts';
 import { answerOf } from '../support/until.ts';
+
+const run = promisify(execFile);
 
 interface RangeStatus {
   readonly rangeId: number;
@@ -39,20 +41,25 @@ const votersOf = ({ ranges }: NodeStatus): string[] =>
 const isPlain = ({ ranges }: NodeStatus): boolean =>
   ranges.every(({ replicas }) => replicas.every(({ role }) => role === 'voter'));
 
+/** Three nodes of one cluster, which end with the test. */
+async function startThree(t: ExecutionContext): Promise<NodeProcess[]> {
+  const nodes: NodeProcess[] = [];
+  for (let i = 0; i < 3; i++) {
+    const join = nodes[0] === undefined ? [] : ['--join', `127.0.0.1:${nodes[0].peerPort}`];
+    nodes.push(await withNode(t, ['--workers', '1', ...join]));
+  }
+  return nodes;
+}
+
 test('one node becomes three, one drains, one dies and is replaced: every write is there in the end', async (t) => {
   t.timeout(240_000);
   const nodes = new Map<number, NodeProcess>();
   const start = async (nodeId: number): Promise<NodeProcess> => {
-    const dir = await mkdtemp(path.join(tmpdir(), 'skerry-cluster-'));
-    t.teardown(() => rm(dir, { recursive: true, force: true }));
     const first = nodes.get(2) ?? nodes.get(1);
     const join = first === undefined ? ['--pre-split', 'm'] : ['--join', `127.0.0.1:${first.peerPort}`];
     const flags = ['--workers', '1', '--replace-after-seconds', '5', '--node-name', `n${nodeId}`, ...join];
-    const node = await startNode(dir, flags);
+    const node = await withNode(t, flags);
     nodes.set(nodeId, node);
-    t.teardown(async () => {
-      if (node.child.exitCode === null && node.child.signalCode === null) await node.end('SIGKILL');
-    });
     return node;
   };
   const first = await start(1);
@@ -88,4 +95,24 @@ test('one node becomes three, one drains, one dies and is replaced: every write 
     await using other = await connect(`skerry://127.0.0.1:${nodes.get(nodeId)?.port}`, { as: 'text' });
     for (const [key, value] of written) t.is(await other.get(key), value, `${key} read on node ${nodeId}`);
   }
+});
+
+test('a drain that would leave too few is not done, and can be called back', async (t) => {
+  t.timeout(180_000);
+  const [first, second, third] = (await startThree(t)) as [NodeProcess, NodeProcess, NodeProcess];
+  const skerry = (...args: string[]) =>
+    run(process.execPath, [LAUNCHER, 'node', ...args, '--server', `127.0.0.1:${first.port}`]);
+  const stateOf = async (): Promise<string | undefined> => (await statusOf(first)).cluster.nodes[2]?.state;
+  await until(first, (status) => isPlain(status) && votersOf(status).every((voters) => voters === '1,2,3'));
+  // With the second node silent, a majority of the two that would stay is not heard of.
+  second.child.kill('SIGSTOP');
+  const drain = t.throwsAsync(skerry('drain', '3', '--wait', '--timeout', '60000'), { message: /drains no longer/ });
+  await answerOf('the third node is leaving', stateOf, (state) => state === 'LEAVING');
+  t.is((await skerry('drain', '3', '--cancel', '--timeout', '60000')).stdout, 'node 3 is ACTIVE\n');
+  await drain;
+  second.child.kill('SIGCONT');
+  await until(first, (status) => isPlain(status) && votersOf(status).every((voters) => voters === '1,2,3'));
+  await using kv = await connect(`skerry://127.0.0.1:${third.port}`, { as: 'text', timeoutMs: 60_000 });
+  await kv.set('a', '1');
+  t.is(third.child.exitCode, null);
 });

@@ -4,7 +4,7 @@ import { promisify } from 'node:util';
 import test from 'ava';
 import { connect } from '../../src/client/connect.ts';
 import type { NodeProcess } from '../support/node-process.ts';
-import { LAUNCHER, startNode, temporaryDir } from '../support/node-process.ts';
+import { LAUNCHER, withNode } from '../support/node-process.ts';
 import { answerOf } from '../support/until.ts';
 
 const run = promisify(execFile);
@@ -26,11 +26,8 @@ test('one replica becomes three with the third node and five by order, and three
   const start = async (): Promise<NodeProcess> => {
     const place = places[nodes.length] as string;
     const form = nodes[0] === undefined ? ['--pre-split', 'm'] : ['--join', `127.0.0.1:${nodes[0].peerPort}`];
-    const node = await startNode(await temporaryDir(t), ['--workers', '1', '--locality', place, ...form]);
+    const node = await withNode(t, ['--workers', '1', '--locality', place, ...form]);
     nodes.push(node);
-    t.teardown(async () => {
-      if (node.child.exitCode === null && node.child.signalCode === null) await node.end('SIGKILL');
-    });
     return node;
   };
   const first = await start();
