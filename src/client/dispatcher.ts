@@ -11,7 +11,14 @@
  * be sent again. So the store applies it once. On a link that loses nothing a write has no sequence, and is sent again
  * only when it certainly was not applied.
  */
-import { requestBytes, requestBytesMax, STATUS_OK, STATUS_TOPOLOGY } from '../codec/native/frame.ts';
+import {
+  PATIENCE_MAX,
+  PATIENCE_STEP_MS,
+  requestBytes,
+  requestBytesMax,
+  STATUS_OK,
+  STATUS_TOPOLOGY,
+} from '../codec/native/frame.ts';
 import type { Argument } from '../codec/native/frame.ts';
 import type { ServerExplanation } from '../codec/native/explanation.ts';
 import type { HelloReply, Topology } from '../codec/native/messages.ts';
@@ -34,6 +41,8 @@ import type { Link, Transport, TransportEvents } from './transport.ts';
 const SILENCE_MS = 5000;
 /** What a node answers that has no way to those who could decide: another node may have one. */
 const STUCK_CODES: ReadonlySet<ErrorCode> = new Set(['KV_NOT_LEADER', 'KV_PARTITION', 'KV_UNKNOWN_RESULT']);
+/** So much of the time that a call has left is spent on waiting in the store; the rest is for its word on why that was in vain. */
+const PATIENCE_SHARE = 0.8;
 /** Writes are held back while the oldest open one lies this far behind, which bounds what the store has to remember. */
 const WINDOW_MAX = 65_536;
 
@@ -229,8 +238,9 @@ export class Dispatcher implements TransportEvents {
     call.link = link;
     call.sentMs = nowMs;
     call.attempts++;
-    if (route === null) link.send(call.requestId, 0, 0, request, identity);
-    else link.send(call.requestId, route.rangeId, route.epoch.version, request, identity);
+    const patience = patienceFor(call.deadlineMs - nowMs);
+    if (route === null) link.send(call.requestId, 0, 0, request, identity, patience);
+    else link.send(call.requestId, route.rangeId, route.epoch.version, request, identity, patience);
     return true;
   }
 
@@ -362,6 +372,15 @@ export class Dispatcher implements TransportEvents {
     this.#wakeAt(nextMs);
     if (this.#waiting.size > 0) this.#sendWaiting();
   }
+}
+
+/**
+ * What a request says of the time that its call has left: enough less than that for the store to say in time why it could
+ * not be done; 0 = more than the store lets anything wait.
+ */
+function patienceFor(leftMs: number): number {
+  const steps = Math.floor((leftMs * PATIENCE_SHARE) / PATIENCE_STEP_MS) - 1;
+  return steps > PATIENCE_MAX ? 0 : Math.max(1, steps);
 }
 
 function timeoutError(call: Call, cause: SkerryError | null): SkerryError {

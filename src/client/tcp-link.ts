@@ -123,7 +123,14 @@ export class TcpLink implements Link {
     return true;
   }
 
-  send(requestId: number, rangeId: number, rangeEpoch: number, request: Request, identity: RequestId | null): void {
+  send(
+    requestId: number,
+    rangeId: number,
+    rangeEpoch: number,
+    request: Request,
+    identity: RequestId | null,
+    patience: number,
+  ): void {
     const { op, consistency, args, isExplained } = request;
     this.#used = writeRequest(
       this.#block,
@@ -136,6 +143,7 @@ export class TcpLink implements Link {
       identity,
       args,
       isExplained,
+      patience,
     );
     if (this.#flushScheduled) return;
     this.#flushScheduled = true;
@@ -177,7 +185,7 @@ export class TcpLink implements Link {
     const args = [PROTOCOL_MAGIC, String(PROTOCOL_VERSION), this.#options.name];
     this.reserve(requestBytesMax(args));
     const request = { op: OP_HELLO, kind: CALL_READ, args, key: null, consistency: 0, isExplained: false } as const;
-    this.send(1, 0, 0, request, null);
+    this.send(1, 0, 0, request, null, 0);
   }
 
   #received(chunk: Buffer, bytes: number): void {

@@ -26,8 +26,18 @@ export interface Link {
    * no more for now; events.room follows when it does again.
    */
   reserve(bytes: number): boolean;
-  /** Sends a request, at the end of this turn of the loop at the latest. `rangeId`, `rangeEpoch`: 0 = not known. */
-  send(requestId: number, rangeId: number, rangeEpoch: number, request: Request, identity: RequestId | null): void;
+  /**
+   * Sends a request, at the end of this turn of the loop at the latest. `rangeId`, `rangeEpoch`: 0 = not known. `patience`:
+   * as in the frame.
+   */
+  send(
+    requestId: number,
+    rangeId: number,
+    rangeEpoch: number,
+    request: Request,
+    identity: RequestId | null,
+    patience: number,
+  ): void;
   /** Monotonic milliseconds (performance.now) when the last bytes came in. */
   readonly lastReceivedMs: number;
   /** When the first of those calls was sent that ran out of time since; up to lastReceivedMs = there is none. The dispatcher's. */

@@ -40,6 +40,7 @@ export interface FakeRequest {
   readonly rangeId: number;
   readonly rangeEpoch: number;
   readonly consistency: number;
+  readonly patience: number;
   /** The worker that it came to. */
   readonly worker: number;
   readonly connection: FakeConnection;
@@ -232,7 +233,7 @@ export class FakeServer {
     const reader = new FrameReader(24, 1 << 30, (source, start, end) => {
       const wrong = readRequest(source, start, end, frame);
       if (wrong !== null) throw new Error(`the client sent a frame that cannot be read: ${wrong}`);
-      const { requestId, op, args, flags, identity, rangeId, rangeEpoch, consistency } = frame;
+      const { requestId, op, args, flags, identity, rangeId, rangeEpoch, consistency, patience } = frame;
       const request: FakeRequest = {
         requestId,
         name: PROTOCOL_NAMES.get(op) ?? commandByOp(op)?.name ?? String(op),
@@ -241,6 +242,7 @@ export class FakeServer {
         rangeId,
         rangeEpoch,
         consistency,
+        patience,
         worker,
         connection,
       };

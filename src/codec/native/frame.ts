@@ -10,7 +10,7 @@
  *     24  u16 op                                      14  u8[2]          0
  *     26  u8  flags       1 = an identity follows     16  one msgpack value
  *                         2 = explain the reply          [explanation: explanation.ts]
- *     27  u8  consistency 0 lease, 1 linearizable, 2 stale
+ *     27  u8  consistency bits 0–1: 0 lease, 1 linearizable, 2 stale; bits 2–7: patience
  *     28 [u64 clientId, u64 sequence, u64 floor]
  *         msgpack array of bin or str: the arguments
  *
@@ -44,6 +44,12 @@ export const OP_CLUSTER = 0xf006;
 export const FLAG_IDENTITY = COMMAND_HAS_REQUEST_ID;
 export const FLAG_EXPLAIN = 2;
 
+const CONSISTENCY_MASK = 0x03;
+const PATIENCE_SHIFT = 2;
+/** A request's patience is counted in steps of so many milliseconds. */
+export const PATIENCE_STEP_MS = 100;
+export const PATIENCE_MAX = 63;
+
 /** The value is the reply. */
 export const STATUS_OK = 0;
 /** The value is an EXT_COMMAND_ERROR: the command's own error. */
@@ -71,6 +77,8 @@ export interface RequestFrame {
   op: number;
   flags: number;
   consistency: number;
+  /** How many steps the request may wait for its range to have a leader; 0 = as long as the store lets requests wait. */
+  patience: number;
   /** Holds only when flags & FLAG_IDENTITY. */
   readonly identity: RequestId;
   readonly args: Args;
@@ -84,6 +92,7 @@ export function createRequestFrame(): RequestFrame {
     op: 0,
     flags: 0,
     consistency: 0,
+    patience: 0,
     identity: { clientId: 0, sequence: 0, floor: 0 },
     args: createArgs(),
   };
@@ -101,7 +110,9 @@ export function readRequest(source: Buffer, start: number, end: number, out: Req
   out.rangeEpoch = source.readUInt32LE(start + 20);
   out.op = source.readUInt16LE(start + 24);
   out.flags = source[start + 26] as number;
-  out.consistency = source[start + 27] as number;
+  const howRead = source[start + 27] as number;
+  out.consistency = howRead & CONSISTENCY_MASK;
+  out.patience = howRead >>> PATIENCE_SHIFT;
   if (out.requestId === 0 || !Number.isSafeInteger(out.requestId)) return 'the request id is not in 1 … 2^53 - 1';
   if (!Number.isSafeInteger(out.rangeId)) return 'the range id is not below 2^53';
   if ((out.flags & ~(FLAG_IDENTITY | FLAG_EXPLAIN)) !== 0) return 'unknown flags are set';
@@ -157,6 +168,7 @@ export function writeRequest(
   identity: RequestId | null,
   args: readonly Argument[],
   isExplained = false,
+  patience = 0,
 ): number {
   const begin = offset;
   writeU64(target, requestId, begin + 4);
@@ -164,7 +176,7 @@ export function writeRequest(
   target.writeUInt32LE(rangeEpoch, begin + 20);
   target.writeUInt16LE(op, begin + 24);
   target[begin + 26] = (identity === null ? 0 : FLAG_IDENTITY) | (isExplained ? FLAG_EXPLAIN : 0);
-  target[begin + 27] = consistency;
+  target[begin + 27] = consistency | (patience << PATIENCE_SHIFT);
   let at = begin + REQUEST_HEADER_BYTES;
   if (identity !== null) {
     writeU64(target, identity.clientId, at);

@@ -36,6 +36,8 @@ export interface ReplyTarget {
   raw(slot: number, source: Buffer, start: number, end: number): void;
   /** Where the time went at one of the ranges that `slot` waits for. Comes before the reply, for commands that ask for it. */
   explain?(slot: number, explanation: RangeExplanation): void;
+  /** How many milliseconds `slot` is willing to wait for its range to have a leader, if it says so. */
+  patienceMs?(slot: number): number;
   /** How replies made on another thread are encoded: RESP2, RESP3 or the native protocol's msgpack. */
   readonly protocol: ReplyProtocol;
   /** Writes handed to the router and not yet answered: reads are then ordered behind them (read-your-writes). */

@@ -81,6 +81,8 @@ export class NativeConnection implements ReplyTarget, Flushable {
   readonly #requestIds: number[] = [];
   readonly #isWrite: boolean[] = [];
   readonly #freeSlots: number[] = [];
+  /** By slot: how long the request may wait for a leader. Most say nothing of it. */
+  readonly #patienceMs = new Map<number, number>();
   #inFlight = 0;
   /** Bytes of requests since none was unanswered. */
   #inFlightBytes = 0;
@@ -185,6 +187,15 @@ export class NativeConnection implements ReplyTarget, Flushable {
   /** The reply of `slot` is to be explained. */
   explainSlot(slot: number): void {
     this.#explained.begin(slot);
+  }
+
+  /** The request of `slot` is to wait for a leader no longer than this. */
+  hurrySlot(slot: number, patienceMs: number): void {
+    this.#patienceMs.set(slot, patienceMs);
+  }
+
+  patienceMs(slot: number): number {
+    return this.#patienceMs.get(slot) ?? Infinity;
   }
 
   explain(slot: number, explanation: RangeExplanation): void {
@@ -297,6 +308,7 @@ export class NativeConnection implements ReplyTarget, Flushable {
 
   #answered(slot: number): void {
     this.#freeSlots.push(slot);
+    if (this.#patienceMs.size > 0) this.#patienceMs.delete(slot);
     if (this.#isWrite[slot] === true) this.#writesInFlight--;
     this.#inFlight--;
     this.#answeredCount++;

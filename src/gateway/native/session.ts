@@ -19,6 +19,7 @@ import {
   OP_RANGE_SPLIT,
   OP_STATUS,
   OP_TOPOLOGY,
+  PATIENCE_STEP_MS,
   PROTOCOL_MAGIC,
   PROTOCOL_VERSION,
   ProtocolError,
@@ -172,7 +173,7 @@ export class NativeSession {
     }
   }
 
-  #command({ requestId, op, args, flags, consistency, identity }: RequestFrame, bytes: number): void {
+  #command({ requestId, op, args, flags, consistency, patience, identity }: RequestFrame, bytes: number): void {
     const known = commandByOp(op);
     if (known === undefined || known.flags.includes('internal')) {
       this.#invalid(requestId, `there is no command with the code ${op}`);
@@ -193,6 +194,7 @@ export class NativeSession {
     this.#tellTopology();
     const slot = connection.take(requestId, spec.write, bytes, spec.repliesValues(args));
     if (isExplained) connection.explainSlot(slot);
+    if (patience > 0) connection.hurrySlot(slot, patience * PATIENCE_STEP_MS);
     const hasIdentity = (flags & FLAG_IDENTITY) !== 0;
     this.#services.router.submit(spec, args, connection, slot, hasIdentity ? { ...identity } : null);
   }

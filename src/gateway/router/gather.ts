@@ -28,13 +28,16 @@ export class PartReplies implements ReplyTarget {
   #bytes = 0;
   readonly #done: (values: readonly ReplyValue[]) => void;
   readonly #explain: ((explanation: RangeExplanation) => void) | null;
+  readonly #patienceMs: number;
 
   constructor(
     count: number,
     writesInFlight: number,
     done: (values: readonly ReplyValue[]) => void,
     explain: ((explanation: RangeExplanation) => void) | null = null,
+    patienceMs = Infinity,
   ) {
+    this.#patienceMs = patienceMs;
     this.#explain = explain;
     this.writesInFlight = writesInFlight;
     this.#values = Array.from<ReplyValue>({ length: count }).fill(null);
@@ -48,6 +51,10 @@ export class PartReplies implements ReplyTarget {
 
   finish(slot: number): void {
     this.#arrived(slot, this.#collector.take());
+  }
+
+  patienceMs(): number {
+    return this.#patienceMs;
   }
 
   /** The whole is explained by its parts. */
@@ -118,6 +125,7 @@ function toEveryRange(
       else reply();
     },
     (explanation) => target.explain?.(slot, explanation),
+    target.patienceMs?.(slot),
   );
   routes.forEach((route, i) => {
     const { rangeId, epoch } = route.range;
@@ -140,6 +148,7 @@ function toKeys(
     target.writesInFlight,
     (values) => answer(combine(spec, parts, values), target, slot),
     (explanation) => target.explain?.(slot, explanation),
+    target.patienceMs?.(slot),
   );
   parts.forEach(({ route, args: partArgs }, i) => router.send(route, spec, partArgs, replies, i, requestId, null));
 }

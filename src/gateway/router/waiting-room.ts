@@ -15,7 +15,7 @@ import { limits } from '../../core/limits.ts';
 import type { RangeScope } from '../../core/range.ts';
 
 export interface WaitingRoomOptions {
-  /** How long a command may wait. */
+  /** How long a command may wait, unless whoever asked has less patience. */
   readonly waitMs: number;
   /** Monotonic clock, milliseconds. */
   readonly monotonicMs: () => number;
@@ -28,6 +28,7 @@ interface Waiting extends SubmittedCommand {
   readonly scope: RangeScope | null;
   readonly bytes: number;
   readonly sinceMs: number;
+  readonly untilMs: number;
 }
 
 export class WaitingRoom {
@@ -60,6 +61,8 @@ export class WaitingRoom {
       return;
     }
     this.#bytes += bytes;
+    const { monotonicMs, waitMs } = this.#options;
+    const firstMs = sinceMs === 0 ? monotonicMs() : sinceMs;
     this.#waiting.push({
       rangeId,
       spec,
@@ -69,7 +72,8 @@ export class WaitingRoom {
       requestId,
       scope,
       bytes,
-      sinceMs: sinceMs === 0 ? this.#options.monotonicMs() : sinceMs,
+      sinceMs: firstMs,
+      untilMs: firstMs + Math.min(waitMs, target.patienceMs?.(slot) ?? Infinity),
     });
   }
 
@@ -85,10 +89,9 @@ export class WaitingRoom {
   /** Refuses those that have waited too long. `why`: the error of a range that has had no leader for so long. */
   expire(why: (rangeId: RangeId, waitedMs: number) => string): void {
     const nowMs = this.#options.monotonicMs();
-    const latestMs = nowMs - this.#options.waitMs;
-    const expired = this.#waiting.filter(({ sinceMs }) => sinceMs <= latestMs);
+    const expired = this.#waiting.filter(({ untilMs }) => untilMs <= nowMs);
     if (expired.length === 0) return;
-    this.#waiting = this.#waiting.filter(({ sinceMs }) => sinceMs > latestMs);
+    this.#waiting = this.#waiting.filter(({ untilMs }) => untilMs > nowMs);
     for (const { rangeId, target, slot, bytes, sinceMs } of expired) {
       this.#bytes -= bytes;
       replyError(target, slot, `${why(rangeId, nowMs - sinceMs)}; nothing was done, try again`);

@@ -271,6 +271,17 @@ test('a call that is not answered in time says what the attempt before was told'
   t.true(write.message.includes(why), write.message);
 });
 
+test('a call lets the store wait for less than it has left, and for as long as the store likes when that is much', async (t) => {
+  const { server, kv } = await setUp(t);
+  await kv.get('a', { timeoutMs: 1000 });
+  await kv.get('b', { timeoutMs: 150 });
+  await kv.get('c', { timeoutMs: 10_000 });
+  const [a, b, c] = server.requests.filter(({ name }) => name === 'GET').map(({ patience }) => patience);
+  t.true(a !== undefined && a >= 1 && a <= 7, String(a));
+  t.is(b, 1);
+  t.is(c, 0);
+});
+
 test('a call that cannot be sent in time is KV_TIMEOUT, and its cause says why', async (t) => {
   const { server, kv } = await setUp(t, { retries: 1000 });
   await server.stop();

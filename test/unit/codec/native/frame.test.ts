@@ -7,8 +7,10 @@ import { createArgs } from '../../../../src/core/kv/args.ts';
 import type { Argument } from '../../../../src/codec/native/frame.ts';
 import {
   createRequestFrame,
+  FLAG_EXPLAIN,
   FLAG_IDENTITY,
   OP_HELLO,
+  PATIENCE_MAX,
   ProtocolError,
   readRequest,
   REQUEST_COMMAND_OFFSET,
@@ -36,6 +38,8 @@ const request = fc.record({
   rangeEpoch: fc.integer({ min: 0, max: 0xffff_ffff }),
   op: fc.integer({ min: 0, max: 0xffff }),
   consistency: fc.integer({ min: 0, max: 2 }),
+  patience: fc.integer({ min: 0, max: PATIENCE_MAX }),
+  isExplained: fc.boolean(),
   identity,
   args: fc.array(argument, { maxLength: 40 }),
 });
@@ -43,7 +47,20 @@ type Request = typeof request extends fc.Arbitrary<infer T> ? T : never;
 
 function encode(r: Request): Buffer {
   const target = Buffer.alloc(requestBytesMax(r.args) + 3);
-  const end = writeRequest(target, 3, r.requestId, r.rangeId, r.rangeEpoch, r.op, r.consistency, r.identity, r.args);
+  const { requestId, rangeId, rangeEpoch, op, consistency, args, patience } = r;
+  const end = writeRequest(
+    target,
+    3,
+    requestId,
+    rangeId,
+    rangeEpoch,
+    op,
+    consistency,
+    r.identity,
+    args,
+    r.isExplained,
+    patience,
+  );
   return target.subarray(3, end);
 }
 
@@ -56,14 +73,15 @@ test('a request comes out of the reader as it went into the writer', (t) => {
       const bytes = encode(r);
       t.is(bytes.readUInt32LE(0), bytes.length - 4);
       t.is(readRequest(bytes, 0, bytes.length, frame), null);
-      const { requestId, rangeId, rangeEpoch, op, consistency } = r;
+      const { requestId, rangeId, rangeEpoch, op, consistency, patience } = r;
       t.like(frame, {
         requestId,
         rangeId,
         rangeEpoch,
         op,
         consistency,
-        flags: r.identity === null ? 0 : FLAG_IDENTITY,
+        patience,
+        flags: (r.identity === null ? 0 : FLAG_IDENTITY) | (r.isExplained ? FLAG_EXPLAIN : 0),
       });
       if (r.identity !== null) t.deepEqual(frame.identity, r.identity);
       t.is(frame.args.count, r.args.length);
@@ -101,6 +119,8 @@ const base: Request = {
   rangeEpoch: 0,
   op: 2,
   consistency: 0,
+  patience: 0,
+  isExplained: false,
   identity: { clientId: 11, sequence: 5, floor: 4 },
   args: ['a', '1'],
 };

@@ -57,6 +57,19 @@ test('one that has waited too long is refused with what is known; its time runs 
   t.is(room.count, 1);
 });
 
+test('one whose caller has less patience is refused sooner', (t) => {
+  const { target, room, clock, add } = setUp();
+  target.patience.set(1, 700);
+  add(1, 'a');
+  add(2, 'b');
+  clock.nowMs += 699;
+  room.expire(() => 'NOTLEADER');
+  t.is(room.count, 2);
+  clock.nowMs += 1;
+  room.expire(() => 'NOTLEADER');
+  t.deepEqual([...target.replies], [[1, '-NOTLEADER; nothing was done, try again']]);
+});
+
 test('what waits is bounded in bytes: one too many is refused at once', (t) => {
   const { target, room, add } = setUp();
   const key = Buffer.alloc(limits.waitingBytesMax / 4);
