@@ -244,6 +244,11 @@ export class ShardHost implements ReplicaHost {
     return this.#writes.hasNews;
   }
 
+  /** Whether writes wait for room in the log. */
+  get awaitsLog(): boolean {
+    return this.#writes.isWaiting;
+  }
+
   /** Whether turn() has something to do at once. */
   get hasTouched(): boolean {
     return this.#touched.length > 0;

@@ -200,7 +200,7 @@ export class Shard {
     const checksInMs = this.#check.turn();
     if (checksInMs !== null) this.#ports.scheduleIn(checksInMs);
     this.#leaving = this.#leaving.filter((replica) => !this.#bury(replica));
-    while (this.#gone[0] !== undefined && this.#ports.log.gone(this.#gone[0])) this.#gone.shift();
+    this.#tellOfGone();
     // What the steps above have queued: snapshots to send, a snapshot's cut.
     if (this.host.hasTouched) this.host.turn(nowMs);
     this.#ports.log.publish();
@@ -366,6 +366,12 @@ export class Shard {
     this.#tombstones.set(rangeId, member);
     this.#ports.folder.bury(rangeId, member);
     this.#gone.push(rangeId);
+  }
+
+  /** Behind all that the members wrote: a range whose log went on behind its end would seem to have lost the beginning. */
+  #tellOfGone(): void {
+    const { log } = this.#ports;
+    while (this.#gone[0] !== undefined && !this.host.awaitsLog && log.gone(this.#gone[0])) this.#gone.shift();
   }
 
   #sibling(left: Replica, descriptor: RangeDescriptor, store: Engine): Replica | null {

@@ -66,13 +66,18 @@ export class WritesUnderWay {
     }
   }
 
+  /** Whether some wait for room in the ring: what is written beside them would stand before them in the log. */
+  get isWaiting(): boolean {
+    return this.#submitted < this.#writes.length;
+  }
+
   /** Whether takeDurable() would find something, or pump() more room than it had. Cheap. */
   get hasNews(): boolean {
     const first = this.#writes[0];
     if (first === undefined) return false;
     const durable = this.#ports.log.durable();
     if (first.end >= 0 && first.end <= durable) return true;
-    return this.#submitted < this.#writes.length && durable > this.#durableWhenFull;
+    return this.isWaiting && durable > this.#durableWhenFull;
   }
 
   /** Since when the oldest one waits, monotonic milliseconds; null: there is none. */

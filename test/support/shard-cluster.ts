@@ -38,11 +38,20 @@ const RANGE = 1 as RangeId;
 class FakeLog implements ShardLog {
   position = 0;
   isStuck = false;
+  /** There is no room for what replicas write. */
+  isFull = false;
+  /** Ranges that the log was told to be gone. */
+  readonly toldGone = new Set<RangeId>();
   /** When the last sync began and ended, as far as anybody can tell. */
   sync: SyncTime | null = null;
   #durable = 0;
 
-  append(_rangeId: RangeId, _ready: Ready): boolean {
+  append(rangeId: RangeId, { snapshot, entries }: Ready): boolean {
+    if (this.isFull) return false;
+    if (snapshot !== null) this.toldGone.delete(rangeId);
+    if (entries.length > 0 && this.toldGone.has(rangeId)) {
+      throw new Error(`the log of range ${rangeId} goes on behind its end`);
+    }
     this.position++;
     return true;
   }
@@ -50,7 +59,8 @@ class FakeLog implements ShardLog {
     this.position++;
     return true;
   }
-  gone(): boolean {
+  gone(rangeId: RangeId): boolean {
+    this.toldGone.add(rangeId);
     this.position++;
     return true;
   }

@@ -9,6 +9,21 @@ import type { ShardNode } from '../../support/shard-cluster.ts';
 const LEFT = 1 as RangeId;
 const RIGHT = 2 as RangeId;
 
+test('what a member wrote comes before the word that it is gone, also when the log had no room for it', async (t) => {
+  const cluster = new ShardCluster(3, 3);
+  await cluster.run('SET', 'a', 'a');
+  const leader = await cluster.leader();
+  const { log, shard } = cluster.nodes.find((other) => other !== leader) as ShardNode;
+  log.isFull = true;
+  t.is(await cluster.run('SET', 'a', 'b'), '+OK');
+  shard.drop(LEFT, (shard.host.replicas.get(LEFT) as Replica).raft.id);
+  await cluster.settle();
+  t.false(log.toldGone.has(LEFT), 'its entries wait for room');
+  log.isFull = false;
+  await cluster.settle();
+  t.true(log.toldGone.has(LEFT));
+});
+
 test('a leader’s message that was long on its way does not make a member anew that is out of its group', async (t) => {
   const cluster = new ShardCluster(3, 3);
   await cluster.run('SET', 'a', 'a');
