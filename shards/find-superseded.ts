@@ -1,8 +1,8 @@
 /**
  * The first pass over the log: what its replay (recovery.ts) may leave out (superseded.ts).
  *
- * Of each range that this member decides about alone, so that all its entries are committed. Each is followed as far as nothing
- * but batches changes it: what the replay counts as its commands stands in the same order here.
+ * Of each range that this member decides about alone, so that all its entries are committed, and whose log voids nothing. Each is
+ * followed as far as nothing but batches changes it: what the replay counts as its commands stands in the same order here.
  */
 import type { NodeId } from '../src/core/brands.ts';
 import { BATCH_KIND, batchRangeVersion } from '../src/core/kv/batch.ts';
@@ -49,8 +49,8 @@ export function findSuperseded(disk: Disk, log: LogToLookThrough, share: Share =
   for (const file of log.checkpoints) {
     const { rangeId, appliedIndex, meta } = readCheckpointInfo(disk, file);
     const { descriptor, conf } = decodeRangeMeta(meta);
-    const isCut = (scan.ranges.get(rangeId)?.cutSequence ?? 0) > 0;
-    if (isCut || !decidesAlone(ownMember(descriptor, log.nodeId), conf)) continue;
+    const { cutSequence = 0, rewriteSequence = 0 } = scan.ranges.get(rangeId) ?? {};
+    if (cutSequence > 0 || rewriteSequence > 0 || !decidesAlone(ownMember(descriptor, log.nodeId), conf)) continue;
     const puts = new SupersededPuts(log.valueBytesMax, share);
     ranges.set(rangeId, { next: appliedIndex + 1, rangeVersion: descriptor.epoch.version, puts });
   }

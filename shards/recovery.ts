@@ -5,10 +5,10 @@
  *     WAL    1:41  1:42  2:7  1:43 = split, new range 5   5:2  5:3  1:44
  *            ──────────────────────────────────────────────────────────▶  one pass, in the order of writing
  *
- * In a group of one, what is durable is committed, and puts that later ones supersede are left out (superseded.ts). In any
- * other only what a hard state says is; the rest of the log is the tail that the group decides about. A cut record voids the
- * log before it: the snapshot that took its place is staged beside the checkpoints, and becomes one now if the crash came
- * between the two.
+ * In a group of one, what is durable and not overwritten further on is committed (a leader may have had this member overwrite
+ * it before the group shrank), and puts that later ones supersede are left out (superseded.ts). In any other only what a hard
+ * state says is; the rest of the log is the tail that the group decides about. A cut record voids the log before it: the snapshot
+ * that took its place is staged beside the checkpoints, and becomes one now if the crash came between the two.
  *
  * A range whose checkpoint, or whose place in the log, is damaged is given up when its group has other voters
  * (docs/adr/0009-damaged-replicas.md), and with it what was cut from it and lives by its log.
@@ -152,7 +152,8 @@ export function recoverRanges(options: RecoverOptions): Recovered {
       promised.delete(rangeId);
     }
     // What comes before a cut belongs to an earlier member, or to a log that a snapshot replaced.
-    if (sequence < (scan.ranges.get(rangeId)?.cutSequence ?? 0)) return;
+    const { cutSequence = 0, rewriteSequence = 0 } = scan.ranges.get(rangeId) ?? {};
+    if (sequence < cutSequence) return;
     records++;
     if (type === TYPE_CHECKPOINT) {
       if ((flags & FLAG_CUT) !== 0) cutLog(rangeId as RangeId, index);
@@ -167,13 +168,15 @@ export function recoverRanges(options: RecoverOptions): Recovered {
     const range = ranges.get(rangeId);
     // A range that came out of a split on another worker.
     if (range === undefined) return;
-    if (isHardState) {
-      keepPromise(range);
-    } else if (index > range.appliedIndex) {
-      range.tail = range.tail.filter((entry) => entry.index < index);
+    // Else a later record of the log may void this one.
+    const isFinal = sequence >= rewriteSequence;
+    if (isHardState) keepPromise(range);
+    else range.tail = range.tail.filter((entry) => entry.index < index);
+    if (!isHardState && index > range.appliedIndex) {
       const data = buffer.subarray(start, end);
       // A batch that is applied at once is applied from where it lies.
-      const isInPlace = type === TYPE_DATA && data[0] === BATCH_KIND && range.tail.length === 0 && isAlone(range);
+      const isInPlace =
+        type === TYPE_DATA && data[0] === BATCH_KIND && range.tail.length === 0 && isFinal && isAlone(range);
       range.tail.push({
         index: index as LogIndex,
         term: term as Term,
@@ -181,7 +184,7 @@ export function recoverRanges(options: RecoverOptions): Recovered {
         data: isInPlace ? data : Buffer.from(data),
       });
     }
-    applyThrough(range, isAlone(range) ? Infinity : range.hardState.commit);
+    applyThrough(range, isFinal && isAlone(range) ? Infinity : range.hardState.commit);
   });
   for (const file of staged.values()) disk.unlink(file);
   const waiting: WaitingMember[] = [];

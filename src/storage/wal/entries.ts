@@ -121,6 +121,8 @@ export interface RangeLog {
   hardState: { readonly term: number; readonly vote: number; readonly commit: number } | null;
   /** Number of the last record that voids what comes before it; 0 = there is none. */
   cutSequence: number;
+  /** Number of the last entry's record that voids entries before it: the log had its index already; 0 = there is none. */
+  rewriteSequence: number;
   /** The newest durable checkpoint that the log tells of; null when it tells of none. */
   checkpoint: { readonly index: number; readonly term: number } | null;
 }
@@ -144,7 +146,15 @@ export class RangeLogs {
   ): void {
     let log = this.ranges.get(rangeId);
     if (log === undefined) {
-      log = { firstIndex: 0, lastIndex: 0, lastTerm: 0, hardState: null, cutSequence: 0, checkpoint: null };
+      log = {
+        firstIndex: 0,
+        lastIndex: 0,
+        lastTerm: 0,
+        hardState: null,
+        cutSequence: 0,
+        rewriteSequence: 0,
+        checkpoint: null,
+      };
       this.ranges.set(rangeId, log);
     }
     if ((flags & FLAG_HARD_STATE) !== 0) {
@@ -167,6 +177,7 @@ export class RangeLogs {
     // The log goes on right behind a snapshot; a checkpoint of the member's own may be written down when it is long past.
     const previous = log.lastIndex === 0 ? (this.#behindCut.get(rangeId) ?? 0) : log.lastIndex;
     if (previous > 0 && index > previous + 1) throw gap(rangeId, previous, index, `record ${sequence}`);
+    if (index <= log.lastIndex) log.rewriteSequence = sequence;
     if (log.firstIndex === 0 || index < log.firstIndex) log.firstIndex = index;
     log.lastIndex = index;
     log.lastTerm = term;

@@ -157,6 +157,14 @@ test('entries that a group has not committed take the place of nothing', (t) => 
   );
 });
 
+test('a member that its group has shrunk to does not bring back what a leader had it overwrite', (t) => {
+  const log = new LogByHand().batch(['a=lost', 'b=lost'], { index: 2 }).batch(['a=lost too'], { index: 3 });
+  log.batch(['a=1'], { index: 2 }).batch(['c=1'], { index: 3 }).batch(['c=2'], { index: 4 });
+  const [range] = log.recover() as [RecoveredRange];
+  t.deepEqual(contents(range), ['a=1', 'c=2']);
+  t.is(range.appliedIndex, 4 as LogIndex);
+});
+
 const CANDIDATE = memberId(2 as NodeId, 0, 1);
 const SPLIT = encodeSplit({ newRangeId: 2 as RangeId, splitKey: Buffer.from('m'), rangeVersion: 1 });
 

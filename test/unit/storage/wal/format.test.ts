@@ -42,6 +42,7 @@ test('the document’s example is a log that is read as it says', (t) => {
     lastTerm: 7,
     hardState: { term: 7, vote: 1, commit: 41 },
     cutSequence: 0,
+    rewriteSequence: 0,
     checkpoint: null,
   });
   t.deepEqual(
