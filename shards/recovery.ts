@@ -139,8 +139,12 @@ export function recoverRanges(options: RecoverOptions): Recovered {
   let records = 0;
   const members = new Map(options.members.map(({ rangeId, memberId }) => [rangeId, memberId]));
   for (const file of options.checkpoints) load(file);
-  const staged = new Map<number, string>();
-  for (const file of options.staged) staged.set(readCheckpointInfo(disk, file).rangeId, file);
+  /** By range and index: a later one may have come before the log had the cut of the one before it. */
+  const staged = new Map<number, Map<number, string>>();
+  for (const file of options.staged) {
+    const { rangeId, appliedIndex } = readCheckpointInfo(disk, file);
+    staged.set(rangeId, (staged.get(rangeId) ?? new Map<number, string>()).set(appliedIndex, file));
+  }
   const isMine = (rangeId: number): boolean => ranges.has(rangeId) || staged.has(rangeId) || !checkpointed.has(rangeId);
   const superseded = options.superseded ?? findSuperseded(disk, options);
   replayWal(disk, walDir, scan, isMine, (type, flags, term, rangeId, index, buffer, start, end, sequence) => {
@@ -186,7 +190,7 @@ export function recoverRanges(options: RecoverOptions): Recovered {
     }
     applyThrough(range, isFinal && isAlone(range) ? Infinity : range.hardState.commit);
   });
-  for (const file of staged.values()) disk.unlink(file);
+  for (const files of staged.values()) for (const file of files.values()) disk.unlink(file);
   const waiting: WaitingMember[] = [];
   for (const { rangeId, memberId } of options.members) {
     // What was staged for a range that has a tombstone and not cut in never counted.
@@ -246,14 +250,14 @@ export function recoverRanges(options: RecoverOptions): Recovered {
   function cutLog(rangeId: RangeId, index: number): void {
     const range = ranges.get(rangeId);
     if ((range?.appliedIndex ?? 0) >= index) return;
-    const file = staged.get(rangeId);
-    const snapshot = file === undefined ? null : readCheckpointInfo(disk, file);
-    if (snapshot?.appliedIndex === index) {
-      staged.delete(rangeId);
+    const file = staged.get(rangeId)?.get(index);
+    if (file !== undefined) {
+      const { descriptor } = decodeRangeMeta(readCheckpointInfo(disk, file).meta);
+      staged.get(rangeId)?.delete(index);
       range?.store.destroy();
       ranges.delete(rangeId);
       const installed = options.folder.install(rangeId, index);
-      options.folder.stored(rangeId, ownMember(decodeRangeMeta(snapshot.meta).descriptor, options.nodeId));
+      options.folder.stored(rangeId, ownMember(descriptor, options.nodeId));
       load(installed);
       const loaded = ranges.get(rangeId);
       if (loaded !== undefined) keepPromise(loaded);

@@ -7,6 +7,7 @@ import { memberId } from '../../../src/core/member.ts';
 import { confOf, encodeConfEntry } from '../../../src/core/raft/configuration.ts';
 import { MemoryArena } from '../../../src/engine/memory/arena.ts';
 import { DataDir } from '../../../src/server/data-dir.ts';
+import { readCheckpointInfo, writeCheckpoint } from '../../../src/storage/checkpoint/index.ts';
 import { TYPE_CONFIG, TYPE_NOOP } from '../../../src/storage/wal/format.ts';
 import { encodeSplit } from '../../../shards/entry.ts';
 import type { Recovered, RecoveredRange } from '../../../shards/recovery.ts';
@@ -75,6 +76,17 @@ class LogByHand {
     folder.bury(1, gone);
     folder.born(1, MINE);
     this.disk.rename('/node/snapshot', file.replace('.ckpt', '.staged'));
+    return this;
+  }
+
+  /** A snapshot of range 1 at this index came in; the log has yet to say that it counts. */
+  stage(index: number): this {
+    const folder = this.#dir.checkpoints;
+    const [{ file } = { file: '' }] = folder.newest();
+    const info = { ...readCheckpointInfo(this.disk, file), appliedIndex: index as LogIndex };
+    const empty = new MemoryArena({ maxBytes: 2 ** 24 }).createStore();
+    writeCheckpoint(this.disk, '/node/snapshot', empty.cursor(), info);
+    folder.stage(1, index, '/node/snapshot');
     return this;
   }
 
@@ -193,6 +205,13 @@ test('the cut of a member that is gone says nothing of the one after it, whose s
   const log = new LogByHand().cut(1, 161).batch(['x=1'], { index: 162 }).stageBehind(gone);
   const { ranges, damaged, waiting } = log.recoverAll();
   t.deepEqual([ranges, damaged, waiting], [[], [], []]);
+});
+
+test('of two snapshots that came one right after the other the one counts whose cut the log has (FAILURES 18)', (t) => {
+  const [first] = new LogByHand().stage(40).stage(50).cut(1, 40).recover();
+  t.is(first?.appliedIndex, 40 as LogIndex);
+  const [second] = new LogByHand().stage(40).stage(50).cut(1, 40).cut(1, 50).recover();
+  t.is(second?.appliedIndex, 50 as LogIndex);
 });
 
 test('a member whose log goes on behind a snapshot that is not there has lost something', (t) => {
