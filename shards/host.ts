@@ -35,9 +35,6 @@ import type { ReplicaHost } from './replica-host.ts';
 import type { LogWrite } from './writes-under-way.ts';
 import { WritesUnderWay } from './writes-under-way.ts';
 
-/** More time than this never counts: any election timeout is over by then. */
-const TICKS_OWED_MAX = 1000;
-
 export class ShardHost implements ReplicaHost {
   readonly replicas = new Map<RangeId, Replica>();
   readonly metrics: MetricsWriter;
@@ -181,14 +178,16 @@ export class ShardHost implements ReplicaHost {
   }
 
   payTicks(): void {
-    const { tickMs, requestTimeoutMs, restAfterTicks } = this.#times;
+    const { tickMs, electionTicks, requestTimeoutMs, restAfterTicks } = this.#times;
     const passedMs = this.#ports.monotonicMs() - this.#tickedAtMs;
     if (passedMs < tickMs) return;
     const ticks = Math.floor(passedMs / tickMs);
     this.#tickedAtMs += ticks * tickMs;
+    // More time than that never counts: every election timeout, and every lease, is over by then.
+    const paid = Math.min(ticks, 2 * electionTicks);
     for (const replica of this.#ticked) {
       if (replica.raft.idleTicks >= restAfterTicks && this.resting.consider(replica)) continue;
-      replica.raft.tick(Math.min(ticks, TICKS_OWED_MAX));
+      replica.raft.tick(paid);
       replica.giveUpBefore(this.nowMs - requestTimeoutMs);
       if (replica.raft.hasReady() || replica.isWaiting) this.touched(replica);
     }

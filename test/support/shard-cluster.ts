@@ -118,7 +118,7 @@ export class ShardNode {
   /** Checkpoints wait for this before they are written; null: for nothing. */
   mayCheckpoint: Promise<void> | null = null;
 
-  constructor(nodeId: NodeId, cluster: ShardCluster) {
+  constructor(nodeId: NodeId, cluster: ShardCluster, electionTicks: number) {
     this.nodeId = nodeId;
     this.disk = new FaultyDisk(nodeId);
     this.folder = new CheckpointFolder(this.disk, '/checkpoints');
@@ -132,7 +132,7 @@ export class ShardNode {
         valueBytesMax: VALUE_BYTES_MAX,
         maxRecoverySeconds: 10,
         tickMs: TICK_MS,
-        electionTicks: 10,
+        electionTicks,
         restAfterTicks: 10,
         requestTimeoutMs: 5000,
         diskStallMs: 1000,
@@ -234,8 +234,8 @@ export class ShardCluster {
   snapshotsSent = 0;
 
   /** `members`: how many of the nodes have range 1 from the start; node ids count from 1. */
-  constructor(nodes: number, members: number) {
-    for (let i = 1; i <= nodes; i++) this.nodes.push(new ShardNode(i as NodeId, this));
+  constructor(nodes: number, members: number, electionTicks = 10) {
+    for (let i = 1; i <= nodes; i++) this.nodes.push(new ShardNode(i as NodeId, this, electionTicks));
     const ids = this.nodes.slice(0, members).map(({ nodeId }) => memberId(nodeId, 0, 1));
     const descriptor: RangeDescriptor = {
       rangeId: RANGE,

@@ -88,6 +88,18 @@ test('FAILURES 2: two members that vote again while the leader sleeps, and its l
   t.is(leader.start('GET', 'a').value, undefined);
 });
 
+test('FAILURES 2: a leader that was stopped past its lease knows it also where election timeouts are many ticks long', async (t) => {
+  const electionTicks = 1100;
+  const cluster = new ShardCluster(3, 3, electionTicks);
+  // Nobody votes while a leader of its former life may count on it.
+  await cluster.pass(2 * electionTicks * TICK_MS);
+  t.is(await cluster.run('SET', 'a', 'old'), '+OK');
+  const leader = await cluster.leader();
+  t.is(leader.start('GET', 'a').value, 'old');
+  cluster.nowMs += 3_600_000;
+  t.is(leader.start('GET', 'a').value, undefined);
+});
+
 test('what a deposed leader had put into its log and nobody took is refused: it never happened', async (t) => {
   const cluster = new ShardCluster(3, 3);
   await cluster.run('SET', 'a', '1');
