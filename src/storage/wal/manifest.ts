@@ -44,6 +44,14 @@ export function readManifest(disk: Disk, dir: string): Manifest | null | undefin
   return slots.sort((a, b) => b.generation - a.generation)[0] ?? null;
 }
 
+/**
+ * The last segment that must be there; `newest`: the last one that is, 0 = none. The log never gives up its newest segment, so
+ * once one was opened, the first that is needed is there.
+ */
+export function lastWanted({ firstSegment, openedSegment }: Manifest, newest: number): number {
+  return openedSegment === 0 ? newest : Math.max(newest, openedSegment, firstSegment);
+}
+
 function readSlot(blocks: Buffer, at: number): Manifest | null {
   if (blocks.readUInt32LE(at) !== MAGIC || blocks.readUInt32LE(at + 4) !== VERSION) return null;
   if (crc32(blocks, at, at + CRC_AT) !== blocks.readUInt32LE(at + CRC_AT)) return null;

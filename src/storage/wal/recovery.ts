@@ -27,7 +27,7 @@ import {
   TYPE_CHECKPOINT,
 } from './format.ts';
 import type { SegmentHeader, SegmentState } from './format.ts';
-import { readManifest } from './manifest.ts';
+import { lastWanted, readManifest } from './manifest.ts';
 import type { Manifest } from './manifest.ts';
 import { createWindow, SegmentReader, startWalk, walkSegment } from './reader.ts';
 import type { RecordView, SegmentWalk } from './reader.ts';
@@ -98,7 +98,7 @@ export function readLayout(
     throw corrupt(path.join(dir, 'manifest'), 0, manifest === null ? 'no copy of it is valid' : 'the file is missing');
   }
   const live = ids.filter((id) => id >= manifest.firstSegment);
-  const last = Math.max(live.at(-1) ?? 0, manifest.openedSegment);
+  const last = lastWanted(manifest, live.at(-1) ?? 0);
   for (let id = manifest.firstSegment; id <= last; id++) {
     if (live[id - manifest.firstSegment] !== id)
       throw corrupt(path.join(dir, segmentName(id)), 0, 'the file is missing');

@@ -14,7 +14,7 @@ import type { Disk } from '../disk.ts';
 import { BLOCK_BYTES, DATA_OFFSET, STATE_CLOSED, STATE_OPEN, TYPE_CHECKPOINT, writeSegmentHeader } from './format.ts';
 import type { SegmentHeader } from './format.ts';
 import { FLAG_HARD_STATE, FLAG_IDLE_MARK } from './format.ts';
-import { createManifest, writeManifest } from './manifest.ts';
+import { createManifest, lastWanted, writeManifest } from './manifest.ts';
 import { segmentIdOf, segmentName, sealSegment } from './segment.ts';
 import { surveyWal } from './survey.ts';
 import type { SurveyedSegment, WalDamage, WalSurvey } from './survey.ts';
@@ -156,7 +156,7 @@ function cutAt(disk: Disk, survey: WalSurvey, damage: WalDamage, sideName: strin
       ...manifest,
       generation: manifest.generation + 1,
       // With nothing left, the log begins anew behind everything that was.
-      firstSegment: kept ? manifest.firstSegment : Math.max(manifest.openedSegment, ...ids(survey)) + 1,
+      firstSegment: kept ? manifest.firstSegment : lastWanted(manifest, Math.max(0, ...ids(survey))) + 1,
       openedSegment: kept ? lastKept : 0,
     });
   }

@@ -8,7 +8,7 @@ import path from 'node:path';
 import type { Disk, DiskFile } from '../disk.ts';
 import { readSegmentHeader, segmentSeed, STATE_CONTINUED, STATE_OPEN } from './format.ts';
 import type { SegmentHeader, SegmentState } from './format.ts';
-import { MANIFEST_NAME, readManifest } from './manifest.ts';
+import { lastWanted, MANIFEST_NAME, readManifest } from './manifest.ts';
 import type { Manifest } from './manifest.ts';
 import { createWindow, SegmentReader, startWalk, walkSegment } from './reader.ts';
 import type { RecordView, SegmentWalk } from './reader.ts';
@@ -100,7 +100,8 @@ class Survey implements WalSurvey {
     this.#readManifest(ids);
     const first = this.manifest?.firstSegment ?? ids[0] ?? 1;
     const live = ids.filter((id) => id >= first);
-    const last = Math.max(live.at(-1) ?? 0, this.manifest?.openedSegment ?? 0);
+    const newest = live.at(-1) ?? 0;
+    const last = this.manifest === null ? newest : lastWanted(this.manifest, newest);
     const present = new Set(live);
     for (let id = first; id <= last; id++) {
       if (!present.has(id)) {
