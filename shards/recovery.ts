@@ -119,6 +119,8 @@ export interface RecoveredRange {
   tail: Entry[];
   /** Its checkpoint names no other voter. */
   readonly isCheckpointAlone: boolean;
+  /** The log ends before what its checkpoint covers (it was repaired): what it has of the range is of no more use. */
+  readonly isLogBehind: boolean;
   /** What was replayed behind the checkpoint. */
   replayedBytes: number;
   replayedCommands: number;
@@ -379,12 +381,13 @@ function newRange(
     hardState: { term: appliedTerm, vote: 0 as MemberId, commit: appliedIndex },
     tail: [],
     isCheckpointAlone: !hasOtherVoters(conf, memberId),
+    isLogBehind: false,
     replayedBytes: 0,
     replayedCommands: 0,
   };
 }
 
-function loadRange({ nodeId, disk, createStore, valueBytesMax }: RecoverOptions, file: string): RecoveredRange {
+function loadRange({ nodeId, disk, scan, createStore, valueBytesMax }: RecoverOptions, file: string): RecoveredRange {
   const store = createStore();
   const loader = store.bulkLoad();
   let info: CheckpointInfo;
@@ -399,7 +402,11 @@ function loadRange({ nodeId, disk, createStore, valueBytesMax }: RecoverOptions,
   const memberId = ownMember(descriptor, nodeId);
   const machine = createStateMachine({ store, valueBytesMax, sessions, latestVersion: info.latestVersion });
   const ownCatalog = catalog === undefined ? null : new RangeCatalog(catalog);
-  return newRange(memberId, descriptor, store, machine, conf, ownCatalog, info.appliedIndex, info.appliedTerm);
+  const { appliedIndex, appliedTerm } = info;
+  const loggedIndex = scan.ranges.get(descriptor.rangeId)?.lastIndex ?? 0;
+  const isLogBehind = loggedIndex > 0 && loggedIndex < appliedIndex;
+  const range = newRange(memberId, descriptor, store, machine, conf, ownCatalog, appliedIndex, appliedTerm);
+  return { ...range, isLogBehind };
 }
 
 function lostWith(rangeId: RangeId, what: string): SkerryError {

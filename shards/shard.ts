@@ -151,6 +151,11 @@ export class Shard {
       this.#checkpointer.split(range.cutFrom, descriptor.rangeId);
       this.#ports.folder.born(descriptor.rangeId, memberId);
     }
+    if (range.isLogBehind) {
+      // Else its next entry would look like one behind a gap.
+      const isTold = this.#ports.log.checkpointed(descriptor.rangeId, appliedIndex, appliedTerm);
+      assert(isTold, 'shard: at a start the log has room');
+    }
     const raft = this.#raft(memberId, {
       snapshotIndex: appliedIndex,
       snapshotTerm: appliedTerm,

@@ -36,6 +36,8 @@ const RANGE = 1 as RangeId;
 
 /** Counts what was appended; durable up to where release() was called last, or at once. */
 class FakeLog implements ShardLog {
+  /** What was put into it, in order. */
+  readonly records: ('ready' | 'checkpoint' | 'gone')[] = [];
   position = 0;
   isStuck = false;
   /** There is no room for what replicas write. */
@@ -52,15 +54,18 @@ class FakeLog implements ShardLog {
     if (entries.length > 0 && this.toldGone.has(rangeId)) {
       throw new Error(`the log of range ${rangeId} goes on behind its end`);
     }
+    this.records.push('ready');
     this.position++;
     return true;
   }
   checkpointed(): boolean {
+    this.records.push('checkpoint');
     this.position++;
     return true;
   }
   gone(rangeId: RangeId): boolean {
     this.toldGone.add(rangeId);
+    this.records.push('gone');
     this.position++;
     return true;
   }
@@ -180,8 +185,8 @@ export class ShardNode {
     return this.shard.host.replicas.get(RANGE);
   }
 
-  /** Begins with range 1, of these members, and no keys. */
-  adopt(descriptor: RangeDescriptor, member: MemberId): void {
+  /** Begins with range 1, of these members, and no keys. `isLogBehind`: as RecoveredRange says. */
+  adopt(descriptor: RangeDescriptor, member: MemberId, isLogBehind = false): void {
     const store = this.#makeStore();
     this.shard.adopt({
       memberId: member,
@@ -191,6 +196,7 @@ export class ShardNode {
       catalog: new RangeCatalog(encodeCatalog(EMPTY_CATALOG)),
       cutFrom: null,
       isCheckpointAlone: false,
+      isLogBehind,
       conf: confOf(descriptor.replicas.map(({ memberId: id }) => id)),
       appliedIndex: FIRST_INDEX,
       appliedTerm: FIRST_TERM,

@@ -14,6 +14,7 @@ import type { Recovered, RecoveredRange } from '../../../shards/recovery.ts';
 import { recoverRanges } from '../../../shards/recovery.ts';
 import { FaultyDisk } from '../../support/faulty-disk.ts';
 import { argsOf, encodeBatch } from '../../support/kv-machine.ts';
+import { ShardCluster } from '../../support/shard-cluster.ts';
 import { WalHarness } from '../../support/wal-harness.ts';
 
 const NODE = 1 as NodeId;
@@ -25,7 +26,7 @@ const VALUE_BYTES_MAX = 2 ** 16;
 class LogByHand {
   readonly disk = new FaultyDisk(1);
   readonly #dir: DataDir;
-  readonly #wal: WalHarness;
+  #wal: WalHarness;
   #index = 2;
   #version = FIRST_VERSION;
 
@@ -67,6 +68,22 @@ class LogByHand {
     return this;
   }
 
+  /** A checkpoint of range 1, without a key; the log says nothing of it. */
+  storeCheckpoint(index: number): this {
+    const folder = this.#dir.checkpoints;
+    const [{ file } = { file: '' }] = folder.newest();
+    const info = { ...readCheckpointInfo(this.disk, file), appliedIndex: index as LogIndex };
+    const empty = new MemoryArena({ maxBytes: 2 ** 24 }).createStore();
+    writeCheckpoint(this.disk, folder.checkpointFile(1, index), empty.cursor(), info);
+    return this;
+  }
+
+  /** The same in the log. */
+  logCheckpoint(index: number): this {
+    this.#wal.checkpoint(1, index);
+    return this;
+  }
+
   /** A member of range 1 is gone for good, and the present one has nothing yet but a snapshot that waits for its cut. */
   stageBehind(gone: MemberId): this {
     const folder = this.#dir.checkpoints;
@@ -97,14 +114,14 @@ class LogByHand {
   /** `ofRight`: this node's member of range 2, which may have spoken. */
   recoverAll(ofRight: MemberId | null = null): Recovered {
     this.#wal.flush();
-    const again = new WalHarness(this.disk, { dir: this.#dir.walDir });
+    this.#wal = new WalHarness(this.disk, { dir: this.#dir.walDir });
     const { checkpoints, staged, tombstones, members } = this.#dir.findRanges(NODE);
     const arena = new MemoryArena({ maxBytes: 2 ** 28 });
     return recoverRanges({
       nodeId: NODE,
       disk: this.disk,
       walDir: this.#dir.walDir,
-      scan: again.recovery,
+      scan: this.#wal.recovery,
       checkpoints: checkpoints.map(({ file }) => file),
       staged: staged.map(({ file }) => file),
       folder: this.#dir.checkpoints,
@@ -217,4 +234,26 @@ test('of two snapshots that came one right after the other the one counts whose 
 test('a member whose log goes on behind a snapshot that is not there has lost something', (t) => {
   const log = new LogByHand().cut(2, 161);
   t.throws(() => log.recoverAll(MINE), { code: 'KV_CORRUPT', message: /snapshot at index 161/ });
+});
+
+test('a log that was cut off before a checkpoint goes on behind it, and is whole at the next start', (t) => {
+  const log = new LogByHand().batch(['a=1']).batch(['a=2']).storeCheckpoint(9);
+  const [range] = log.recover() as [RecoveredRange];
+  t.is(range.appliedIndex, 9 as LogIndex);
+  t.true(range.isLogBehind);
+  // What the shard then writes before anything else of the range.
+  const [later] = log.logCheckpoint(9).batch(['b=1'], { index: 10 }).recover() as [RecoveredRange];
+  t.false(later.isLogBehind);
+  t.is(later.appliedIndex, 10 as LogIndex);
+  t.deepEqual(contents(later), ['b=1']);
+});
+
+test('a shard whose log ends before a checkpoint says so there before it appends', async (t) => {
+  const cluster = new ShardCluster(1, 0);
+  const node = cluster.node(1);
+  const replicas = [{ memberId: MINE, role: 'voter' as const }];
+  const epoch = { confVersion: 1, version: 1 };
+  node.adopt({ rangeId: 1 as RangeId, startKey: Buffer.alloc(0), endKey: null, epoch, replicas }, MINE, true);
+  await cluster.run('SET', 'a', 'a');
+  t.deepEqual(node.log.records.slice(0, 2), ['checkpoint', 'ready']);
 });
