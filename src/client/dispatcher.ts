@@ -132,8 +132,20 @@ export class Dispatcher implements TransportEvents {
       return;
     }
     const call = this.#pending.take(requestId);
-    // Whoever asked has given up meanwhile.
-    if (call === null) return;
+    // Null: whoever asked has given up meanwhile.
+    if (call !== null) this.#replied(call, status, source, start, end, explanation);
+    // Whatever the answer was, there may be room now.
+    if (this.#waiting.size > 0) this.#sendWaiting();
+  }
+
+  #replied(
+    call: Call,
+    status: number,
+    source: Buffer,
+    start: number,
+    end: number,
+    explanation: ServerExplanation | null,
+  ): void {
     const { link } = call;
     call.link = null;
     if (status !== STATUS_OK) {
@@ -155,7 +167,6 @@ export class Dispatcher implements TransportEvents {
     }
     this.#settle(call);
     call.resolve(value);
-    if (this.#waiting.size > 0) this.#sendWaiting();
   }
 
   up(_link: Link, hello: HelloReply): void {
@@ -174,6 +185,7 @@ export class Dispatcher implements TransportEvents {
       this.#unanswered(call);
       this.#failed(call, error);
     }
+    if (this.#waiting.size > 0) this.#sendWaiting();
   }
 
   room(): void {

@@ -130,7 +130,9 @@ export class TcpTransport implements Transport {
         this.#dialledHost = address.host;
         // Those under way stay, to be ended with the client; the others may be tried at once.
         for (const [worker, dial] of this.#dials) if (dial.link === null) this.#dials.delete(worker);
-        this.#linkUp(link, hello);
+        // One of those may have led to the same worker meanwhile, and calls be under way on it.
+        if (this.#links.has(hello.worker)) void link.close();
+        else this.#linkUp(link, hello);
       },
       (error) => {
         this.#round = null;

@@ -28,20 +28,27 @@ interface Answer {
 const done: Answer = { status: STATUS_OK, body: packMessage('OK') };
 const failure = (error: SkerryError): Answer => ({ status: STATUS_STORE_ERROR, body: packStoreError(error) });
 
-/** A dispatcher over one exact link, which answers requests with `answers`, one after another. */
-function createDispatcher(answers: readonly Answer[]): { dispatcher: Dispatcher; sent: (RequestId | null)[] } {
+/** A dispatcher over one exact link, which answers requests with `answers`, one after another, and takes `most` at once. */
+function createDispatcher(
+  answers: readonly Answer[],
+  most = Infinity,
+): { dispatcher: Dispatcher; sent: (RequestId | null)[] } {
   const sent: (RequestId | null)[] = [];
+  let answered = 0;
   const link: Link = {
     worker: 1,
     frameBytesMax: 1024,
     lastReceivedMs: 0,
     inVainSinceMs: 0,
     isExact: true,
-    reserve: () => true,
+    reserve: () => sent.length - answered < most,
     send: (requestId, _rangeId, _rangeEpoch, _request, identity) => {
       const { status, body } = answers[sent.length] as Answer;
       sent.push(identity);
-      setImmediate(() => dispatcher.reply(requestId, status, body, 0, body.length));
+      setImmediate(() => {
+        answered++;
+        dispatcher.reply(requestId, status, body, 0, body.length);
+      });
     },
   };
   const transport: Transport = {
@@ -70,5 +77,16 @@ test('a write whose result is unknown is not sent again: nothing would keep it f
   const { dispatcher, sent } = createDispatcher([failure(unknown), done]);
   await t.throwsAsync(dispatcher.call(WRITE, decodeOk, undefined), { code: 'KV_UNKNOWN_RESULT' });
   t.is(sent.length, 1);
+  await dispatcher.close();
+});
+
+test('a call that waits for room is sent when the one before it was answered, be it with an error', async (t) => {
+  const wrong = new SkerryError('KV_REPLY', 'WRONGTYPE of something else');
+  const { dispatcher, sent } = createDispatcher([failure(wrong), done], 1);
+  const refused = dispatcher.call(WRITE, decodeOk, undefined);
+  const waiting = dispatcher.call(WRITE, decodeOk, undefined);
+  await t.throwsAsync(refused, { code: 'KV_REPLY' });
+  t.true(await waiting);
+  t.is(sent.length, 2);
   await dispatcher.close();
 });

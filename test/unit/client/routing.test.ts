@@ -9,6 +9,7 @@ import { connect } from '../../../src/client/connect.ts';
 import { Routing } from '../../../src/client/routing.ts';
 import type { Store } from '../../../src/client/store.ts';
 import { SkerryError } from '../../../src/core/errors.ts';
+import type { FakeRequest } from '../../support/fake-native-server.ts';
 import { FakeServer, FIRST_WORKER, rangesOf } from '../../support/fake-native-server.ts';
 
 async function setUp(
@@ -216,4 +217,37 @@ test('a connection that is still being made when another one is lost ends with t
   await kv.close();
   await ended;
   t.pass();
+});
+
+test('a connection that is made while another one to the same worker serves takes no calls from it', async (t) => {
+  const { server, kv } = await setUp(t, ['h']);
+  const held: FakeRequest[] = [];
+  const answer = (request: FakeRequest, worker: number): void => {
+    const hello = { protocol: 1, server: 'fake', worker, frameBytesMax: 1 << 20, topology: server.topology };
+    request.connection.message(request, hello);
+  };
+  server.data.set('z', Buffer.from('1'));
+  server.intercept = (request) => request.name === 'HELLO' && held.push(request) > 0;
+  // In the background, the connection to the second worker is begun.
+  const begun = server.next('HELLO');
+  await kv.get('a');
+  const [first] = server.connections;
+  await kv.get('z');
+  const background = await begun;
+  // And, when there is no other one left, one to any worker.
+  const tried = server.next('HELLO');
+  first?.socket.destroy();
+  const read = kv.get('z');
+  const round = await tried;
+  server.intercept = ({ name }) => name === 'GET';
+  const sent = server.next('GET');
+  answer(background, FIRST_WORKER + 1);
+  t.is((await sent).connection, background.connection);
+  const closed = once(round.connection.socket, 'close');
+  answer(round, FIRST_WORKER + 1);
+  await closed;
+  server.intercept = () => false;
+  background.connection.socket.destroy();
+  t.is(await read, '1');
+  t.is(held.length, 2);
 });
