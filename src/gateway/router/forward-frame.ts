@@ -51,6 +51,11 @@ export interface RequestFrame {
   readonly args: Args;
 }
 
+/** Where, of those that stand for the askers at the other end, the one is that a request with these comes from. */
+export function askerIndex(protocol: ReplyProtocol, behindWrites: boolean): number {
+  return protocol * 2 + (behindWrites ? 1 : 0);
+}
+
 /** An upper bound for the bytes of a request frame. */
 export function requestFrameBytes(args: Args): number {
   return FRAME_HEADER_BYTES + SCOPE_BYTES + commandBytes(args, true);

@@ -43,6 +43,7 @@ import {
   FRAME_NOTE,
   FRAME_REPLY,
   FRAME_REQUEST,
+  askerIndex,
   readRequestFrame,
   requestFrameBytes,
   writeNote,
@@ -72,8 +73,8 @@ export interface ForwardLinkOptions {
 
 export class ForwardLink {
   readonly #options: ForwardLinkOptions;
-  /** Stand for the other worker's connections, one per protocol. */
-  readonly #askers: ReadonlyMap<ReplyProtocol, ForwardTarget>;
+  /** Stand for the other worker's connections: one per protocol for commands behind writes, and one for the others. */
+  readonly #askers: readonly ForwardTarget[];
   readonly #frame: RequestFrame = {
     protocol: 2,
     slot: 0,
@@ -105,7 +106,11 @@ export class ForwardLink {
 
   constructor(options: ForwardLinkOptions) {
     this.#options = options;
-    this.#askers = new Map(([2, 3, 4] as const).map((protocol) => [protocol, new ForwardTarget(this, protocol)]));
+    const askers: ForwardTarget[] = [];
+    for (const protocol of [2, 3, 4] as const) {
+      for (const writes of [0, 1]) askers[askerIndex(protocol, writes === 1)] = new ForwardTarget(this, protocol, writes);
+    }
+    this.#askers = askers;
   }
 
   /** Whether requests are refused for now: too much waits for the other worker already. */
@@ -261,9 +266,8 @@ export class ForwardLink {
 
   #execute(buffer: Buffer, start: number, end: number): void {
     readRequestFrame(buffer, start, end, this.#frame);
-    const asker = this.#askers.get(this.#frame.protocol);
+    const asker = this.#askers[askerIndex(this.#frame.protocol, this.#frame.behindWrites)];
     assert(asker !== undefined, 'forward link: unknown protocol');
-    asker.writesInFlight = this.#frame.behindWrites ? 1 : 0;
     this.#options.execute(this.#frame, asker);
   }
 
@@ -363,18 +367,22 @@ export class ForwardLink {
   }
 }
 
-/** Stands for the connections of the other worker that speak one protocol: encodes replies here and sends them over. */
+/**
+ * Stands for the connections of the other worker that speak one protocol: encodes replies here and sends them over. Whether it
+ * has writes under way never changes, because a command may wait here for long, and others come meanwhile.
+ */
 class ForwardTarget implements ReplyTarget {
   readonly #link: ForwardLink;
   readonly #out: ByteWriter = createByteWriter();
   readonly #sink: ReplySink;
   readonly protocol: ReplyProtocol;
-  writesInFlight = 0;
+  readonly writesInFlight: number;
   readonly open = true;
 
-  constructor(link: ForwardLink, protocol: ReplyProtocol) {
+  constructor(link: ForwardLink, protocol: ReplyProtocol, writesInFlight: number) {
     this.#link = link;
     this.protocol = protocol;
+    this.writesInFlight = writesInFlight;
     this.#sink = createReplyWriter(protocol, this.#out);
   }
 

@@ -28,6 +28,7 @@ import {
   FRAME_EXPLANATION,
   FRAME_HEADER_BYTES,
   FRAME_REPLY,
+  askerIndex,
   readRequestFrame,
   writeReplyHeader,
 } from './forward-frame.ts';
@@ -54,7 +55,7 @@ export interface PeerAsker extends ReplyTarget {
 
 /** A worker of another node that asks. */
 interface Asker {
-  /** Stand for its connections, by protocol. */
+  /** Stand for its connections, by askerIndex(). */
   readonly targets: readonly PeerTarget[];
   /** Commands that are not to be run yet, in order. */
   readonly held: Buffer[];
@@ -140,9 +141,7 @@ export class PeerGateway {
   #execute({ targets }: Asker, source: Buffer, start: number, end: number): void {
     const frame = this.#frame;
     readRequestFrame(source, start, end, frame);
-    const target = targets[frame.protocol] as PeerTarget;
-    target.writesInFlight = frame.behindWrites ? 1 : 0;
-    this.#options.execute(frame, target);
+    this.#options.execute(frame, targets[askerIndex(frame.protocol, frame.behindWrites)] as PeerTarget);
   }
 
   /** The asker has read some. */
@@ -162,7 +161,11 @@ export class PeerGateway {
     const known = this.#askers.get(inbound);
     if (known !== undefined) return known;
     const targets: PeerTarget[] = [];
-    for (const protocol of [2, 3, 4] as const) targets[protocol] = new PeerTarget(inbound, protocol);
+    for (const protocol of [2, 3, 4] as const) {
+      for (const writes of [0, 1]) {
+        targets[askerIndex(protocol, writes === 1)] = new PeerTarget(inbound, protocol, writes);
+      }
+    }
     const asker: Asker = { targets, held: [] };
     this.#askers.set(inbound, asker);
     inbound.onSent = () => this.#runHeld(inbound, asker);
@@ -170,17 +173,21 @@ export class PeerGateway {
   }
 }
 
-/** Stands for the connections of one worker of another node that speak one protocol: encodes replies and sends them there. */
+/**
+ * Stands for the connections of one worker of another node that speak one protocol: encodes replies and sends them there.
+ * Whether it has writes under way never changes, because a command may wait here for long, and others come meanwhile.
+ */
 class PeerTarget implements PeerAsker {
   readonly #inbound: PeerInbound;
   readonly #out: ByteWriter = createByteWriter();
   readonly #sink: ReplySink;
   readonly protocol: ReplyProtocol;
-  writesInFlight = 0;
+  readonly writesInFlight: number;
 
-  constructor(inbound: PeerInbound, protocol: ReplyProtocol) {
+  constructor(inbound: PeerInbound, protocol: ReplyProtocol, writesInFlight: number) {
     this.#inbound = inbound;
     this.protocol = protocol;
+    this.writesInFlight = writesInFlight;
     this.#sink = createReplyWriter(protocol, this.#out);
   }
 

@@ -166,6 +166,20 @@ test('a command arrives as it was given, and its reply where it was asked, in th
   t.is(asker.inFlight, 0);
 });
 
+test('a read that waits at the other node stays behind the writes that it came behind, whatever comes after it', async (t) => {
+  const { asker, asked } = await startPair(t);
+  const remote = asker.remote(LEADER);
+  const writer = new Client();
+  writer.writesInFlight = 1;
+  remote.request(GET, argsOf('behind a write'), writer, 0, null, null);
+  remote.request(GET, argsOf('of another connection'), new Client(), 0, null, null);
+  await until(() => asked.length === 2);
+  t.deepEqual(
+    asked.map(({ target }) => target.writesInFlight),
+    [1, 0],
+  );
+});
+
 test('thousands of commands under way keep their replies apart, however late those come', async (t) => {
   const { asker, asked } = await startPair(t);
   const remote = asker.remote(LEADER);
