@@ -108,7 +108,8 @@ export class ForwardLink {
     this.#options = options;
     const askers: ForwardTarget[] = [];
     for (const protocol of [2, 3, 4] as const) {
-      for (const writes of [0, 1]) askers[askerIndex(protocol, writes === 1)] = new ForwardTarget(this, protocol, writes);
+      for (const writes of [0, 1])
+        askers[askerIndex(protocol, writes === 1)] = new ForwardTarget(this, protocol, writes);
     }
     this.#askers = askers;
   }

@@ -48,6 +48,8 @@ interface Pending {
   readonly slot: number;
   readonly sinceMs: number;
   readonly frame: Buffer;
+  /** Counts up from request to request. */
+  readonly order: number;
   isSent: boolean;
 }
 
@@ -63,6 +65,7 @@ export class PeerRemote implements PeerRequester {
   /** Numbers of requests that have not been handed to the connection, in order. */
   #unsent: number[] = [];
   #bytes = 0;
+  #nextOrder = 0;
   /** Requests not yet answered. */
   inFlight = 0;
 
@@ -104,7 +107,7 @@ export class PeerRemote implements PeerRequester {
     const behindWrites = target.writesInFlight > 0;
     const length = writeRequestFrame(bytes, 0, target.protocol, number, spec.op, behindWrites, args, requestId, scope);
     const frame = bytes.subarray(0, length);
-    this.#pending[number] = { spec, target, slot, sinceMs, frame, isSent: false };
+    this.#pending[number] = { spec, target, slot, sinceMs, frame, order: this.#nextOrder++, isSent: false };
     this.#unsent.push(number);
     this.#bytes += length;
     this.inFlight++;
@@ -151,11 +154,15 @@ export class PeerRemote implements PeerRequester {
 
   onBroken(reason: string): void {
     this.#unsent = [];
-    const { length } = this.#pending;
-    for (let number = 0; number < length; number++) {
-      const pending = this.#pending[number];
-      if (pending === null || pending === undefined) continue;
+    const broken: Pending[] = [];
+    for (const [number, pending] of this.#pending.entries()) {
+      if (pending === null) continue;
       this.#release(number, pending);
+      broken.push(pending);
+    }
+    // Numbers are used again in any order; commands of one connection go again in the order in which they came.
+    broken.sort((a, b) => a.order - b.order);
+    for (const pending of broken) {
       // A write with an identity is applied once, however often it is sent.
       if (pending.isSent && pending.spec.write && !hasIdentity(pending.frame)) {
         replyError(pending.target, pending.slot, UNKNOWN_RESULT);

@@ -117,6 +117,10 @@ test('a worker that takes nothing is asked no more than it may have unanswered, 
   t.is(asker.client.replies.length, asked);
 });
 
+function clientWith(writesInFlight: number): ReplyTarget {
+  return Object.assign(new Client(), { writesInFlight });
+}
+
 test('a read that waits at the other worker stays behind the writes that it came behind, whatever comes after it', (t) => {
   const doorbells = [createDoorbell(), createDoorbell()];
   const [[end] = [], [otherEnd] = []] = createLinks(2, limits.forwardRingBytes);
@@ -124,9 +128,8 @@ test('a read that waits at the other worker stays behind the writes that it came
   const waiting: ReplyTarget[] = [];
   const asker = connectLink(end, doorbells, Infinity, () => t.fail());
   const owner = connectLink(otherEnd, doorbells, Infinity, (_frame, target) => void waiting.push(target));
-  const client = (writesInFlight: number): ReplyTarget => Object.assign(new Client(), { writesInFlight });
-  asker.request(GET, argsOf('behind a write'), client(1), 0, null, null);
-  asker.request(GET, argsOf('of another connection'), client(0), 0, null, null);
+  asker.request(GET, argsOf('behind a write'), clientWith(1), 0, null, null);
+  asker.request(GET, argsOf('of another connection'), clientWith(0), 0, null, null);
   asker.flush();
   owner.drain();
   t.deepEqual(

@@ -254,6 +254,26 @@ test('FAILURES 23: a write that was sent when the connection broke is unknown, a
   t.is(client.replies.size, 2);
 });
 
+test('what comes back from a connection that broke comes in the order in which it was given', async (t) => {
+  const { asker, asked, returned, proxy } = await startPair(t);
+  const remote = asker.remote(LEADER);
+  const client = new Client();
+  for (const key of ['a', 'b', 'c']) remote.request(GET, argsOf(key), client, 0, null, null);
+  await until(() => asked.length === 3);
+  // Answered in this order, so that their numbers are free in another one.
+  for (const one of asked) answer(one, 'OK');
+  await until(() => remote.inFlight === 0);
+  proxy.refuse = true;
+  proxy.reset();
+  const keys = ['d', 'e', 'f'];
+  for (const key of keys) remote.request(GET, argsOf(key), client, 0, null, null);
+  await until(() => returned.length === 3);
+  t.deepEqual(
+    returned.map(({ args }) => args[0]),
+    keys,
+  );
+});
+
 test('a write that was not sent is not unknown: it comes back', async (t) => {
   const { asker, returned, proxy } = await startPair(t);
   proxy.refuse = true;
