@@ -7,6 +7,7 @@
  *     L long integer                             tag, i64
  *     t true  f false  N null  n null array      tag
  *     A array  M map  X set                      tag, u32 length; the elements follow
+ *     K                                          tag, u32 keys; the reply follows, which counts what became of so many keys
  *
  * It is held as a latin1 string, one character per byte: many short ones at once are cheaper so than as buffers.
  */
@@ -35,6 +36,7 @@ const NULL_ARRAY = 0x6e;
 const ARRAY = 0x41;
 const MAP = 0x4d;
 const SET = 0x58;
+const KEYS = 0x4b;
 
 /** Passes a reply on and keeps a record of it. */
 export class ReplyRecorder implements ReplySink {
@@ -159,6 +161,18 @@ export class ReplyRecorder implements ReplySink {
   }
 }
 
+/** The record of a reply that sums up so many keys. */
+export function recordOfKeys(keys: number, record: RecordedReply): RecordedReply {
+  const head = Buffer.from([KEYS, 0, 0, 0, 0]);
+  head.writeUInt32LE(keys, 1);
+  return head.toString('latin1') + record;
+}
+
+/** How many keys the reply sums up; 0: that is not known. */
+export function recordedKeys(record: RecordedReply): number {
+  return record.charCodeAt(0) === KEYS ? Buffer.from(record.slice(0, 5), 'latin1').readUInt32LE(1) : 0;
+}
+
 /** Sends a recorded reply. */
 export function replayReply(record: RecordedReply, sink: ReplySink): void {
   const bytes = Buffer.from(record, 'latin1');
@@ -195,6 +209,7 @@ function replayValue(bytes: Buffer, at: number, sink: ReplySink): number {
   if (tag === ARRAY) sink.array(length);
   else if (tag === MAP) sink.map(length);
   else if (tag === SET) sink.set(length);
+  else if (tag === KEYS) return at;
   else return replayBytes(bytes, tag, at, at + length, sink);
   return at;
 }

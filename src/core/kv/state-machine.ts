@@ -25,7 +25,7 @@ import {
 } from './batch.ts';
 import { oversize } from './commands/shared.ts';
 import type { RecordedReply } from './recorded-reply.ts';
-import { replayReply, ReplyRecorder } from './recorded-reply.ts';
+import { recordedKeys, recordOfKeys, replayReply, ReplyRecorder } from './recorded-reply.ts';
 import type { ReplySink } from './reply.ts';
 import { discardReply } from './reply.ts';
 import { LOOKUP_NEW, LOOKUP_REMEMBERED, SessionTable } from './sessions.ts';
@@ -77,6 +77,9 @@ const TOO_LONG_TO_KEEP: RecordedReply = recordError(
   'UNKNOWNRESULT this request was applied once, when it first arrived; its reply was too long to be remembered',
 );
 
+const OF_OTHER_KEYS =
+  'UNKNOWNRESULT this request was applied once, before its range was cut; how many of its keys lay on this side is not remembered';
+
 function recordError(text: string): RecordedReply {
   const recorder = new ReplyRecorder(discardReply, RECORDED_BYTES_MAX);
   recorder.error(text);
@@ -118,14 +121,22 @@ export function createStateMachine(options: StateMachineOptions): StateMachine {
         recorder.next = reply;
         runWrite(spec, recorder);
         recorder.next = discardReply;
-        sessions.record(command.requestId, recorder.take() ?? TOO_LONG_TO_KEEP);
+        sessions.record(command.requestId, recordOf(spec, recorder.take() ?? TOO_LONG_TO_KEEP));
         break;
-      case LOOKUP_REMEMBERED:
-        replayReply(sessions.found, reply);
+      case LOOKUP_REMEMBERED: {
+        // Either half of a range that was cut is asked for its keys alone, and both remember the reply for all of them.
+        const keys = recordedKeys(sessions.found);
+        if (keys === 0 || keys === command.args.count) replayReply(sessions.found, reply);
+        else reply.error(OF_OTHER_KEYS);
         break;
+      }
       default:
         reply.error(FORGOTTEN);
     }
+  }
+
+  function recordOf(spec: CommandSpec, record: RecordedReply): RecordedReply {
+    return spec.gather === 'sum' ? recordOfKeys(command.args.count, record) : record;
   }
 
   function runWrite(spec: CommandSpec, reply: ReplySink): void {

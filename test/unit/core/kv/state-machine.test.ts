@@ -211,6 +211,17 @@ test('a transaction that is retried is applied once (FAILURES 19)', (t) => {
   t.is(kv.run('GET', 'a'), '1');
 });
 
+test('what a retry is answered after a split is not the sum of what both halves remember of the whole (FAILURES 19)', (t) => {
+  const whole = new KvMachine();
+  whole.run('MSET', 'a', '1', 'x', '1', 'z', '1');
+  const requestId = { clientId: 1, sequence: 1, floor: 1 };
+  t.is(whole.runOnce(requestId, 'DEL', 'a', 'x'), 2);
+  const right = new KvMachine({ sessions: whole.machine.encodeSessions() });
+  t.is(whole.runOnce(requestId, 'DEL', 'a', 'x'), 2);
+  t.regex(String(whole.runOnce(requestId, 'DEL', 'a')), /^-UNKNOWNRESULT /);
+  t.regex(String(right.runOnce(requestId, 'DEL', 'x')), /^-UNKNOWNRESULT /);
+});
+
 test('what a transaction refuses for the length of its replies does not depend on what the store has held before', (t) => {
   const get = [String(requireCommand('GET').op), '1', 'long'];
   const queued = [...Array.from({ length: 9 }, () => get).flat(), String(requireCommand('GETDEL').op), '1', 'long'];
