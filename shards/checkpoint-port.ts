@@ -1,5 +1,5 @@
-/** Checkpoints of a worker's ranges: written by another thread on this one's request, and counted. */
-import type { RangeId } from '../src/core/brands.ts';
+/** Checkpoints of a worker's ranges, written by another thread on this one's request, and counted; and whose they may not be any more. */
+import type { MemberId, RangeId } from '../src/core/brands.ts';
 import type { FrozenStore } from '../src/engine/engine.ts';
 import type { MetricsWriter } from '../src/observe/counters.ts';
 import type { Logger } from '../src/observe/log.ts';
@@ -14,6 +14,8 @@ export interface CheckpointPort {
   readonly checkpointFailed: (rangeId: RangeId, error: unknown) => void;
   readonly checkpointDamaged: (rangeId: RangeId, file: string, what: string) => void;
   readonly snapshotFailed: (rangeId: RangeId, error: unknown) => void;
+  /** As ShardPorts has it. */
+  readonly dropEarlier: (rangeId: RangeId, memberId: MemberId, confVersion: number) => void;
 }
 
 /** `send`: to the main thread, which answers under the id that `requests` gave. */
@@ -42,5 +44,6 @@ export function createCheckpointPort(
     snapshotFailed(rangeId, error) {
       log.error({ err: error, rangeId }, 'a snapshot could not be read; its leader will send another one');
     },
+    dropEarlier: (rangeId, memberId, confVersion) => send({ type: 'dropEarlier', rangeId, memberId, confVersion }),
   };
 }

@@ -191,11 +191,11 @@ export class Checkpointer {
         latestVersion,
         meta: encodeRangeMeta({ descriptor, conf, sessions, ...(catalog !== undefined && { catalog }) }),
       });
+      if (this.#options.replicas.get(rangeId) !== replica) return;
       this.#options.written(rangeId, raft.id);
       replica.isCheckpointAlone = !hasOtherVoters(conf, raft.id);
       replica.bytesSinceCheckpoint -= bytesSinceCheckpoint;
       replica.commandsSinceCheckpoint -= commandsSinceCheckpoint;
-      if (this.#options.replicas.get(rangeId) !== replica) return;
       const made = { index: appliedIndex, term: appliedTerm, conf };
       this.#newest.set(rangeId, { meta: made, rangeVersion: descriptor.epoch.version });
       this.#laggards.delete(rangeId);

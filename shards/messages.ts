@@ -244,6 +244,13 @@ export type FromWorker =
       readonly damaged: readonly DamagedReplica[];
       readonly peers: readonly PeerReach[];
     }
+  /** A member of this node's is out of its group, as the state of a later one says. */
+  | {
+      readonly type: 'dropEarlier';
+      readonly rangeId: RangeId;
+      readonly memberId: MemberId;
+      readonly confVersion: number;
+    }
   /** Slabs were given up, which other threads may still refer to. */
   | { readonly type: 'gaveBack' }
   | { readonly type: 'failed'; readonly message: string }

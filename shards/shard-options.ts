@@ -1,5 +1,6 @@
 /** What a shard is told when it is made: settings, and what the node's folder says. */
 import type { MemberId, NodeId, RangeId } from '../src/core/brands.ts';
+import { workerOf } from '../src/core/member.ts';
 import type { WorkerBoot } from './messages.ts';
 import { createSnapshotRate } from './snapshot-rate.ts';
 
@@ -19,6 +20,8 @@ export interface ShardOptions {
   readonly snapshotRate?: () => number;
   /** The last of this node's members of each range that is gone from here. */
   readonly tombstones: ReadonlyMap<RangeId, MemberId>;
+  /** Whether a member of this node's lives on this worker. */
+  readonly owns: (member: MemberId) => boolean;
 }
 
 /** How long a command may wait for a leader, and a write in the log for its end. */
@@ -26,7 +29,7 @@ export const REQUEST_TIMEOUT_MS = 5000;
 const DISK_STALL_MS = 1000;
 const REST_AFTER_MS = 1000;
 
-export function shardOptions({ workerIndex, options, tombstones }: WorkerBoot): ShardOptions {
+export function shardOptions({ workerIndex, workerCount, options, tombstones }: WorkerBoot): ShardOptions {
   const { nodeId, maxValueBytes, maxRecoverySeconds, electionTimeoutMs, heartbeatIntervalMs } = options;
   return {
     nodeId: nodeId as NodeId,
@@ -41,5 +44,6 @@ export function shardOptions({ workerIndex, options, tombstones }: WorkerBoot): 
     diskStallMs: DISK_STALL_MS,
     snapshotRate: createSnapshotRate(options),
     tombstones,
+    owns: (member) => workerOf(member) % workerCount === workerIndex,
   };
 }

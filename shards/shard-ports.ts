@@ -1,5 +1,5 @@
 /** What the ranges of a worker ask of the thread that they live in. */
-import type { RangeId } from '../src/core/brands.ts';
+import type { MemberId, RangeId } from '../src/core/brands.ts';
 import type { Message } from '../src/core/raft/types.ts';
 import type { Engine, FrozenStore } from '../src/engine/engine.ts';
 import type { CheckpointFolder, CheckpointInfo } from '../src/storage/checkpoint/index.ts';
@@ -34,6 +34,8 @@ export interface ShardPorts extends Pick<
   /** The file is to be kept aside when the new one that is asked for has taken its place. */
   readonly checkpointDamaged: (rangeId: RangeId, file: string, what: string) => void;
   readonly snapshotFailed: (rangeId: RangeId, error: unknown) => void;
+  /** This node's member, on whichever worker, is out of its group: another one has come since. */
+  readonly dropEarlier: (rangeId: RangeId, member: MemberId, confVersion: number) => void;
   /** Asks for a turn. */
   readonly schedule: () => void;
   /** Asks for one in a while. */

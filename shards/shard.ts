@@ -21,6 +21,7 @@ import { Checkpointer } from './checkpointer.ts';
 import { FIRST_INDEX, FIRST_TERM, NOTHING_PROMISED } from './entry.ts';
 import type { ExpiryCycle } from './expiry.ts';
 import { createExpiryCycle } from './expiry.ts';
+import { GoneMembers } from './gone-members.ts';
 import { ShardHost } from './host.ts';
 import { IncomingSnapshots } from './incoming-snapshots.ts';
 import type { LoadedSnapshot, SnapshotCallback } from './incoming-snapshots.ts';
@@ -50,8 +51,7 @@ export class Shard {
   readonly #tombstones: Map<RangeId, MemberId>;
   /** Out of their groups, but the other half of a split still lives by their log. */
   #leaving: Replica[] = [];
-  /** Ranges whose end the log has yet to hear of. */
-  readonly #gone: RangeId[] = [];
+  readonly #gone: GoneMembers;
   /** A snapshot that was stepped, until its Ready comes by. */
   #loaded: LoadedSnapshot | null = null;
   readonly #expiry: ExpiryCycle = createExpiryCycle(requireCommand('EXPIRED'));
@@ -60,6 +60,8 @@ export class Shard {
     this.#options = options;
     this.#ports = ports;
     this.#tombstones = new Map(options.tombstones);
+    this.#gone = new GoneMembers(ports);
+    for (const [rangeId, member] of options.tombstones) if (options.owns(member)) this.#gone.restore(rangeId, member);
     const { monotonicMs } = ports;
     this.host = new ShardHost(options, {
       ...ports,
@@ -188,9 +190,9 @@ export class Shard {
         this.#ports.folder.forgive(rangeId);
         continue;
       }
+      if (this.#tombstones.get(rangeId) !== memberId) this.#gone.restore(rangeId, memberId);
       this.#tombstones.set(rangeId, memberId);
       this.admin.damaged.set(rangeId, replica);
-      this.#gone.push(rangeId);
     }
   }
 
@@ -205,7 +207,7 @@ export class Shard {
     const checksInMs = this.#check.turn();
     if (checksInMs !== null) this.#ports.scheduleIn(checksInMs);
     this.#leaving = this.#leaving.filter((replica) => !this.#bury(replica));
-    this.#tellOfGone();
+    this.#gone.turn(this.host.awaitsLog);
     // What the steps above have queued: snapshots to send, a snapshot's cut.
     if (this.host.hasTouched) this.host.turn(nowMs);
     this.#ports.log.publish();
@@ -305,8 +307,9 @@ export class Shard {
    * Not over the keys of another range, which will hear of its own split first; and not in the place of a log that the
    * other half of a split lives by; nor before the log has heard of the end of the member before. The leader tries again.
    */
-  #mayInstall({ rangeId, meta }: LoadedSnapshot): boolean {
-    if (this.#checkpointer.owes(rangeId) || this.#gone.includes(rangeId)) return false;
+  #mayInstall({ rangeId, message, meta }: LoadedSnapshot): boolean {
+    const { confVersion } = meta.descriptor.epoch;
+    if (this.#checkpointer.owes(rangeId) || !this.#gone.mayBegin(rangeId, message.to, confVersion)) return false;
     const others = [...this.host.replicas.values(), ...this.#leaving];
     return others.every(
       ({ descriptor }) => descriptor.rangeId === rangeId || !rangesOverlap(descriptor, meta.descriptor),
@@ -370,13 +373,7 @@ export class Shard {
   #entomb(rangeId: RangeId, member: MemberId): void {
     this.#tombstones.set(rangeId, member);
     this.#ports.folder.bury(rangeId, member);
-    this.#gone.push(rangeId);
-  }
-
-  /** Behind all that the members wrote: a range whose log went on behind its end would seem to have lost the beginning. */
-  #tellOfGone(): void {
-    const { log } = this.#ports;
-    while (this.#gone[0] !== undefined && !this.host.awaitsLog && log.gone(this.#gone[0])) this.#gone.shift();
+    this.#gone.add(rangeId, member);
   }
 
   #sibling(left: Replica, descriptor: RangeDescriptor, store: Engine): Replica | null {
@@ -384,7 +381,8 @@ export class Shard {
     const tombstone = this.#tombstones.get(descriptor.rangeId) ?? (0 as MemberId);
     if (this.host.replicas.has(descriptor.rangeId) || isBuried(left.raft.id, tombstone)) return null;
     const waiting = this.#joining.waitingIn(descriptor.rangeId);
-    if (waiting !== null && incarnationOf(waiting.id) > incarnationOf(left.raft.id)) return null;
+    const others = [...this.#ports.folder.membersOf(descriptor.rangeId), ...(waiting === null ? [] : [waiting.id])];
+    if (others.some((other) => incarnationOf(other) > incarnationOf(left.raft.id))) return null;
     const machine = createStateMachine({
       store,
       valueBytesMax,

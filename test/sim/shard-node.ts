@@ -280,6 +280,7 @@ export class ShardNode implements SimulatedNode<ShardPacket> {
         requestTimeoutMs: 1000,
         diskStallMs: 1000,
         tombstones,
+        owns: () => true,
       },
       {
         log,
@@ -296,6 +297,7 @@ export class ShardNode implements SimulatedNode<ShardPacket> {
         },
         workerOf: workerIdOf,
         sendSnapshot: (...transfer) => this.#sendSnapshot(...transfer),
+        dropEarlier: (rangeId, member) => this.shard?.drop(rangeId, member),
         rangesChanged: () => undefined,
         catalogChanged: () => undefined,
         writeCheckpoint: (frozen, info) => this.#beginCheckpoint(frozen, info),

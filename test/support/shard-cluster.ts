@@ -123,9 +123,10 @@ export class ShardNode {
   /** Checkpoints wait for this before they are written; null: for nothing. */
   mayCheckpoint: Promise<void> | null = null;
 
-  constructor(nodeId: NodeId, cluster: ShardCluster, electionTicks: number) {
+  /** `beside`: another worker of the same node. */
+  constructor(nodeId: NodeId, cluster: ShardCluster, electionTicks: number, beside: ShardNode | null = null) {
     this.nodeId = nodeId;
-    this.disk = new FaultyDisk(nodeId);
+    this.disk = beside?.disk ?? new FaultyDisk(nodeId);
     this.folder = new CheckpointFolder(this.disk, '/checkpoints');
     this.folder.make();
     const arena = new MemoryArena({ maxBytes: 2 ** 30 });
@@ -142,6 +143,7 @@ export class ShardNode {
         requestTimeoutMs: 5000,
         diskStallMs: 1000,
         tombstones: new Map(),
+        owns: () => true,
       },
       {
         log: this.log,
@@ -170,6 +172,7 @@ export class ShardNode {
         },
         checkpointFailed: (_rangeId, error) => cluster.fail(error),
         snapshotFailed: () => void this.snapshotsRefused++,
+        dropEarlier: (rangeId, member) => cluster.drop(rangeId, member),
         schedule: () => undefined,
         scheduleIn: () => undefined,
         metrics: new MetricsWriter(),
@@ -188,6 +191,7 @@ export class ShardNode {
   /** Begins with range 1, of these members, and no keys. `isLogBehind`: as RecoveredRange says. */
   adopt(descriptor: RangeDescriptor, member: MemberId, isLogBehind = false): void {
     const store = this.#makeStore();
+    this.folder.stored(RANGE, member);
     this.shard.adopt({
       memberId: member,
       descriptor,
@@ -229,6 +233,8 @@ export class ShardNode {
 export class ShardCluster {
   nowMs = 1000;
   readonly nodes: ShardNode[] = [];
+  readonly #workers = new Map<number, ShardNode>();
+  readonly #electionTicks: number;
   /** Nodes that neither run nor hear. */
   readonly stopped = new Set<NodeId>();
   /** Whether a message gets through. */
@@ -241,6 +247,7 @@ export class ShardCluster {
 
   /** `members`: how many of the nodes have range 1 from the start; node ids count from 1. */
   constructor(nodes: number, members: number, electionTicks = 10) {
+    this.#electionTicks = electionTicks;
     for (let i = 1; i <= nodes; i++) this.nodes.push(new ShardNode(i as NodeId, this, electionTicks));
     const ids = this.nodes.slice(0, members).map(({ nodeId }) => memberId(nodeId, 0, 1));
     const descriptor: RangeDescriptor = {
@@ -255,6 +262,23 @@ export class ShardCluster {
 
   node(nodeId: number): ShardNode {
     return this.nodes[nodeId - 1] as ShardNode;
+  }
+
+  /** A second worker of a node: where members with that worker's index live. */
+  addWorker(nodeId: number, workerIndex: number): ShardNode {
+    const worker = new ShardNode(nodeId as NodeId, this, this.#electionTicks, this.node(nodeId));
+    this.nodes.push(worker);
+    this.#workers.set(workerId(nodeId as NodeId, workerIndex), worker);
+    return worker;
+  }
+
+  /** The member’s node is told that it is out of its group. */
+  drop(rangeId: RangeId, member: MemberId): void {
+    for (const { nodeId, shard } of this.nodes) if (nodeId === nodeOf(member)) shard.drop(rangeId, member);
+  }
+
+  #homeOf(member: MemberId): ShardNode {
+    return this.#workers.get(workerIdOf(member)) ?? this.node(nodeOf(member));
   }
 
   send(rangeId: RangeId, message: Message): void {
@@ -272,7 +296,7 @@ export class ShardCluster {
     file: string,
     done: (isTaken: boolean) => void,
   ): void {
-    const to = this.node(nodeOf(message.to));
+    const to = this.#homeOf(message.to);
     if (this.stopped.has(to.nodeId)) {
       done(false);
       return;
@@ -296,7 +320,7 @@ export class ShardCluster {
       for (const { rangeId, message } of mail) {
         const [from, to] = [nodeOf(message.from), nodeOf(message.to)];
         const isCut = this.stopped.has(from) || this.stopped.has(to) || !this.passes(from, to, message, rangeId);
-        if (!isCut) this.node(to).shard.host.receive(rangeId, message);
+        if (!isCut) this.#homeOf(message.to).shard.host.receive(rangeId, message);
       }
       this.#deliverBeats();
       await Promise.resolve();

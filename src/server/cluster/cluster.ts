@@ -136,6 +136,9 @@ export class Cluster {
       case 'changeDone':
         this.#asks.answered(message);
         return true;
+      case 'dropEarlier':
+        this.#ports.tellAll({ ...message, type: 'dropReplica' });
+        return true;
       default:
         return false;
     }

@@ -13,7 +13,8 @@
  *         ….damaged-17…              a file that was damaged, or belonged to a damaged member; never deleted
  *
  * The names of members say what must be there, whatever becomes of the files: without them a range whose checkpoint is gone
- * would look like one that never was, and a member that has voted like one that has not.
+ * would look like one that never was, and a member that has voted like one that has not. Beside a tombstone of the member,
+ * its name says that the log has yet to hear of its end.
  *         ….tmp, ….part              half written; deleted at the next start
  */
 import path from 'node:path';
@@ -97,7 +98,7 @@ export class CheckpointFolder {
       if (found.kind !== 'ckpt' || found.index >= index) continue;
       const sinceMs = this.#damaged.get(file);
       this.#damaged.delete(file);
-      if (sinceMs === undefined) this.#disk.unlink(file);
+      if (sinceMs === undefined) this.#unlink(file);
       else this.#disk.rename(file, `${file}.damaged-${sinceMs}`);
     }
     this.#disk.syncDir(dir);
@@ -127,17 +128,32 @@ export class CheckpointFolder {
     if (this.#hasName(dir, `born-${member}`)) this.#disk.unlink(path.join(dir, `born-${member}`));
   }
 
-  /** This member is gone for good, and so is all that it stored. */
+  /** This member is gone for good, and so is all that it stored. Its name stays until forget(). */
   bury(rangeId: number, member: MemberId): void {
     const dir = this.#madeRangeDir(rangeId);
     writeTombstone(this.#disk, dir, { member, damage: null });
-    for (const { name } of this.#filesIn(dir)) this.#disk.unlink(path.join(dir, name));
-    this.#forgetMembers(dir, member);
+    for (const { name } of this.#filesIn(dir)) this.#unlink(path.join(dir, name));
+    this.#disk.syncDir(dir);
+  }
+
+  /** The log has heard of the end of this member, and of all before it. */
+  forget(rangeId: number, through: MemberId): void {
+    const dir = this.#rangeDir(rangeId);
+    for (const { name, memberId } of this.#membersIn(dir)) {
+      if (isBuried(memberId, through)) this.#unlink(path.join(dir, name));
+    }
+    this.#disk.syncDir(dir);
+  }
+
+  /** This node's members of the range that live, or whose end the log has yet to hear of. */
+  membersOf(rangeId: number): MemberId[] {
+    const dir = this.#rangeDir(rangeId);
+    return this.#disk.exists(dir) ? this.#membersIn(dir).map(({ memberId }) => memberId) : [];
   }
 
   /**
-   * This member must never speak again, because something of what it stored is lost. What there is of it is set aside. Durable,
-   * and may be repeated.
+   * This member must never speak again, because something of what it stored is lost. What there is of it is set aside; its name
+   * stays until forget(). Durable, and may be repeated.
    */
   condemn(rangeId: number, member: MemberId, damage: Damage): void {
     const dir = this.#madeRangeDir(rangeId);
@@ -146,7 +162,6 @@ export class CheckpointFolder {
       this.#disk.rename(path.join(dir, name), path.join(dir, `${name}.damaged-${damage.sinceMs}`));
     }
     writeTombstone(this.#disk, dir, { member, damage });
-    this.#forgetMembers(dir, member);
   }
 
   /** The group of a damaged member goes on without it: it is like any other that is gone. */
@@ -238,11 +253,13 @@ export class CheckpointFolder {
     });
   }
 
-  #forgetMembers(dir: string, through: MemberId): void {
-    for (const { name, memberId } of this.#membersIn(dir)) {
-      if (isBuried(memberId, through)) this.#disk.unlink(path.join(dir, name));
+  /** Another thread may have deleted it as well: what a new checkpoint replaces goes in one, what a snapshot does in another. */
+  #unlink(file: string): void {
+    try {
+      this.#disk.unlink(file);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
     }
-    this.#disk.syncDir(dir);
   }
 
   #hasName(dir: string, name: string): boolean {

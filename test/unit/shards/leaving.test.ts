@@ -1,7 +1,9 @@
 /** A member that is out of its group, and whose files must stay while the other half of a split lives by its log. */
 import test from 'ava';
-import type { RangeId } from '../../../src/core/brands.ts';
+import type { MemberId, NodeId, RangeId } from '../../../src/core/brands.ts';
+import { memberId } from '../../../src/core/member.ts';
 import type { Message } from '../../../src/core/raft/types.ts';
+import { GoneMembers } from '../../../shards/gone-members.ts';
 import type { Replica } from '../../../shards/replica.ts';
 import { ShardCluster } from '../../support/shard-cluster.ts';
 import type { ShardNode } from '../../support/shard-cluster.ts';
@@ -53,4 +55,67 @@ test('a leader’s message that was long on its way does not make a member anew 
   disk.resolve();
   await cluster.until(isBuried);
   t.true(shard.host.replicas.has(RIGHT));
+});
+
+/** Node 3's member of range 1 misses that it was taken out; its next one is to live on another worker of that node. */
+async function comeBackElsewhere(): Promise<{
+  cluster: ShardCluster;
+  node: ShardNode;
+  worker: ShardNode;
+  earlier: MemberId;
+  later: MemberId;
+}> {
+  const cluster = new ShardCluster(3, 3);
+  await cluster.run('SET', 'a', 'a');
+  const node = cluster.node(3);
+  const earlier = memberId(node.nodeId, 0, 1);
+  cluster.stopped.add(node.nodeId);
+  await cluster.change({ type: 'remove', id: earlier });
+  const worker = cluster.addWorker(3, 1);
+  const { replica } = await cluster.leader();
+  const later = memberId(node.nodeId, 1, (replica as Replica).descriptor.epoch.confVersion + 1);
+  cluster.stopped.delete(node.nodeId);
+  node.log.isStuck = true;
+  await cluster.change({ type: 'addLearner', id: later });
+  return { cluster, node, worker, earlier, later };
+}
+
+test('a member on another worker takes a state when the end of the one before it is durable in the log', async (t) => {
+  const { cluster, node, worker, earlier, later } = await comeBackElsewhere();
+  await cluster.pass(3000);
+  t.true(cluster.snapshotsSent > 0);
+  t.false(node.shard.host.replicas.has(LEFT), 'the earlier one is told that it is out');
+  t.is(node.log.records.at(-1), 'gone');
+  t.false(worker.shard.host.replicas.has(LEFT), 'its end is not durable');
+  node.log.isStuck = false;
+  await cluster.until(() => worker.replica !== undefined);
+  // The control plane has seen the earlier one, and is late.
+  cluster.drop(LEFT, earlier);
+  await cluster.pass(1000);
+  const [files] = node.folder.find();
+  t.like(files, { tombstone: earlier, member: { memberId: later, hasCheckpoint: true } });
+  t.not(files?.checkpoint, null);
+  t.deepEqual(node.folder.membersOf(LEFT), [later]);
+});
+
+test('a start tells the log once more of an end that it may not have heard of, and of no member that a later one follows', (t) => {
+  const { log, folder } = new ShardCluster(1, 0).node(1);
+  const [earlier, later] = [memberId(1 as NodeId, 0, 1), memberId(1 as NodeId, 1, 3)];
+  const start = (): void => {
+    const gone = new GoneMembers({ log, folder, dropEarlier: () => t.fail() });
+    gone.restore(LEFT, earlier);
+    gone.turn(false);
+    log.publish();
+    gone.turn(false);
+  };
+  folder.stored(LEFT, earlier);
+  folder.bury(LEFT, earlier);
+  start();
+  t.deepEqual([log.records, folder.membersOf(LEFT)], [['gone'], []]);
+  start();
+  t.is(log.records.length, 1, 'it has heard');
+  folder.stored(LEFT, earlier);
+  folder.stored(LEFT, later);
+  start();
+  t.deepEqual([log.records.length, folder.membersOf(LEFT)], [1, [later]]);
 });

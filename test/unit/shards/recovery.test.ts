@@ -91,6 +91,7 @@ class LogByHand {
     this.disk.rename(file, '/node/snapshot');
     folder.bury(1, MINE);
     folder.bury(1, gone);
+    folder.forget(1, MINE);
     folder.born(1, MINE);
     this.disk.rename('/node/snapshot', file.replace('.ckpt', '.staged'));
     return this;

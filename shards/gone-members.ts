@@ -1,0 +1,64 @@
+/**
+ * Members of this node that are gone for good, until the log has heard of their end:
+ *
+ *     buried ─▶ waits for room ─▶ a cut in the ring ─▶ durable: their names in the range's folder go
+ *
+ * Invariant: no other member of the range is given a state here, on whichever worker, while one of them has its name. The cut
+ * voids all that the log has of the range; workers have rings of their own, so it could come behind what a later member stores.
+ */
+import type { MemberId, RangeId } from '../src/core/brands.ts';
+import { isBuried } from '../src/storage/checkpoint/index.ts';
+import type { ShardPorts } from './shard-ports.ts';
+
+interface Gone {
+  readonly rangeId: RangeId;
+  readonly member: MemberId;
+}
+
+export class GoneMembers {
+  readonly #ports: Pick<ShardPorts, 'log' | 'folder' | 'dropEarlier'>;
+  readonly #waiting: Gone[] = [];
+  readonly #written: (Gone & { readonly end: number })[] = [];
+
+  constructor(ports: Pick<ShardPorts, 'log' | 'folder' | 'dropEarlier'>) {
+    this.#ports = ports;
+  }
+
+  /** Whether no other member of this node's has the range, nor had it so lately. One of earlier on is told that it is out. */
+  mayBegin(rangeId: RangeId, member: MemberId, confVersion: number): boolean {
+    const { folder, dropEarlier } = this.#ports;
+    const others = folder.membersOf(rangeId).filter((other) => other !== member);
+    for (const other of others) if (isBuried(other, member)) dropEarlier(rangeId, other, confVersion);
+    return others.length === 0;
+  }
+
+  /** The member was buried. */
+  add(rangeId: RangeId, member: MemberId): void {
+    this.#waiting.push({ rangeId, member });
+  }
+
+  /** It was in an earlier life of this process: its name says whether the log has heard of it. */
+  restore(rangeId: RangeId, member: MemberId): void {
+    const { folder } = this.#ports;
+    const named = folder.membersOf(rangeId);
+    const isFollowed = named.some((other) => !isBuried(other, member));
+    if (isFollowed) folder.forget(rangeId, member);
+    else if (named.length > 0) this.add(rangeId, member);
+  }
+
+  /**
+   * Once a turn. `awaitsLog`: what the members wrote may wait for room still, and comes first. A range whose log went on behind
+   * its end would seem to have lost the beginning.
+   */
+  turn(awaitsLog: boolean): void {
+    const { log, folder } = this.#ports;
+    while (!awaitsLog && this.#waiting[0] !== undefined && log.gone(this.#waiting[0].rangeId)) {
+      this.#written.push({ ...(this.#waiting.shift() as Gone), end: log.position });
+    }
+    const durable = log.durable();
+    while (this.#written[0] !== undefined && this.#written[0].end <= durable) {
+      const { rangeId, member } = this.#written.shift() as Gone;
+      folder.forget(rangeId, member);
+    }
+  }
+}
