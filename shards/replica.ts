@@ -50,7 +50,7 @@ import { Proposals } from './proposals.ts';
 import { ReadTimes } from './read-times.ts';
 import { NOT_LEADER, RANGE_MOVED } from './replies.ts';
 import { countApplied } from './write-metrics.ts';
-import { sendAgain, sendBatchAgain, sendReadAgain } from './sent-again.ts';
+import { sendAgain, sendAllAgain, sendBatchAgain } from './sent-again.ts';
 import { explainWrite } from './write-times.ts';
 import type { SyncTime } from './write-times.ts';
 
@@ -175,7 +175,7 @@ export class Replica {
   /** Proposes what waits, as far as the group takes it now. */
   flush(): void {
     if (!this.isLeader) {
-      this.#leadershipLost();
+      this.standDown();
       return;
     }
     if (this.isWaiting) this.#host.wake(this);
@@ -356,7 +356,7 @@ export class Replica {
   #applyBatch(batch: PendingBatch | null, data: Buffer): void {
     if (batchRangeVersion(data) !== this.descriptor.epoch.version) {
       // Proposed by a leader that did not know of a split before it in the log: all replicas skip it.
-      if (batch !== null) sendBatchAgain(this.#host, batch, null);
+      if (batch !== null) sendBatchAgain(this.#host, batch);
       return;
     }
     this.#applying = batch;
@@ -429,16 +429,15 @@ export class Replica {
     this.descriptor = halves.left;
     const store = this.store.splitAt(split.splitKey, 0, split.splitKey.length);
     this.#host.splitApplied(this, { descriptor: halves.right, store });
-    for (const batch of this.#proposals.takeWaiting()) sendBatchAgain(this.#host, batch, null);
+    for (const batch of this.#proposals.takeWaiting()) sendBatchAgain(this.#host, batch);
     this.#host.touched(this);
     return null;
   }
 
-  /** Another member leads, or nobody: what has not entered this log may still enter the leader's. */
-  #leadershipLost(): void {
-    const scope = this.#scope;
-    for (const batch of this.#proposals.takeWaiting()) sendBatchAgain(this.#host, batch, scope);
-    for (const read of this.#reads.takeAll()) sendReadAgain(this.#host, read, scope);
+  /** Another member leads, or nobody: what has not entered this log may still enter the leader's, before what comes from now on. */
+  standDown(): void {
+    const { leader } = this.raft;
+    sendAllAgain(this.#host, this.#reads.takeAll(), this.#proposals.takeWaiting(), this.#scope, leader);
     this.#refuseSplit();
   }
 

@@ -61,6 +61,10 @@ class FakeRange {
     this.#version = version;
   }
 
+  standDown(): void {
+    // It leads for ever.
+  }
+
   submit(
     spec: CommandSpec,
     args: Args,

@@ -76,6 +76,10 @@ class FakeRange {
     this.#machine = new KvMachine({ valueBytesMax });
   }
 
+  standDown(): void {
+    // It leads for ever.
+  }
+
   submit(spec: CommandSpec, args: Args, target: ReplyTarget, slot: number): void {
     if (!spec.write && target.writesInFlight === 0) this.#run(spec, args, target, slot);
     else this.#wait({ spec, args: copyArgs(args), target, slot });

@@ -2,6 +2,7 @@
  * Where a command's reply goes, value by value, in the words of RESP3. The codecs implement it (RESP2, RESP3, msgpack);
  * aggregates announce their length first and are followed by that many values (a map: twice as many).
  */
+import type { MemberId } from '../brands.ts';
 import type { RangeExplanation } from './explanation.ts';
 
 export interface ReplySink {
@@ -38,6 +39,8 @@ export interface ReplyTarget {
   explain?(slot: number, explanation: RangeExplanation): void;
   /** How many milliseconds `slot` is willing to wait for its range to have a leader, if it says so. */
   patienceMs?(slot: number): number;
+  /** Of a target that finds the leader itself: the range is not led here, and nothing was done. `leader`: 0 = not known. */
+  notLeader?(slot: number, leader: MemberId | 0): void;
   /** How replies made on another thread are encoded: RESP2, RESP3 or the native protocol's msgpack. */
   readonly protocol: ReplyProtocol;
   /** Writes handed to the router and not yet answered: reads are then ordered behind them (read-your-writes). */

@@ -30,6 +30,8 @@ import { WaitingRoom } from './waiting-room.ts';
 export interface LocalRange {
   readonly isLeader: boolean;
   readonly submit: Submit<[scopeVersion: number]>;
+  /** It does not lead (any more): sends what waits in it on its way again, at once. */
+  standDown(): void;
 }
 
 /** The way to another worker. */
@@ -176,6 +178,7 @@ export class Router implements CommandRouter {
     const isNews = leader !== null && leader !== 0 && this.table.suggestLeader(rangeId, leader);
     const nowMs = this.#options.monotonicMs();
     const since = sinceMs === 0 ? nowMs : sinceMs;
+    if (isNews) this.routesChanged();
     // Two nodes that each believe the other to lead must not send it to and fro for ever.
     if (isNews && nowMs - since < this.#options.leaderWaitMs)
       this.submitAgain(spec, args, target, slot, requestId, scope, since);
@@ -238,7 +241,9 @@ export class Router implements CommandRouter {
     const isStale = spec.consistency === CONSISTENCY_STALE;
     const leader = isStale ? this.#nearest(route) : route.leader;
     const isElsewhere = nodeOf(leader) !== nodeId;
-    if (isElsewhere && (leader === 0 || this.peers === null)) {
+    // The requests of a native connection are concurrent with each other.
+    const isBehindOthers = !isStale && target.protocol !== 4 && this.#waiting.holds(range.rangeId, target);
+    if (isBehindOthers || (isElsewhere && (leader === 0 || this.peers === null))) {
       this.#waiting.add(range.rangeId, spec, args, target, slot, requestId, scope, sinceMs);
       return;
     }
@@ -249,6 +254,7 @@ export class Router implements CommandRouter {
         local.submit(spec, args, target, slot, requestId, scope?.version ?? 0);
       } else {
         // The range is gone from here, or its leader here has lost its followers, and nobody is known to lead since.
+        local?.standDown();
         this.#waiting.add(range.rangeId, spec, args, target, slot, requestId, scope, sinceMs);
       }
     } else if (remote.overloaded) {
@@ -286,6 +292,7 @@ export class Router implements CommandRouter {
         : this.table.routes.find(({ range }) => range.rangeId === scope.rangeId);
     const local = route === undefined ? undefined : this.#options.localRange(route.range.rangeId);
     if (route === undefined || local === undefined || !local.isLeader) {
+      local?.standDown();
       target.notLeader(slot, route?.leader ?? 0);
     } else if (scope === null && spec.acrossRanges !== 'one' && !this.#holdsAll(route, spec, args)) {
       // The asker does not know of a split: it waits until it does, and sends each key where it belongs.

@@ -1,7 +1,8 @@
 /**
  * Commands whose range has no leader that is known: they wait, in the order of their arrival, until the routes change, or
  * for a moment, and are then sent on their way again. Nothing of them has been done, so one that waits too long is refused with a clear
- * word, and whoever asked may try again.
+ * word, and whoever asked may try again. What comes from whom somebody waits for here already, for the same range, waits behind
+ * that: a connection's commands are run in their order.
  */
 import type { RangeId } from '../../core/brands.ts';
 import type { Args } from '../../core/kv/args.ts';
@@ -34,6 +35,8 @@ interface Waiting extends SubmittedCommand {
 export class WaitingRoom {
   readonly #options: WaitingRoomOptions;
   #waiting: Waiting[] = [];
+  /** How many wait for each range, of whom. */
+  readonly #counts = new Map<ReplyTarget, Map<RangeId, number>>();
   #bytes = 0;
 
   constructor(options: WaitingRoomOptions) {
@@ -42,6 +45,11 @@ export class WaitingRoom {
 
   get count(): number {
     return this.#waiting.length;
+  }
+
+  /** Whether a command of this target waits for this range. */
+  holds(rangeId: RangeId, target: ReplyTarget): boolean {
+    return this.#counts.size > 0 && this.#counts.get(target)?.has(rangeId) === true;
   }
 
   /** `args` are copied. `sinceMs`: when the command first found no leader; 0 = now. */
@@ -63,6 +71,7 @@ export class WaitingRoom {
     this.#bytes += bytes;
     const { monotonicMs, waitMs } = this.#options;
     const firstMs = sinceMs === 0 ? monotonicMs() : sinceMs;
+    this.#count(rangeId, target, 1);
     this.#waiting.push({
       rangeId,
       spec,
@@ -94,13 +103,24 @@ export class WaitingRoom {
     this.#waiting = this.#waiting.filter(({ untilMs }) => untilMs > nowMs);
     for (const { rangeId, target, slot, bytes, sinceMs } of expired) {
       this.#bytes -= bytes;
+      this.#count(rangeId, target, -1);
       replyError(target, slot, `${why(rangeId, nowMs - sinceMs)}; nothing was done, try again`);
     }
+  }
+
+  #count(rangeId: RangeId, target: ReplyTarget, change: number): void {
+    const counts = this.#counts.get(target) ?? new Map<RangeId, number>();
+    const count = (counts.get(rangeId) ?? 0) + change;
+    if (count > 0) counts.set(rangeId, count);
+    else counts.delete(rangeId);
+    if (counts.size > 0) this.#counts.set(target, counts);
+    else this.#counts.delete(target);
   }
 
   #takeAll(): Waiting[] {
     const waiting = this.#waiting;
     this.#waiting = [];
+    this.#counts.clear();
     this.#bytes = 0;
     return waiting;
   }

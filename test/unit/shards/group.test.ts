@@ -1,5 +1,7 @@
 import test from 'ava';
 import type { NodeId } from '../../../src/core/brands.ts';
+import type { ReplyTarget } from '../../../src/core/kv/reply.ts';
+import { discardReply } from '../../../src/core/kv/reply.ts';
 import { createValueRef } from '../../../src/core/kv/store.ts';
 import { requireCommand } from '../../../src/core/kv/table.ts';
 import { memberId } from '../../../src/core/member.ts';
@@ -50,6 +52,29 @@ test('a follower sends commands to whoever leads', async (t) => {
   follower?.start('SET', 'a', '1');
   follower?.start('GET', 'a');
   t.is(follower?.awaiting, 2);
+});
+
+test('what has not entered the log when leadership goes comes back, in its order, to those who find the leader themselves', async (t) => {
+  const cluster = new ShardCluster(3, 3);
+  const leader = await cluster.leader();
+  const heir = cluster.nodes.find(({ nodeId }) => nodeId !== leader.nodeId);
+  const came: number[] = [];
+  const target: ReplyTarget = {
+    protocol: 2,
+    open: true,
+    writesInFlight: 1,
+    begin: () => discardReply,
+    finish: () => t.fail('nothing was done'),
+    raw: () => t.fail('nothing was done'),
+    notLeader: (slot) => void came.push(slot),
+  };
+  t.true(leader.replica?.transferLeadership(member(heir?.nodeId ?? 0, 1)));
+  for (const [slot, name] of ['SET', 'GET', 'SET'].entries()) {
+    leader.replica?.submit(requireCommand(name), argsOf(name === 'SET' ? ['a', '1'] : ['a']), target, slot, null, 0);
+  }
+  await cluster.until(() => came.length === 3);
+  t.deepEqual(came, [0, 1, 2]);
+  t.is(leader.awaiting, 0);
 });
 
 test('the others elect a leader when one is gone, with all that was acknowledged', async (t) => {
