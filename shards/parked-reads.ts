@@ -3,6 +3,9 @@
  * ReadIndex round (Ongaro's thesis, §6.4) and for its index to be applied. One round serves all reads that came before it.
  *
  *     park() ─▶ parked ─ askFor round ─▶ rounds[context] ─ confirmed(context, index) ─▶ due once applied ≥ index
+ *
+ * A write of this leadership that was proposed after a read came, and is committed, proves the same: the read is due before it is
+ * applied. So no read sees what its own connection has written behind it.
  */
 import type { LogIndex } from '../src/core/brands.ts';
 import type { Args } from '../src/core/kv/args.ts';
@@ -21,14 +24,21 @@ export interface ParkedRead {
   readonly times: ReadTimes | null;
 }
 
+interface Parked {
+  readonly read: ParkedRead;
+  /** The end of the log when it came. */
+  readonly lastIndex: LogIndex;
+}
+
 export class ParkedReads {
-  #parked: ParkedRead[] = [];
-  readonly #rounds = new Map<number, ParkedRead[]>();
-  #confirmed: { readonly index: LogIndex; readonly reads: ParkedRead[] }[] = [];
+  #parked: Parked[] = [];
+  readonly #rounds = new Map<number, Parked[]>();
+  #confirmed: { readonly index: LogIndex; readonly parked: Parked[] }[] = [];
   #nextContext = 1;
 
-  park(read: ParkedRead): void {
-    this.#parked.push(read);
+  /** `lastIndex`: the end of the log. */
+  park(read: ParkedRead, lastIndex: LogIndex): void {
+    this.#parked.push({ read, lastIndex });
   }
 
   /** Whether a read has no round yet. */
@@ -48,10 +58,10 @@ export class ParkedReads {
   }
 
   confirmed(context: number, index: LogIndex): void {
-    const reads = this.#rounds.get(context);
-    if (reads === undefined) return;
+    const parked = this.#rounds.get(context);
+    if (parked === undefined) return;
     this.#rounds.delete(context);
-    this.#confirmed.push({ index, reads });
+    this.#confirmed.push({ index, parked });
   }
 
   /** Takes out the reads that may run now. */
@@ -59,16 +69,27 @@ export class ParkedReads {
     if (this.#confirmed.length === 0) return [];
     const due = this.#confirmed.filter((round) => round.index <= applied);
     this.#confirmed = this.#confirmed.filter((round) => round.index > applied);
-    return due.flatMap((round) => round.reads);
+    return due.flatMap((round) => round.parked.map(({ read }) => read));
+  }
+
+  /** Takes out the reads that came before the log had the entry at `index`. */
+  takeBefore(index: LogIndex): ParkedRead[] {
+    if (this.isEmpty) return [];
+    const taken: ParkedRead[] = [];
+    const rest = (parked: readonly Parked[]): Parked[] =>
+      parked.filter(({ read, lastIndex }) => lastIndex >= index || taken.push(read) === 0);
+    this.#confirmed = this.#confirmed.map((round) => ({ ...round, parked: rest(round.parked) }));
+    for (const [context, parked] of this.#rounds) this.#rounds.set(context, rest(parked));
+    this.#parked = rest(this.#parked);
+    return taken;
   }
 
   /** Takes out all that wait, in whatever state: leadership is lost, or the boundaries have changed. */
   takeAll(): ParkedRead[] {
-    const all = [...this.#confirmed.flatMap((round) => round.reads), ...this.#rounds.values()].flat();
-    all.push(...this.#parked);
+    const all = [...this.#confirmed.flatMap((round) => round.parked), ...this.#rounds.values(), this.#parked].flat();
     this.#confirmed = [];
     this.#rounds.clear();
     this.#parked = [];
-    return all;
+    return all.map(({ read }) => read);
   }
 }

@@ -219,6 +219,7 @@ export class Replica {
   /** Applies one committed entry. */
   apply(entry: Entry): void {
     const batch = this.#proposals.take(entry);
+    if (batch?.term === this.raft.term) for (const read of this.#reads.takeBefore(entry.index)) this.#runRead(read);
     const data = entry.data as Buffer;
     let answer: CatalogResult | null = null;
     let error: string | null = null;
@@ -293,7 +294,7 @@ export class Replica {
 
   #park(read: ParkedRead): void {
     read.times?.asked(this.#host.monotonicMs());
-    this.#reads.park(read);
+    this.#reads.park(read, this.raft.lastIndex);
     this.#host.touched(this);
   }
 

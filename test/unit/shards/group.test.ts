@@ -2,9 +2,11 @@ import test from 'ava';
 import type { NodeId } from '../../../src/core/brands.ts';
 import type { ReplyTarget } from '../../../src/core/kv/reply.ts';
 import { discardReply } from '../../../src/core/kv/reply.ts';
+import { CONSISTENCY_LINEARIZABLE } from '../../../src/core/kv/spec.ts';
 import { createValueRef } from '../../../src/core/kv/store.ts';
-import { requireCommand } from '../../../src/core/kv/table.ts';
+import { requireCommand, withConsistency } from '../../../src/core/kv/table.ts';
 import { memberId } from '../../../src/core/member.ts';
+import { MSG_HEARTBEAT_RESPONSE } from '../../../src/core/raft/types.ts';
 import { RouteTable } from '../../../src/gateway/router/route-table.ts';
 import { argsOf } from '../../support/kv-machine.ts';
 import { ShardCluster, TICK_MS } from '../../support/shard-cluster.ts';
@@ -52,6 +54,20 @@ test('a follower sends commands to whoever leads', async (t) => {
   follower?.start('SET', 'a', '1');
   follower?.start('GET', 'a');
   t.is(follower?.awaiting, 2);
+});
+
+test('a read that waits for the others’ word is answered before what came after it is applied', async (t) => {
+  const cluster = new ShardCluster(3, 3);
+  t.is(await cluster.run('SET', 'a', 'before'), '+OK');
+  const leader = await cluster.leader();
+  cluster.passes = (_from, _to, { type }) => type !== MSG_HEARTBEAT_RESPONSE;
+  const read = leader.explain(withConsistency(requireCommand('GET'), CONSISTENCY_LINEARIZABLE), 'a');
+  const write = leader.start('SET', 'a', 'after');
+  await cluster.settle();
+  t.is(write.value, '+OK');
+  cluster.passes = () => true;
+  await cluster.until(() => read.value !== undefined);
+  t.is(read.value, 'before');
 });
 
 test('what has not entered the log when leadership goes comes back, in its order, to those who find the leader themselves', async (t) => {
