@@ -12,6 +12,8 @@ import type { CommandSpec } from '../core/kv/spec.ts';
 export type { ReplyProtocol, ReplySink, ReplyTarget } from '../core/kv/reply.ts';
 
 export interface CommandRouter {
+  /** Changes whenever a command may take another way than those before it took. */
+  readonly generation: number;
   /**
    * Runs a command whose arity has been checked. Exactly one reply arrives at target's `slot`: during the call, or later.
    * `args` are valid only during the call.

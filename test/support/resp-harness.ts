@@ -40,6 +40,8 @@ export interface HarnessOptions {
   readonly valueBytesMax?: number;
   /** Keys at which the store is split; every second range is on another worker. */
   readonly splitAt?: readonly string[];
+  /** Called when a command was handed to the other worker. */
+  readonly onForward?: (table: RouteTable) => void;
 }
 
 export interface RespHarness {
@@ -172,6 +174,7 @@ export async function startRespHarness(options: HarnessOptions = {}): Promise<Re
           setImmediate(() =>
             (ranges.get(range.range.rangeId) as FakeRange).submit(spec, copy, new RemoteReply(target), slot),
           );
+          options.onForward?.(table);
         },
       },
     ],

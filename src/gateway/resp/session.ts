@@ -5,13 +5,15 @@
  *                                 ├─ inside MULTI                       queued, QUEUED
  *                                 └─ everything else                    router.submit(spec, args, connection, slot)
  *
- * The parser is held back for one of two reasons, which come and go independently: the connection has too much to send
- * or to wait for, or the next command must see the outcome of one that is under way (WATCH, HELLO, CLIENT LIST).
+ * The parser is held back for one of three reasons, which come and go independently: the connection has too much to send
+ * or to wait for, the next command must see the outcome of one that is under way (WATCH, CLIENT LIST), or a command is to be run
+ * when all before it are answered: HELLO, and what would be sent another way than those, and might overtake them.
  */
 import type { Socket } from 'node:net';
 import type { Args } from '../../core/kv/args.ts';
-import { argCopy, argText } from '../../core/kv/args.ts';
+import { argCopy, argText, copyArgs } from '../../core/kv/args.ts';
 import type { ReplySink } from '../../core/kv/reply.ts';
+import type { CommandSpec } from '../../core/kv/spec.ts';
 import { allCommands, execCommand, lookupCommand, requireCommand } from '../../core/kv/table.ts';
 import { CommandErrorValue } from '../../codec/native/messages.ts';
 import { RespParser, RespProtocolError } from '../../codec/resp/parser.ts';
@@ -47,6 +49,7 @@ export interface RespSessionOptions {
 
 const HOLD_CONNECTION = 1;
 const HOLD_ORDER = 2;
+const HOLD_UNTIL_ANSWERED = 4;
 
 /** Texts of unknown commands are cut to this many characters, as in Redis. */
 const UNKNOWN_TEXT_MAX = 128;
@@ -82,6 +85,8 @@ export class RespSession {
   #replyMode: ReplyMode = 'ON';
   /** CLIENT REPLY SKIP: the next command is not answered. */
   #skipsNext = false;
+  /** The router's, when the commands that are unanswered were sent. */
+  #generation = 0;
 
   constructor({ socket, flushQueue, services, outputBytesMax, largestValueBytes, meter }: RespSessionOptions) {
     this.services = services;
@@ -179,11 +184,20 @@ export class RespSession {
       action();
       return;
     }
-    this.#hold(HOLD_ORDER);
+    this.#hold(HOLD_UNTIL_ANSWERED);
     this.connection.whenIdle(() => {
       action();
-      this.#release(HOLD_ORDER);
+      this.#release(HOLD_UNTIL_ANSWERED);
     });
+  }
+
+  /** Whether a command that is sent now might overtake one that is unanswered, because that one was sent another way. */
+  get #mightOvertake(): boolean {
+    const { generation } = this.services.router;
+    if (generation === this.#generation) return false;
+    if (this.connection.inFlight > 0) return true;
+    this.#generation = generation;
+    return false;
   }
 
   /** Replies to the command at hand. */
@@ -195,6 +209,11 @@ export class RespSession {
 
   /** WATCH: reads the keys' versions, behind what this connection has written. */
   watch(args: Args): void {
+    if (this.#mightOvertake) {
+      const own = copyArgs(args);
+      this.afterReplies(() => this.watch(own));
+      return;
+    }
     const keys = Array.from({ length: args.count }, (_, i) => argCopy(args, i));
     const slot = this.#slot(false, 0);
     this.#hold(HOLD_ORDER);
@@ -215,6 +234,10 @@ export class RespSession {
   }
 
   exec(): void {
+    if (this.#mightOvertake) {
+      this.afterReplies(() => this.exec());
+      return;
+    }
     const { transaction } = this;
     const { router } = this.services;
     if (transaction.isSpoiled) {
@@ -327,9 +350,18 @@ export class RespSession {
       const bytes = args.count === 0 ? 0 : (args.end[args.count - 1] as number) - nameStart;
       if (spec.write) this.#writes++;
       else this.#reads++;
-      const slot = this.#slot(spec.write, bytes, spec.repliesValues(args));
-      this.services.router.submit(spec, args, this.connection, slot);
+      this.#run(spec, args, bytes);
     }
+  }
+
+  #run(spec: CommandSpec, args: Args, bytes: number): void {
+    if (this.#mightOvertake) {
+      const own = copyArgs(args);
+      this.afterReplies(() => this.#run(spec, own, bytes));
+      return;
+    }
+    const slot = this.#slot(spec.write, bytes, spec.repliesValues(args));
+    this.services.router.submit(spec, args, this.connection, slot);
   }
 
   #ownCommand(name: string, args: Args): void {

@@ -95,6 +95,10 @@ export class Router implements CommandRouter {
     });
   }
 
+  get generation(): number {
+    return this.table.generation;
+  }
+
   submit(
     spec: CommandSpec,
     args: Args,

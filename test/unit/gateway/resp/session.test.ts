@@ -49,6 +49,24 @@ test.serial('a pipeline of any depth is answered in order, with keys on this wor
   t.is(await client.ask(Buffer.concat(requests), expected), expected);
 });
 
+test.serial(
+  'a range that comes to another worker while a pipeline is under way: no command overtakes those before it',
+  async (t) => {
+    const harness = await start(t, {
+      splitAt: ['m'],
+      onForward: (table) => {
+        const [here, there] = table.routes;
+        if (here !== undefined && there !== undefined) table.suggestLeader(there.range.rangeId, here.leader);
+      },
+    });
+    const client = await connect(t, harness);
+    const request = [resp('SET', 'z', '1'), resp('SET', 'z', '2'), resp('GET', 'z')];
+    const expected = `+OK\r\n+OK\r\n${bulk('2')}`;
+    t.is(await client.ask(Buffer.concat(request), expected), expected);
+    t.is(await client.ask(resp('GET', 'z'), bulk('2')), bulk('2'));
+  },
+);
+
 test.serial('what a connection wrote it reads back in the same pipeline', async (t) => {
   const client = await connect(t, await start(t, { splitAt: ['m'] }));
   const request = [
