@@ -29,6 +29,7 @@ import {
   requestFrameBytes,
   writeRequestFrame,
 } from './forward-frame.ts';
+import { InDoubt } from './in-doubt.ts';
 import { leaderHint, peerFrameEnd, readExplanation } from './peer-frame.ts';
 
 /** A command that was not done there. Valid during the call: `args` point into bytes that are given back. */
@@ -163,12 +164,11 @@ export class PeerRemote implements PeerRequester {
     // Numbers are used again in any order; commands of one connection go again in the order in which they came.
     broken.sort((a, b) => a.order - b.order);
     for (const pending of broken) {
+      const { target, slot, spec, frame, isSent } = pending;
+      if (!isSent || !spec.write) this.#again(pending, null, reason);
       // A write with an identity is applied once, however often it is sent.
-      if (pending.isSent && pending.spec.write && !hasIdentity(pending.frame)) {
-        replyError(pending.target, pending.slot, UNKNOWN_RESULT);
-      } else {
-        this.#again(pending, null, reason);
-      }
+      else if (hasIdentity(frame)) this.#again({ ...pending, target: new InDoubt(target) }, null, reason);
+      else replyError(target, slot, UNKNOWN_RESULT);
     }
   }
 

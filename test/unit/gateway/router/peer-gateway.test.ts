@@ -9,6 +9,7 @@ import type { Args } from '../../../../src/core/kv/args.ts';
 import { argText, createArgs } from '../../../../src/core/kv/args.ts';
 import { writeArgs } from '../../../../src/core/kv/batch.ts';
 import type { ReplyProtocol, ReplyTarget } from '../../../../src/core/kv/reply.ts';
+import { replyError } from '../../../../src/core/kv/reply.ts';
 import { requireCommand } from '../../../../src/core/kv/table.ts';
 import { limits } from '../../../../src/core/limits.ts';
 import { memberId } from '../../../../src/core/member.ts';
@@ -252,6 +253,26 @@ test('FAILURES 23: a write that was sent when the connection broke is unknown, a
   await until(() => client.replies.has(9));
   t.is(client.replies.get(9), '+in time\r\n');
   t.is(client.replies.size, 2);
+});
+
+test('FAILURES 23: an identified write that was sent when the connection broke is not said to be undone when it cannot be sent again', async (t) => {
+  const { asker, asked, returned, proxy } = await startPair(t);
+  const remote = asker.remote(LEADER);
+  const client = new Client(4);
+  for (const sequence of [1, 2, 3]) {
+    remote.request(SET, argsOf('a', '1'), client, sequence, { clientId: 1, sequence, floor: 1 }, null);
+  }
+  await until(() => asked.length === 3);
+  proxy.reset();
+  await until(() => returned.length === 3);
+  const [undone, wrong, done] = returned as [Returned, Returned, Returned];
+  replyError(undone.target, undone.slot, 'NOTLEADER nobody leads; nothing was done');
+  replyError(wrong.target, wrong.slot, 'WRONGTYPE of another kind');
+  done.target.begin(done.slot).simple('OK');
+  done.target.finish(done.slot);
+  t.regex(client.replies.get(1) ?? '', /UNKNOWNRESULT .*may have happened.*nobody leads/);
+  t.regex(client.replies.get(2) ?? '', /.{3}WRONGTYPE of another kind$/s);
+  t.is(client.replies.get(3), '\xa2OK');
 });
 
 test('what comes back from a connection that broke comes in the order in which it was given', async (t) => {
