@@ -19,16 +19,29 @@ export interface ClientOptions {
   leaders(key: string): readonly number[];
   /** How often a client is told one of them. Default 0.5. */
   readonly toldChance?: number;
+  /** One value of so many is long. Default Infinity: none. */
+  readonly longEvery?: number;
 }
 
 /** Hands a request to a node; `answer` may never be called, or late. */
 export type Submit = (node: number, request: ClientRequest, answer: Answer) => void;
+
+const LONG_BYTES_MIN = 10_000;
+const LONG_BYTES_SPREAD = 40_000;
+
+/** Long values have several lengths. */
+function valueOf(number: number, longEvery: number): string {
+  const value = `v${number}`;
+  if (number % longEvery !== 0) return value;
+  return `${value}:`.padEnd(LONG_BYTES_MIN + ((number * 7919) % LONG_BYTES_SPREAD), 'x');
+}
 
 export class Clients {
   readonly history: Operation[] = [];
   /** Answered with ok. */
   readsDone = 0;
   writesDone = 0;
+  longWritesDone = 0;
   /** Of readsDone, those by a lease. */
   leaseReadsDone = 0;
   failed = 0;
@@ -73,12 +86,12 @@ export class Clients {
   }
 
   #call(client: number): void {
-    const { keys, writeChance, leaseChance, timeoutMs } = this.#options;
+    const { keys, writeChance, leaseChance, timeoutMs, longEvery = Infinity } = this.#options;
     const kind = this.#prng.chance(writeChance) ? 'write' : 'read';
     const request: ClientRequest = {
       kind,
       key: `k${this.#prng.below(keys)}`,
-      value: kind === 'write' ? `v${this.#nextValue++}` : '',
+      value: kind === 'write' ? valueOf(this.#nextValue++, longEvery) : '',
       consistency: this.#prng.chance(leaseChance) ? 'lease' : 'linearizable',
     };
     const invokedAt = this.#moment++;
@@ -105,6 +118,7 @@ export class Clients {
     if (outcome === 'ok' && kind === 'read' && consistency === 'lease') this.leaseReadsDone++;
     if (outcome === 'ok' && kind === 'read') this.readsDone++;
     if (outcome === 'ok' && kind === 'write') this.writesDone++;
+    if (outcome === 'ok' && kind === 'write' && value.length >= LONG_BYTES_MIN) this.longWritesDone++;
     if (outcome !== 'ok') this.#leader[client] = 1 + this.#prng.below(this.#options.nodes);
     this.history.push({
       client,

@@ -16,6 +16,8 @@ export interface ClusterBug {
   readonly changes: readonly TextChange[];
   /** Faults that bring it out sooner. */
   readonly faults?: Partial<FaultProfile & ClusterFaults>;
+  /** One value of so many is longer than a record of the log may be. Default Infinity. */
+  readonly longEvery?: number;
   /** Where the search begins: a little before the first seed that noticed it when it was planted. Default 1. */
   readonly firstSeed?: number;
 }
@@ -70,5 +72,32 @@ export const clusterBugs: readonly ClusterBug[] = [
       },
     ],
     faults: POWER_FAILURES,
+  },
+  {
+    name: 'voteEndsEntry',
+    title: 'a vote written again between the pieces of an entry that ends it',
+    changes: [
+      {
+        file: 'src/storage/wal/entries.ts',
+        from: 'if (this.#partial.size > 0 && (record.flags & FLAG_HARD_STATE) === 0)',
+        to: 'if (this.#partial.size > 0)',
+      },
+    ],
+    faults: CRASHES,
+    longEvery: 3,
+  },
+  {
+    name: 'voidedByFirstPiece',
+    title: 'a log that gives up what an entry overwrites at its first piece',
+    changes: [
+      {
+        file: 'src/storage/wal/tracker.ts',
+        from: 'if (!isEnd || range.unfinishedFrom === 0) return;',
+        to: 'if (isStart && index <= range.lastIndex) this.#void(rangeId, index, range.unfinishedFrom);\n    if (!isEnd || range.unfinishedFrom === 0) return;',
+      },
+    ],
+    faults: CRASHES,
+    longEvery: 3,
+    firstSeed: 75,
   },
 ];

@@ -3,6 +3,7 @@
 /** What a run of whole clusters can count; a report has a line for each of them, those that never happened included. */
 export const EVENTS = [
   'writes',
+  'writes of long values',
   'reads by lease',
   'reads by a round',
   'results unknown',

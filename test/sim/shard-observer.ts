@@ -32,6 +32,12 @@ class OpenRaft extends Raft {
     const { log } = (raft as OpenRaft).state;
     return { index: log.baseIndex, term: log.baseTerm };
   }
+
+  /** A snapshot has taken the log's place, and is not stored yet. */
+  static isSnapshotUnderWay(raft: RaftGroup): boolean {
+    const { snapshotReady, persistedNumber } = (raft as OpenRaft).state;
+    return snapshotReady > persistedNumber;
+  }
 }
 
 class ObservedMember implements Observed {
@@ -54,15 +60,15 @@ class ObservedMember implements Observed {
   get lastIndex(): LogIndex {
     return this.raft.lastIndex;
   }
-  /** As far as its entries have come by: what finds no room in the ring is applied before. */
   get commitIndex(): LogIndex {
-    return Math.min(this.raft.commitIndex, this.#base.index + this.#entries.length) as LogIndex;
+    return this.raft.commitIndex;
   }
   get appliedIndex(): LogIndex {
     return this.raft.appliedIndex;
   }
   get firstIndex(): LogIndex {
-    return (this.#base.index + 1) as LogIndex;
+    const base = OpenRaft.isSnapshotUnderWay(this.raft) ? OpenRaft.baseOf(this.raft) : this.#base;
+    return (base.index + 1) as LogIndex;
   }
   get entries(): readonly Entry[] {
     return this.#entries;
@@ -77,17 +83,26 @@ class ObservedMember implements Observed {
   }
 
   termAt(index: LogIndex): Term {
+    const entry = this.#entryAt(index);
+    if (entry !== undefined) return entry.term;
+    const base = [this.#base, OpenRaft.baseOf(this.raft)].find((one) => one.index === index);
+    return base?.term ?? (-1 as Term);
+  }
+
+  /** The same of what is stored, or next in the ring. */
+  storedTermAt(index: LogIndex): Term {
     if (index === this.#base.index) return this.#base.term;
-    return this.#entryAt(index)?.term ?? (-1 as Term);
+    const entry = this.#entries[index - this.#base.index - 1] ?? OpenRaft.entryOf(this.raft, index);
+    return entry?.term ?? (-1 as Term);
   }
 
   entryAt(index: LogIndex): Entry {
     return this.#entryAt(index) as Entry;
   }
 
-  /** What waits for room in the log's ring is in the core only. */
+  /** What waits for room in the log's ring is in the core only; what the core has dropped from its memory is here. */
   #entryAt(index: LogIndex): Entry | undefined {
-    return this.#entries[index - this.firstIndex] ?? OpenRaft.entryOf(this.raft, index);
+    return OpenRaft.entryOf(this.raft, index) ?? this.#entries[index - this.#base.index - 1];
   }
 
   /** What the Ready makes of its log. */
@@ -98,7 +113,7 @@ class ObservedMember implements Observed {
     }
     const [first] = entries;
     if (first === undefined) return;
-    this.#entries.length = Math.min(this.#entries.length, first.index - this.firstIndex);
+    this.#entries.length = Math.min(this.#entries.length, first.index - this.#base.index - 1);
     this.#entries.push(...entries);
   }
 }
@@ -156,7 +171,7 @@ export class ObservedLog implements ShardLog {
     }
     const member = this.#memberOf(rangeId, replica);
     const [first] = ready.entries;
-    const termBefore = first === undefined ? (0 as Term) : member.termAt((first.index - 1) as LogIndex);
+    const termBefore = first === undefined ? (0 as Term) : member.storedTermAt((first.index - 1) as LogIndex);
     member.take(ready);
     this.#invariantsOf(rangeId).written(termBefore, ready.entries);
     this.#writes.push({ rangeId, member: member.id, termBefore, ready, end: this.#log.position });

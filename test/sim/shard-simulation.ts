@@ -38,6 +38,8 @@ export interface ShardSimulationOptions {
   readonly faults?: Partial<FaultProfile & ClusterFaults>;
   /** Mean time between bits that flip on a disk; Infinity: never. Instead of what the seed draws. */
   readonly rotEveryMs?: number;
+  /** One value of so many is longer than a record of the log may be; Infinity: none. Instead of what the seed draws. */
+  readonly longEvery?: number;
 }
 
 export interface ShardSimulationResult {
@@ -57,8 +59,9 @@ const KEYS = 12;
 const CLIENTS = 8;
 const RANGES_MAX = 5;
 const HEALED_MS_MAX = 60_000;
-/** Chance of its own, so that seeds without damage go on as they were. */
+/** Chances of their own, so that seeds without damage, or without long values, go on as they were. */
 const ROT_SEED = 2 ** 31;
+const LONG_SEED = 2 ** 32;
 const SEGMENT_BYTES = [64 * 1024, 256 * 1024, SEGMENT_BYTES_MIN] as const;
 
 /** A replica that leads, and where. */
@@ -94,6 +97,7 @@ export class ShardSimulation {
     const rotPrng = createPrng(options.seed + ROT_SEED);
     const rotDrawnMs = [Infinity, Infinity, 100, 300][rotPrng.below(4)] as number;
     const rotEveryMs = options.rotEveryMs ?? rotDrawnMs;
+    const longDrawn = [Infinity, Infinity, 30, 6][createPrng(options.seed + LONG_SEED).below(4)] as number;
     const nodeOptions = {
       mayRot: rotEveryMs !== Infinity,
       maxRecoverySeconds: one(0.0001, 0.001, 10),
@@ -133,6 +137,7 @@ export class ShardSimulation {
       nodes: this.#nodes,
       leaders: (key) => this.#leadersOf(key),
       toldChance: 0.8,
+      longEvery: options.longEvery ?? longDrawn,
     });
     const faultPrng = prng.fork();
     scheduleClusterFaults(profile, {
@@ -197,10 +202,11 @@ export class ShardSimulation {
   }
 
   #covered(): Coverage {
-    const { readsDone, leaseReadsDone, writesDone, unknown, failed } = this.#clients;
+    const { readsDone, leaseReadsDone, writesDone, longWritesDone, unknown, failed } = this.#clients;
     const { lost, repeated, late } = this.#world.network;
     const coverage = this.#coverage;
     coverage.count('writes', writesDone);
+    coverage.count('writes of long values', longWritesDone);
     coverage.count('reads by lease', leaseReadsDone);
     coverage.count('reads by a round', readsDone - leaseReadsDone);
     coverage.count('results unknown', unknown);
