@@ -122,7 +122,7 @@ export class Checkpointer {
     this.#lookAtLog();
     if (this.#isRunning) return;
     const due = this.#due();
-    if (due !== null) void this.#run(this.#firstOwed(due));
+    if (due !== null) void this.#run(this.#firstOwed(due.descriptor.rangeId) ?? due);
   }
 
   /** Resolves when this member's own log is durable up to `index`, or the replica is gone. */
@@ -161,13 +161,16 @@ export class Checkpointer {
     return sum > this.maxRecoverySeconds * REPLAY_SHARE + this.#costAtFailure ? largest : null;
   }
 
-  #firstOwed(replica: Replica): Replica {
-    const { replicas } = this.#options;
-    for (const rangeId of this.#owed.get(replica.descriptor.rangeId) ?? []) {
-      const owed = replicas.get(rangeId);
-      if (owed !== undefined) return this.#firstOwed(owed);
+  /**
+   * The range, or one that lives by its log: also through another one that is out of its group and has no replica any more.
+   * Null: there is none.
+   */
+  #firstOwed(rangeId: RangeId): Replica | null {
+    for (const owed of this.#owed.get(rangeId) ?? []) {
+      const first = this.#firstOwed(owed);
+      if (first !== null) return first;
     }
-    return replica;
+    return this.#options.replicas.get(rangeId) ?? null;
   }
 
   async #run(replica: Replica): Promise<void> {

@@ -120,6 +120,8 @@ export class ShardNode {
   readonly damages: string[] = [];
   /** Snapshots that came in and could not be read. */
   snapshotsRefused = 0;
+  /** Ranges, in the order in which their checkpoints were written. */
+  readonly written: RangeId[] = [];
   /** Checkpoints wait for this before they are written; null: for nothing. */
   mayCheckpoint: Promise<void> | null = null;
 
@@ -162,6 +164,7 @@ export class ShardNode {
         catalogChanged: () => undefined,
         writeCheckpoint: async (frozen, info) => {
           if (this.mayCheckpoint !== null) await this.mayCheckpoint;
+          this.written.push(info.rangeId);
           const file = this.folder.checkpointFile(info.rangeId, info.appliedIndex);
           writeCheckpoint(this.disk, file, openFrozen(frozen), info);
           this.folder.dropOlder(info.rangeId, info.appliedIndex);

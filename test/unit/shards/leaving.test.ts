@@ -119,3 +119,27 @@ test('a start tells the log once more of an end that it may not have heard of, a
   start();
   t.deepEqual([log.records.length, folder.membersOf(LEFT)], [1, [later]]);
 });
+
+test('a half of a half is written down before the range that both live by, also when the half between them is gone', async (t) => {
+  const [farRight, grandchild] = [4, 3] as RangeId[] as [RangeId, RangeId];
+  const cluster = new ShardCluster(3, 3);
+  const leader = await cluster.leader();
+  const node = cluster.nodes.find((other) => other !== leader) as ShardNode;
+  const { host } = node.shard;
+  const disk = Promise.withResolvers<void>();
+  node.mayCheckpoint = disk.promise;
+  const split = async (key: string, rangeId: RangeId): Promise<void> => {
+    leader.shard.split(Buffer.from(key), rangeId, () => undefined);
+    await cluster.until(() => host.replicas.has(rangeId));
+  };
+  await split('x', farRight);
+  // The disk is at that one's checkpoint; the left half is the next that somebody waits for.
+  node.shard.holdBack([LEFT]);
+  await split('m', RIGHT);
+  await cluster.until(() => leader.shard.host.replicas.get(RIGHT)?.isLeader === true);
+  await split('t', grandchild);
+  node.shard.drop(RIGHT, (host.replicas.get(RIGHT) as Replica).raft.id);
+  disk.resolve();
+  await cluster.until(() => node.written.includes(LEFT));
+  t.deepEqual(node.written, [farRight, grandchild, LEFT]);
+});
