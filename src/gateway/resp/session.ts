@@ -302,6 +302,8 @@ export class RespSession {
 
   #release(reason: number): void {
     this.#holds &= ~reason;
+    // No bytes from the socket led here: what was handed to the ranges, and will be, waits for a turn of the loop.
+    this.connection.wake();
     if (this.#holds !== 0) return;
     try {
       this.#parser.resume();
@@ -310,8 +312,6 @@ export class RespSession {
     }
     this.#countCommands();
     if (this.#isEnded && this.#holds === 0) this.close();
-    // No bytes from the socket led here: what was handed to the ranges waits for a turn of the loop.
-    this.connection.wake();
   }
 
   #countCommands(): void {
