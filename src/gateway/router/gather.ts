@@ -9,6 +9,7 @@ import type { RangeExplanation } from '../../core/kv/explanation.ts';
 import { REPLY_TOO_LARGE } from '../../core/kv/commands/shared.ts';
 import type { ReplySink, ReplyTarget } from '../../core/kv/reply.ts';
 import type { CommandSpec } from '../../core/kv/spec.ts';
+import { meaningOf } from '../../codec/error-words.ts';
 import { CommandErrorValue } from '../../codec/native/messages.ts';
 import { limits } from '../../core/limits.ts';
 import type { Route } from '../../core/range.ts';
@@ -120,7 +121,7 @@ function toEveryRange(
     routes.length,
     target.writesInFlight,
     (values) => {
-      const reply = (): void => answer(combine(spec, [], values), target, slot);
+      const reply = (): void => answer(combine(spec, [], values, requestId !== null), target, slot);
       if (values.some(isRangeMoved)) router.moved.retry(generation, attempt, again, reply);
       else reply();
     },
@@ -146,7 +147,7 @@ function toKeys(
   const replies = new PartReplies(
     parts.length,
     target.writesInFlight,
-    (values) => answer(combine(spec, parts, values), target, slot),
+    (values) => answer(combine(spec, parts, values, requestId !== null), target, slot),
     (explanation) => target.explain?.(slot, explanation),
     target.patienceMs?.(slot),
   );
@@ -162,8 +163,21 @@ export function isRangeMoved(value: ReplyValue): boolean {
   return value instanceof CommandErrorValue && value.text.startsWith('RANGEMOVED ');
 }
 
-function firstError(values: readonly ReplyValue[]): CommandErrorValue | undefined {
-  return values.find((value) => value instanceof CommandErrorValue);
+/**
+ * The error that stands for the whole: one that says that nothing is known goes before those that say that nothing was done; and
+ * those are no longer true of a write when other parts of it were done, unless it has an identity and the client sends it again.
+ */
+function errorOf(
+  { write }: CommandSpec,
+  values: readonly ReplyValue[],
+  isIdentified: boolean,
+): CommandErrorValue | undefined {
+  const errors = values.filter((value) => value instanceof CommandErrorValue);
+  const error = errors.find(({ text }) => text.startsWith('UNKNOWNRESULT ')) ?? errors[0];
+  if (error === undefined || !write || isIdentified || errors.length === values.length) return error;
+  const code = meaningOf(error.text)?.code;
+  if (code === undefined || code === 'KV_UNKNOWN_RESULT') return error;
+  return new CommandErrorValue(`UNKNOWNRESULT the command was done in some ranges and not in others: ${error.text}`);
 }
 
 /** Splits the keys (all arguments: MGET, DEL, EXISTS, UNLINK, TOUCH) by range, in the order of the ranges' first keys. */
@@ -195,8 +209,13 @@ const OTHER_COMMAND = new CommandErrorValue('ERR the identity of this request is
 const isCount = (value: ReplyValue): value is number => typeof value === 'number';
 const isArray = (value: ReplyValue): value is readonly ReplyValue[] => Array.isArray(value);
 
-function combine(spec: CommandSpec, parts: readonly Part[], values: readonly ReplyValue[]): ReplyValue {
-  const error = firstError(values);
+function combine(
+  spec: CommandSpec,
+  parts: readonly Part[],
+  values: readonly ReplyValue[],
+  isIdentified: boolean,
+): ReplyValue {
+  const error = errorOf(spec, values, isIdentified);
   if (error !== undefined) return error;
   switch (spec.gather) {
     case 'sum':
