@@ -93,6 +93,7 @@ export class Gateway {
       mesh,
       execute: (frame, target) => this.router.executeForPeer(frame, target),
       retry: (command) => this.router.returned(command),
+      reached: () => this.router.retryWaiting(),
     });
     this.peers = peers;
     this.router.peers = peers;

@@ -45,6 +45,8 @@ export interface PeerGatewayOptions {
   readonly execute: (frame: RequestFrame, target: PeerAsker) => void;
   /** A command that was not done where it was sent: send it again, let it wait, or answer it. */
   readonly retry: (request: PeerRetry) => void;
+  /** A worker of another node can be reached: what waits for it goes before what is given next. */
+  readonly reached: () => void;
 }
 
 /** Where replies to another node go. */
@@ -120,7 +122,7 @@ export class PeerGateway {
   #remoteOf(link: PeerLink): PeerRemote {
     const known = this.#remotes.get(link);
     if (known !== undefined) return known;
-    const remote = new PeerRemote(link, this.#options.retry);
+    const remote = new PeerRemote(link, this.#options.retry, this.#options.reached);
     this.#remotes.set(link, remote);
     return remote;
   }

@@ -60,6 +60,7 @@ const UNKNOWN_RESULT =
 export class PeerRemote implements PeerRequester {
   readonly link: PeerLink;
   readonly #retry: (request: PeerRetry) => void;
+  readonly #reached: () => void;
   /** By the number of the request; free numbers are kept in #free. */
   readonly #pending: (Pending | null)[] = [];
   readonly #free: number[] = [];
@@ -70,9 +71,11 @@ export class PeerRemote implements PeerRequester {
   /** Requests not yet answered. */
   inFlight = 0;
 
-  constructor(link: PeerLink, retry: (request: PeerRetry) => void) {
+  /** `reached`: what came back because nobody was there can be sent again. */
+  constructor(link: PeerLink, retry: (request: PeerRetry) => void, reached: () => void) {
     this.link = link;
     this.#retry = retry;
+    this.#reached = reached;
     link.requester = this;
   }
 
@@ -151,6 +154,10 @@ export class PeerRemote implements PeerRequester {
       else this.#again(pending, leader, null);
       at = next;
     }
+  }
+
+  onOpen(): void {
+    this.#reached();
   }
 
   onBroken(reason: string): void {

@@ -208,6 +208,11 @@ export class Router implements CommandRouter {
     this.moved.routesChanged();
   }
 
+  /** Tries again what waits for a leader. */
+  retryWaiting(): void {
+    this.#waiting.retry();
+  }
+
   /** Tries again what waits for a leader, and refuses what has waited for too long; call it some times a second. */
   tickWaiting(): void {
     this.#waiting.retry();

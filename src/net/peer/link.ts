@@ -211,6 +211,7 @@ export class PeerLink implements Flushable {
     this.#warned = null;
     this.problem = null;
     this.#owner.counters.connects++;
+    this.requester?.onOpen();
     this.wake();
   }
 

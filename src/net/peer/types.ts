@@ -127,6 +127,8 @@ export interface PeerRequester {
   write(out: PeerOutput, bytes: number): void;
   /** The payload of one REPLIES frame. May throw PeerProtocolError. */
   onReplies(source: Buffer, start: number, end: number): void;
+  /** The connection has been made. */
+  onOpen(): void;
   /** The connection broke, or could not be made: whatever was written and not answered is unknown. */
   onBroken(reason: string): void;
 }

@@ -49,6 +49,8 @@ interface Pair {
   /** Commands that reached the leader's node, unanswered. */
   readonly asked: Asked[];
   readonly returned: Returned[];
+  /** What the asker does when the leader's node can be reached. */
+  onReached: () => void;
 }
 
 function textsOf(args: Args): string[] {
@@ -73,6 +75,7 @@ async function startPair(t: ExecutionContext): Promise<Pair> {
   const asked: Asked[] = [];
   const returned: Returned[] = [];
   let way: PeerAddress | null = null;
+  const hooks = { onReached: (): void => undefined };
   const create = (nodeId: number): PeerGateway => {
     const gateway: PeerGateway = new PeerGateway({
       mesh: {
@@ -91,6 +94,7 @@ async function startPair(t: ExecutionContext): Promise<Pair> {
         asked.push({ op, args: textsOf(args), slot, requestId, scope, behindWrites, target });
       },
       retry: (request) => returned.push({ ...request, args: textsOf(request.args) }),
+      reached: () => hooks.onReached(),
     });
     t.teardown(() => gateway.close());
     return gateway;
@@ -100,7 +104,7 @@ async function startPair(t: ExecutionContext): Promise<Pair> {
   const proxy = await createTcpProxy({ host: '127.0.0.1', port }, createPrng(5));
   t.teardown(() => proxy.close());
   way = { host: '127.0.0.1', port: proxy.port };
-  return { asker: create(1), leader, proxy, asked, returned };
+  return Object.assign(hooks, { asker: create(1), leader, proxy, asked, returned });
 }
 
 /** Stands for a client's connection: replies by slot, as the bytes of its protocol. */
@@ -327,6 +331,25 @@ test('commands for a node that could not be reached come back at once, until it 
   remote.request(GET, argsOf('third'), client, 2, null, null);
   await until(() => asked.length === 1);
   t.is(returned.length, 2);
+});
+
+test('what came back because nobody was there can be sent before anything that is given when somebody is', async (t) => {
+  const pair = await startPair(t);
+  const { asker, asked, returned, proxy } = pair;
+  const remote = asker.remote(LEADER);
+  const client = new Client();
+  proxy.refuse = true;
+  remote.request(SET, argsOf('a', 'first'), client, 0, null, null);
+  await until(() => returned.length === 1);
+  pair.onReached = () => remote.request(SET, argsOf('a', 'first'), client, 0, null, null);
+  proxy.refuse = false;
+  await untilReachable(remote);
+  remote.request(SET, argsOf('a', 'second'), client, 1, null, null);
+  await until(() => asked.length === 2);
+  t.deepEqual(
+    asked.map(({ args }) => args[1]),
+    ['first', 'second'],
+  );
 });
 
 test('a node that answers nothing is noticed, and what was asked of it comes back', async (t) => {
