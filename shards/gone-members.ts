@@ -8,6 +8,7 @@
  */
 import type { MemberId, RangeId } from '../src/core/brands.ts';
 import { isBuried } from '../src/storage/checkpoint/index.ts';
+import type { ShardOptions } from './shard-options.ts';
 import type { ShardPorts } from './shard-ports.ts';
 
 interface Gone {
@@ -20,8 +21,12 @@ export class GoneMembers {
   readonly #waiting: Gone[] = [];
   readonly #written: (Gone & { readonly end: number })[] = [];
 
-  constructor(ports: Pick<ShardPorts, 'log' | 'folder' | 'dropEarlier'>) {
+  constructor(
+    { tombstones, owns }: Pick<ShardOptions, 'tombstones' | 'owns'>,
+    ports: Pick<ShardPorts, 'log' | 'folder' | 'dropEarlier'>,
+  ) {
     this.#ports = ports;
+    for (const [rangeId, member] of tombstones) if (owns(member)) this.restore(rangeId, member);
   }
 
   /** Whether no other member of this node's has the range, nor had it so lately. One of earlier on is told that it is out. */
@@ -30,6 +35,12 @@ export class GoneMembers {
     const others = folder.membersOf(rangeId).filter((other) => other !== member);
     for (const other of others) if (isBuried(other, member)) dropEarlier(rangeId, other, confVersion);
     return others.length === 0;
+  }
+
+  /** Whether it has its name, and no later one has. */
+  isLast(rangeId: RangeId, member: MemberId): boolean {
+    const named = this.#ports.folder.membersOf(rangeId);
+    return named.includes(member) && named.every((other) => isBuried(other, member));
   }
 
   /** The member was buried. */

@@ -60,8 +60,7 @@ export class Shard {
     this.#options = options;
     this.#ports = ports;
     this.#tombstones = new Map(options.tombstones);
-    this.#gone = new GoneMembers(ports);
-    for (const [rangeId, member] of options.tombstones) if (options.owns(member)) this.#gone.restore(rangeId, member);
+    this.#gone = new GoneMembers(options, ports);
     const { monotonicMs } = ports;
     this.host = new ShardHost(options, {
       ...ports,
@@ -267,7 +266,15 @@ export class Shard {
     this.#joining.drop(rangeId, member);
     const replica = this.host.replicas.get(rangeId);
     if (replica !== undefined && replica.raft.id === member) this.#remove(replica);
+    else if (this.#isForgotten(rangeId, member)) this.#entomb(rangeId, member);
     this.#ports.schedule();
+  }
+
+  /** A start found no more of it than its name, which would keep later members from having a state. */
+  #isForgotten(rangeId: RangeId, member: MemberId): boolean {
+    const isOver = isBuried(member, this.#tombstones.get(rangeId) ?? (0 as MemberId));
+    const isLeaving = this.#leaving.some(({ descriptor }) => descriptor.rangeId === rangeId);
+    return this.#options.owns(member) && !isOver && !isLeaving && this.#gone.isLast(rangeId, member);
   }
 
   #receiveUnknown(rangeId: RangeId, message: Message): void {

@@ -145,7 +145,7 @@ export class ShardNode {
         requestTimeoutMs: 5000,
         diskStallMs: 1000,
         tombstones: new Map(),
-        owns: () => true,
+        owns: (member) => cluster.homeOf(member) === this,
       },
       {
         log: this.log,
@@ -280,7 +280,8 @@ export class ShardCluster {
     for (const { nodeId, shard } of this.nodes) if (nodeId === nodeOf(member)) shard.drop(rangeId, member);
   }
 
-  #homeOf(member: MemberId): ShardNode {
+  /** The worker that a member lives on. */
+  homeOf(member: MemberId): ShardNode {
     return this.#workers.get(workerIdOf(member)) ?? this.node(nodeOf(member));
   }
 
@@ -299,7 +300,7 @@ export class ShardCluster {
     file: string,
     done: (isTaken: boolean) => void,
   ): void {
-    const to = this.#homeOf(message.to);
+    const to = this.homeOf(message.to);
     if (this.stopped.has(to.nodeId)) {
       done(false);
       return;
@@ -323,7 +324,7 @@ export class ShardCluster {
       for (const { rangeId, message } of mail) {
         const [from, to] = [nodeOf(message.from), nodeOf(message.to)];
         const isCut = this.stopped.has(from) || this.stopped.has(to) || !this.passes(from, to, message, rangeId);
-        if (!isCut) this.#homeOf(message.to).shard.host.receive(rangeId, message);
+        if (!isCut) this.homeOf(message.to).shard.host.receive(rangeId, message);
       }
       this.#deliverBeats();
       await Promise.resolve();

@@ -98,12 +98,24 @@ test('a member on another worker takes a state when the end of the one before it
   t.deepEqual(node.folder.membersOf(LEFT), [later]);
 });
 
+test('a member of which there is no more than a name keeps no later one from having a state', async (t) => {
+  const cluster = new ShardCluster(4, 3);
+  await cluster.run('SET', 'a', 'a');
+  const node = cluster.node(4);
+  const [earlier, later] = [memberId(node.nodeId, 0, 1), memberId(node.nodeId, 0, 2)];
+  // It was about to take a snapshot when the node stopped.
+  node.folder.born(LEFT, earlier);
+  await cluster.change({ type: 'addLearner', id: later });
+  await cluster.until(() => node.replica !== undefined);
+  t.deepEqual(node.folder.membersOf(LEFT), [later]);
+});
+
 test('a start tells the log once more of an end that it may not have heard of, and of no member that a later one follows', (t) => {
   const { log, folder } = new ShardCluster(1, 0).node(1);
   const [earlier, later] = [memberId(1 as NodeId, 0, 1), memberId(1 as NodeId, 1, 3)];
   const start = (): void => {
-    const gone = new GoneMembers({ log, folder, dropEarlier: () => t.fail() });
-    gone.restore(LEFT, earlier);
+    const options = { tombstones: new Map([[LEFT, earlier]]), owns: () => true };
+    const gone = new GoneMembers(options, { log, folder, dropEarlier: () => t.fail() });
     gone.turn(false);
     log.publish();
     gone.turn(false);
