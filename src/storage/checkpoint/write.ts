@@ -38,7 +38,7 @@ const BLOCK_BUFFER_BYTES = 2 * BLOCK_BYTES + 65536 + RECORD_HEADER_BYTES + 8;
 
 /**
  * Writes the checkpoint `file` of what `reader` walks over; its folder must exist. Calls `onProgress` after each block.
- * Throws the disk's error, and leaves nothing behind but a temporary.
+ * Throws the disk's error, and leaves nothing behind.
  */
 export function writeCheckpoint(
   disk: Disk,
@@ -53,6 +53,10 @@ export function writeCheckpoint(
   try {
     written = new CheckpointWriter(output, onProgress).write(reader, info);
     output.sync();
+  } catch (error) {
+    // On a full disk it holds the room that the log waits for.
+    disk.unlink(temporary);
+    throw error;
   } finally {
     output.close();
   }
