@@ -147,7 +147,9 @@ export function recoverRanges(options: RecoverOptions): Recovered {
     const { rangeId, appliedIndex } = readCheckpointInfo(disk, file);
     staged.set(rangeId, (staged.get(rangeId) ?? new Map<number, string>()).set(appliedIndex, file));
   }
-  const isMine = (rangeId: number): boolean => ranges.has(rangeId) || staged.has(rangeId) || !checkpointed.has(rangeId);
+  // Of one that is lost, the log may say who votes in it by now.
+  const isMine = (rangeId: number): boolean =>
+    ranges.has(rangeId) || lost.has(rangeId) || staged.has(rangeId) || !checkpointed.has(rangeId);
   const superseded = options.superseded ?? findSuperseded(disk, options);
   replayWal(disk, walDir, scan, isMine, (type, flags, term, rangeId, index, buffer, start, end, sequence) => {
     const isHardState = (flags & FLAG_HARD_STATE) !== 0;
@@ -260,6 +262,8 @@ export function recoverRanges(options: RecoverOptions): Recovered {
       ranges.delete(rangeId);
       const installed = options.folder.install(rangeId, index);
       options.folder.stored(rangeId, ownMember(descriptor, options.nodeId));
+      // Whatever is wrong with the checkpoint that it takes the place of.
+      lost.delete(rangeId);
       load(installed);
       const loaded = ranges.get(rangeId);
       if (loaded !== undefined) keepPromise(loaded);

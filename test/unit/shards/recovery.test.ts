@@ -7,18 +7,20 @@ import { memberId } from '../../../src/core/member.ts';
 import { confOf, encodeConfEntry } from '../../../src/core/raft/configuration.ts';
 import { MemoryArena } from '../../../src/engine/memory/arena.ts';
 import { DataDir } from '../../../src/server/data-dir.ts';
+import { FOOTER_BYTES } from '../../../src/storage/checkpoint/format.ts';
 import { readCheckpointInfo, writeCheckpoint } from '../../../src/storage/checkpoint/index.ts';
 import { TYPE_CONFIG, TYPE_NOOP } from '../../../src/storage/wal/format.ts';
-import { encodeSplit } from '../../../shards/entry.ts';
+import { decodeRangeMeta, encodeRangeMeta, encodeSplit } from '../../../shards/entry.ts';
 import type { Recovered, RecoveredRange } from '../../../shards/recovery.ts';
 import { recoverRanges } from '../../../shards/recovery.ts';
 import { FaultyDisk } from '../../support/faulty-disk.ts';
-import { argsOf, encodeBatch } from '../../support/kv-machine.ts';
+import { argsOf, encodeBatch, KvMachine } from '../../support/kv-machine.ts';
 import { ShardCluster } from '../../support/shard-cluster.ts';
 import { WalHarness } from '../../support/wal-harness.ts';
 
 const NODE = 1 as NodeId;
 const MINE = memberId(NODE, 0, 1);
+const THREE = confOf([1, 2, 3].map((nodeId) => memberId(nodeId as NodeId, 0, 1)));
 const FIRST_VERSION = 1_700_000_000_000 * HLC_LOGICAL_RANGE;
 const VALUE_BYTES_MAX = 2 ** 16;
 
@@ -108,12 +110,30 @@ class LogByHand {
     return this;
   }
 
+  /** The checkpoint of range 1 is of a time when the first three nodes voted, and a bit of it has flipped. */
+  damagedCheckpoint(): this {
+    const [{ file } = { file: '' }] = this.#dir.checkpoints.newest();
+    const info = readCheckpointInfo(this.disk, file);
+    const meta = decodeRangeMeta(info.meta);
+    const replicas = THREE.voters.map((id) => ({ memberId: id, role: 'voter' }) as const);
+    const store = new MemoryArena({ maxBytes: 2 ** 24 }).createStore();
+    new KvMachine({ store }).run('SET', 'a', '1');
+    writeCheckpoint(this.disk, file, store.cursor(), {
+      ...info,
+      meta: encodeRangeMeta({ ...meta, conf: THREE, descriptor: { ...meta.descriptor, replicas } }),
+    });
+    const opened = this.disk.openFile(file, 'r');
+    this.disk.flipBit(file, opened.size() - FOOTER_BYTES - 1, 0);
+    opened.close();
+    return this;
+  }
+
   recover(): readonly RecoveredRange[] {
     return this.recoverAll().ranges;
   }
 
   /** `ofRight`: this node's member of range 2, which may have spoken. */
-  recoverAll(ofRight: MemberId | null = null): Recovered {
+  recoverAll(ofRight: MemberId | null = null, mayHeal = false): Recovered {
     this.#wal.flush();
     this.#wal = new WalHarness(this.disk, { dir: this.#dir.walDir });
     const { checkpoints, staged, tombstones, members } = this.#dir.findRanges(NODE);
@@ -130,7 +150,7 @@ class LogByHand {
       createStore: () => arena.createStore(),
       valueBytesMax: VALUE_BYTES_MAX,
       members: ofRight === null ? members : [...members, { rangeId: 2 as RangeId, memberId: ofRight }],
-      mayHeal: false,
+      mayHeal,
       nowMs: 0,
     });
   }
@@ -176,8 +196,7 @@ test('a batch that a split has made stale does not take the place of puts before
 });
 
 test('entries that a group has not committed take the place of nothing', (t) => {
-  const conf = confOf([1, 2, 3].map((nodeId) => memberId(nodeId as NodeId, 0, 1)));
-  const log = new LogByHand().batch(['a=1', 'b=1']).entry(Buffer.from(encodeConfEntry(conf)), TYPE_CONFIG);
+  const log = new LogByHand().batch(['a=1', 'b=1']).entry(Buffer.from(encodeConfEntry(THREE)), TYPE_CONFIG);
   log.batch(['a=2']);
   const [range] = log.recover() as [RecoveredRange];
   t.deepEqual(contents(range), ['a=1', 'b=1']);
@@ -257,4 +276,17 @@ test('a shard whose log ends before a checkpoint says so there before it appends
   node.adopt({ rangeId: 1 as RangeId, startKey: Buffer.alloc(0), endKey: null, epoch, replicas }, MINE, true);
   await cluster.run('SET', 'a', 'a');
   t.deepEqual(node.log.records.slice(0, 2), ['checkpoint', 'ready']);
+});
+
+test('a member with a damaged checkpoint is given up where others vote, as far as the log knows, and there only (FAILURES 15)', (t) => {
+  const [lost] = new LogByHand().damagedCheckpoint().recoverAll(null, true).damaged;
+  t.like(lost, { rangeId: 1, memberId: MINE });
+  const shrunk = new LogByHand().damagedCheckpoint().entry(Buffer.from(encodeConfEntry(confOf([MINE]))), TYPE_CONFIG);
+  t.throws(() => shrunk.recoverAll(null, true), { code: 'KV_CORRUPT' });
+});
+
+test('a checkpoint that a snapshot takes the place of may be damaged (FAILURES 15)', (t) => {
+  const { ranges, damaged } = new LogByHand().stage(40).damagedCheckpoint().cut(1, 40).recoverAll(null, true);
+  t.deepEqual(damaged, []);
+  t.is(ranges[0]?.appliedIndex, 40 as LogIndex);
 });
