@@ -40,9 +40,15 @@ export interface HealingPorts {
 }
 
 /** What the node's ranges begin from. Gives up members with damaged checkpoints. Throws KV_CORRUPT when they cannot be missed. */
-export function findWholeRanges({ nodeId, dir, hasOthers, log }: HealingPorts): FoundRanges {
+export function findWholeRanges(ports: HealingPorts): FoundRanges {
+  const { nodeId, dir, hasOthers, log } = ports;
   if (!hasOthers) return dir.findRanges(nodeId);
+  let confs: Map<number, ConfState> | null = null;
   return dir.findRanges(nodeId, (rangeId, memberId, error) => {
+    // The checkpoint cannot say it. Where the log does not either, the cluster's other nodes are taken for others of the range.
+    confs ??= lastConfs(ports, []);
+    const conf = confs.get(rangeId);
+    if (conf !== undefined && !hasOtherVoters(conf, memberId)) throw error;
     const replica: DamagedReplica = { rangeId, memberId, what: whatIsDamaged(error), sinceMs: Date.now() };
     dir.checkpoints.condemn(rangeId, memberId, replica);
     log.error({ ...replica }, 'a range of this node is damaged: it waits to be taken out of its group and made anew');
