@@ -379,7 +379,6 @@ export class Shard {
   /** This node's members of the range are gone for good, up to this one. */
   #entomb(rangeId: RangeId, member: MemberId): void {
     this.#tombstones.set(rangeId, member);
-    this.#ports.folder.bury(rangeId, member);
     this.#gone.add(rangeId, member);
   }
 

@@ -98,6 +98,26 @@ test('a member on another worker takes a state when the end of the one before it
   t.deepEqual(node.folder.membersOf(LEFT), [later]);
 });
 
+test('a member leaves a node whose disk is full, which goes on, and is buried when there is room', async (t) => {
+  const cluster = new ShardCluster(3, 3);
+  await cluster.run('SET', 'a', 'a');
+  const leader = await cluster.leader();
+  const node = cluster.nodes.find((other) => other !== leader) as ShardNode;
+  const { id } = (node.replica as Replica).raft;
+  node.disk.faults = { budgetBytes: 1 };
+  await cluster.change({ type: 'remove', id });
+  cluster.drop(LEFT, id);
+  await cluster.pass(3000);
+  t.is(node.replica, undefined);
+  t.false(node.log.records.includes('gone'));
+  t.deepEqual(node.folder.membersOf(LEFT), [id]);
+  node.disk.faults = {};
+  await cluster.pass(3000);
+  t.is(node.log.records.at(-1), 'gone');
+  t.like(node.folder.find(), [{ tombstone: id }]);
+  t.deepEqual(node.folder.membersOf(LEFT), []);
+});
+
 test('a member of which there is no more than a name keeps no later one from having a state', async (t) => {
   const cluster = new ShardCluster(4, 3);
   await cluster.run('SET', 'a', 'a');
@@ -115,7 +135,7 @@ test('a start tells the log once more of an end that it may not have heard of, a
   const [earlier, later] = [memberId(1 as NodeId, 0, 1), memberId(1 as NodeId, 1, 3)];
   const start = (): void => {
     const options = { tombstones: new Map([[LEFT, earlier]]), owns: () => true };
-    const gone = new GoneMembers(options, { log, folder, dropEarlier: () => t.fail() });
+    const gone = new GoneMembers(options, { log, folder, dropEarlier: () => t.fail(), monotonicMs: () => 0 });
     gone.turn(false);
     log.publish();
     gone.turn(false);
