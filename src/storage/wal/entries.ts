@@ -164,6 +164,7 @@ export class RangeLogs {
     if (type === TYPE_CHECKPOINT) {
       const isCut = (flags & FLAG_CUT) !== 0;
       if (isCut) log.cutSequence = sequence;
+      if (isCut && index === 0) log.hardState = null;
       if (isCut || index > (log.checkpoint?.index ?? 0)) log.checkpoint = { index, term };
       if (isCut || index > log.lastIndex) {
         // A snapshot took the place of the log, or what the checkpoint covers was in a segment that is used again.

@@ -123,7 +123,7 @@ export class WalTracker {
     if (index > range.checkpointIndex) range.checkpointIndex = index;
   }
 
-  /** The log of the range so far is void; it goes on behind `index`. */
+  /** The log of the range so far is void; it goes on behind `index`. At 0 its votes are, too: the member is gone. */
   cut(rangeId: number, index: number): void {
     if (this.#removed.has(rangeId)) return;
     this.#void(rangeId, 0, this.#segments.at(-1)?.segmentId ?? 0);
@@ -131,6 +131,7 @@ export class WalTracker {
     range.checkpointIndex = index;
     range.lastIndex = index;
     range.unfinishedFrom = 0;
+    if (index === 0) range.hardStateSegment = 0;
   }
 
   /** Nothing of the range is needed, now or later: its id is never used again. */

@@ -299,6 +299,7 @@ export class WalWriter {
     } else if (type === TYPE_CHECKPOINT) {
       if ((flags & FLAG_CUT) === 0) this.#tracker.checkpointed(rangeId, index);
       else this.#tracker.cut(rangeId, index);
+      if ((flags & FLAG_CUT) !== 0 && index === 0) this.#hardStates.removed(rangeId);
       this.#reclaimDue = true;
     } else {
       this.#tracker.entry(rangeId, index, bytes, isEntryStart(flags), isEntryEnd(flags));

@@ -228,6 +228,35 @@ test('no segment is used again before every range is replayed', (t) => {
   t.deepEqual(segmentsOn(disk), [4]);
 });
 
+test('what a range that is gone had voted is not written again', (t) => {
+  const disk = new FaultyDisk();
+  const log = new WalHarness(disk);
+  log.hardState(1, 5, 3, 0);
+  log.hardState(2, 6, 4, 0);
+  log.cut(1, 0, 0);
+  const next = fillUntil(log, 3, 2, 1);
+  log.checkpoint(2, next - 1);
+  log.flush();
+  t.deepEqual(segmentsOn(disk), [3]);
+  const { scan, records } = readLog(disk);
+  t.deepEqual(scan.ranges.get(2)?.hardState, { term: 6, vote: 4, commit: 0 });
+  t.false(records.some(({ rangeId }) => rangeId === 1));
+});
+
+test('a start that finds the end of a range in the log does not write its vote again either', (t) => {
+  const disk = new FaultyDisk();
+  const before = new WalHarness(disk);
+  before.hardState(1, 5, 3, 0);
+  before.cut(1, 0, 0);
+  before.flush();
+  const log = new WalHarness(disk);
+  t.is(log.recovery.ranges.get(1)?.hardState, null);
+  const next = fillUntil(log, 4, 2, 1);
+  log.checkpoint(2, next - 1);
+  log.flush();
+  t.false(readLog(disk).records.some(({ rangeId }) => rangeId === 1));
+});
+
 test('the vote of an idle range is moved forward, not lost, when its segment is freed', (t) => {
   const disk = new FaultyDisk();
   const log = new WalHarness(disk);
