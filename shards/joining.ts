@@ -116,7 +116,8 @@ export class JoiningMembers {
   /** Who is to answer a request for a vote; null while that may be a replica that is about to be made. */
   #voterFor(rangeId: RangeId, message: Message): Waiting | null {
     const known = this.#members.get(rangeId);
-    if (known?.raft.id === message.to && known.mayVote) return known;
+    if (known?.raft.id === message.to && known.mayVote && (known.isStored || !this.#ports.isNamed(rangeId)))
+      return known;
     const nowMs = this.#ports.monotonicMs();
     const sinceMs = this.#early.get(rangeId)?.sinceMs ?? nowMs;
     if (this.#early.size >= EARLY_RANGES_MAX) this.#early.delete(this.#early.keys().next().value as RangeId);

@@ -152,6 +152,19 @@ test('no member without a state votes where one of the range may have spoken bef
   t.is(asked.named, undefined);
 });
 
+test('a member that waits without a state gives no vote once a later one, on another worker, may have spoken', async (t) => {
+  const asked = await Asked.follower();
+  await asked.ask(MSG_HEARTBEAT, TWO, 100);
+  const later = memberId(asked.node.nodeId, 1, 3);
+  asked.node.folder.born(RIGHT, later);
+  for (let times = 0; times < 3; times++) {
+    await asked.ask(MSG_VOTE, TWO, 101);
+    await asked.cluster.pass(PATIENCE_MS);
+  }
+  t.deepEqual(asked.answers, []);
+  t.deepEqual(asked.node.folder.membersOf(RIGHT), [later]);
+});
+
 test('a member that voted without a state and is out of its group is buried, and does not come back', async (t) => {
   const asked = await Asked.follower();
   await asked.ask(MSG_VOTE, TWO, 100);
