@@ -74,7 +74,7 @@ export class Checkpointer {
   #retryAtMs = 0;
   /** How long a restart may take. */
   maxRecoverySeconds: number;
-  readonly #toLog: { readonly rangeId: RangeId; readonly index: LogIndex; readonly term: Term }[] = [];
+  #toLog: { readonly rangeId: RangeId; readonly index: LogIndex; readonly term: Term }[] = [];
 
   constructor(options: CheckpointerOptions) {
     this.#options = options;
@@ -101,6 +101,7 @@ export class Checkpointer {
 
   /** The range has another state now that came from elsewhere, or is gone. */
   forget(rangeId: RangeId): void {
+    this.#toLog = this.#toLog.filter((made) => made.rangeId !== rangeId);
     this.#laggards.delete(rangeId);
     this.#newest.delete(rangeId);
     this.#owed.delete(rangeId);

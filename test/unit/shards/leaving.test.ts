@@ -118,6 +118,24 @@ test('a member leaves a node whose disk is full, which goes on, and is buried wh
   t.deepEqual(node.folder.membersOf(LEFT), []);
 });
 
+test('a checkpoint that the log has not heard of before the end of its member is not told to it behind that', async (t) => {
+  const cluster = new ShardCluster(3, 3);
+  await cluster.run('SET', 'a', 'a');
+  const leader = await cluster.leader();
+  const { log, shard, folder } = cluster.nodes.find((other) => other !== leader) as ShardNode;
+  const { id } = (shard.host.replicas.get(LEFT) as Replica).raft;
+  log.checkpointed = () => false;
+  shard.holdBack([LEFT]);
+  await cluster.until(() => folder.newest().length > 0);
+  shard.drop(LEFT, id);
+  await cluster.settle();
+  t.is(log.records.at(-1), 'gone');
+  let told = 0;
+  log.checkpointed = () => ++told > 0;
+  await cluster.pass(200);
+  t.is(told, 0);
+});
+
 test('a member of which there is no more than a name keeps no later one from having a state', async (t) => {
   const cluster = new ShardCluster(4, 3);
   await cluster.run('SET', 'a', 'a');
