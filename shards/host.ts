@@ -43,8 +43,8 @@ export class ShardHost implements ReplicaHost {
   readonly #ports: HostPorts;
   readonly #times: HostTimes;
   readonly #clock = createHlcClock();
-  /** Replicas that others vote with: those that time matters to. */
-  readonly #withPeers = new Set<Replica>();
+  /** Replicas that time matters to: of groups with others in them, or without a leader. */
+  readonly #timed = new Set<Replica>();
   /** Those of them that do not rest. */
   readonly #ticked = new Set<Replica>();
   readonly resting: RestingGroups;
@@ -94,13 +94,13 @@ export class ShardHost implements ReplicaHost {
 
   /** Whether turn() must be called for time alone. */
   get needsTicks(): boolean {
-    return this.#withPeers.size > 0;
+    return this.#timed.size > 0;
   }
 
   add(replica: Replica): void {
     assert(!this.replicas.has(replica.descriptor.rangeId), 'host: the range is here already');
     this.replicas.set(replica.descriptor.rangeId, replica);
-    this.#countPeers(replica);
+    this.#keepTimeFor(replica);
     replica.machine.lookups = this.metrics.values(slots.keyspaceHits, slots.keyspaceMisses);
     this.#isChanged = true;
     this.touched(replica);
@@ -110,7 +110,7 @@ export class ShardHost implements ReplicaHost {
   remove(replica: Replica): void {
     this.replicas.delete(replica.descriptor.rangeId);
     this.resting.leave(replica);
-    this.#withPeers.delete(replica);
+    this.#timed.delete(replica);
     this.#ticked.delete(replica);
     this.#announced.delete(replica);
     this.#isChanged = true;
@@ -166,7 +166,7 @@ export class ShardHost implements ReplicaHost {
   unreachable(worker: number, isThere: (member: MemberId) => boolean): void {
     this.payTicks();
     this.resting.unreachable(worker);
-    for (const replica of this.#withPeers) {
+    for (const replica of this.#timed) {
       for (const { memberId } of replica.descriptor.replicas) {
         if (isThere(memberId) && !replica.raft.isResting) replica.raft.reportUnreachable(memberId);
       }
@@ -293,15 +293,16 @@ export class ShardHost implements ReplicaHost {
   }
 
   membersChanged(replica: Replica): void {
-    this.#countPeers(replica);
+    this.#keepTimeFor(replica);
     this.#isChanged = true;
   }
 
-  #countPeers(replica: Replica): void {
-    const { hasPeers } = replica;
-    if (hasPeers) this.#withPeers.add(replica);
-    else this.#withPeers.delete(replica);
-    if (hasPeers && !replica.raft.isResting) this.#ticked.add(replica);
+  #keepTimeFor(replica: Replica): void {
+    // Time makes a member that is alone lead, when it does not.
+    const isTimed = replica.hasPeers || !replica.isLeader;
+    if (isTimed) this.#timed.add(replica);
+    else this.#timed.delete(replica);
+    if (isTimed && !replica.raft.isResting) this.#ticked.add(replica);
     else this.#ticked.delete(replica);
   }
 
@@ -318,6 +319,7 @@ export class ShardHost implements ReplicaHost {
       if (now === last) continue;
       this.#announced.set(replica, now);
       this.#isChanged = true;
+      if (this.#isHere(replica)) this.#keepTimeFor(replica);
     }
     if (this.#isChanged) this.#announce();
   }
@@ -376,7 +378,7 @@ export class ShardHost implements ReplicaHost {
   /** Has others lead what is led here, as far as there is anybody. Whether nothing is left to hand over. */
   handOver(): boolean {
     let isDone = true;
-    for (const replica of this.#withPeers) {
+    for (const replica of this.#timed) {
       const status = replica.isLeader ? replica.raft.status() : null;
       const heir = status === null ? null : heirOf(status);
       if (heir === null) continue;

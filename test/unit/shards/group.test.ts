@@ -1,13 +1,14 @@
 import test from 'ava';
-import type { NodeId } from '../../../src/core/brands.ts';
+import type { LogIndex, MemberId, NodeId, RangeId, Term } from '../../../src/core/brands.ts';
 import type { ReplyTarget } from '../../../src/core/kv/reply.ts';
 import { discardReply } from '../../../src/core/kv/reply.ts';
 import { CONSISTENCY_LINEARIZABLE } from '../../../src/core/kv/spec.ts';
 import { createValueRef } from '../../../src/core/kv/store.ts';
 import { requireCommand, withConsistency } from '../../../src/core/kv/table.ts';
 import { memberId } from '../../../src/core/member.ts';
-import { MSG_HEARTBEAT_RESPONSE } from '../../../src/core/raft/types.ts';
+import { MSG_HEARTBEAT_RESPONSE, MSG_VOTE } from '../../../src/core/raft/types.ts';
 import { RouteTable } from '../../../src/gateway/router/route-table.ts';
+import type { Replica } from '../../../shards/replica.ts';
 import { argsOf } from '../../support/kv-machine.ts';
 import { ShardCluster, TICK_MS } from '../../support/shard-cluster.ts';
 
@@ -329,4 +330,37 @@ test('FAILURES 32: a leader whose disk does not come back from a sync hands its 
   t.is(write.value, '+OK');
   t.not((await cluster.leader()).nodeId, slow.nodeId);
   t.is(await cluster.run('GET', 'a'), '2');
+});
+
+test('a leader that is alone in its group leads again after a late message of a member that is gone took its office', async (t) => {
+  const cluster = new ShardCluster(2, 2);
+  await cluster.run('SET', 'a', '1');
+  const leader = await cluster.leader();
+  const gone = cluster.nodes.find((node) => node !== leader)?.replica?.raft.id as MemberId;
+  t.is(await cluster.change({ type: 'remove', id: gone }), null);
+  const { raft } = leader.replica as Replica;
+  t.false(leader.shard.host.needsTicks);
+  // It was told to take over long ago, and tries to.
+  const [index, hint] = [0, 0] as LogIndex[] as [LogIndex, LogIndex];
+  const late = {
+    from: gone,
+    to: raft.id,
+    term: (raft.term + 1) as Term,
+    index,
+    hint,
+    logTerm: 0 as Term,
+    commit: index,
+  };
+  leader.shard.host.receive(1 as RangeId, {
+    ...late,
+    type: MSG_VOTE,
+    context: 1,
+    reject: false,
+    entries: [],
+    snapshot: null,
+  });
+  t.false(leader.replica?.isLeader);
+  await cluster.pass(2000);
+  t.true(leader.replica?.isLeader);
+  t.is(await cluster.run('GET', 'a'), '1');
 });
