@@ -2,9 +2,10 @@
 import test from 'ava';
 import { memberId } from '../../src/core/member.ts';
 import type { NodeId } from '../../src/core/brands.ts';
-import { confOf } from '../../src/core/raft/configuration.ts';
-import type { ConfChangeStep, Message } from '../../src/core/raft/types.ts';
+import { confOf, encodeConfEntry } from '../../src/core/raft/configuration.ts';
+import type { ConfChangeStep, Entry, Message } from '../../src/core/raft/types.ts';
 import {
+  ENTRY_CONFIG,
   MSG_APPEND,
   MSG_APPEND_RESPONSE,
   MSG_HEARTBEAT,
@@ -23,6 +24,7 @@ import {
   drain,
   elect,
   ELECTION_TICKS,
+  entriesOf,
   member,
   members,
   message,
@@ -138,6 +140,18 @@ test('FAILURES 2: a voter that waits to be told renews no lease and confirms no 
   raft.step({ ...(reply as Message), reject: false });
   t.is(drain(raft).flatMap(({ readStates }) => readStates).length, 1);
   t.true(raft.leaseValid());
+});
+
+test('FAILURES 2: a member whose log says that its group has shrunk to it keeps the promise to who led it, until that one knows', (t) => {
+  const shrunk = { ...entriesOf([1, 1])[1], type: ENTRY_CONFIG, data: encodeConfEntry(confOf(members(2))) } as Entry;
+  const entries = [...entriesOf([1]), shrunk];
+  const conf = confOf(members(1, 2));
+  const raft = createMember({ id: 2, conf, entries, commit: 1 });
+  t.false(raft.campaign(), 'member 1 may lead, and have a lease that rests on this one');
+  raft.tick(ELECTION_TICKS);
+  t.true(raft.campaign());
+  t.is(raft.role, ROLE_LEADER);
+  t.true(createMember({ id: 2, conf, entries, commit: 2 }).campaign(), 'who led it has known, and stepped down');
 });
 
 test('FAILURES 3: only ticks count for a lease, and their drift is bounded by an option', (t) => {

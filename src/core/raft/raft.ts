@@ -207,8 +207,10 @@ export class Raft implements RaftGroup {
 
   campaign(): boolean {
     const r = this.#awake();
-    // A group of one voter has nobody whose lease could be disturbed, its own former life's included.
-    if (!r.isOnlyVoter && r.inLeaseOfLeader()) return false;
+    // Where nobody else voted, nobody has a lease that could be disturbed. That the log says so is not enough while it is not known
+    // to be committed: the leader that it came from may count on this member until it knows.
+    const isAlone = r.confs.since(r.log.committed).every(({ conf }) => r.isOnlyVoterOf(conf));
+    if (!isAlone && r.inLeaseOfLeader()) return false;
     return campaign(r, false);
   }
 

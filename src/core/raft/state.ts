@@ -195,7 +195,10 @@ export class RaftState {
 
   /** No other voter is needed for anything. */
   get isOnlyVoter(): boolean {
-    const { voters, votersOutgoing } = this.conf;
+    return this.isOnlyVoterOf(this.conf);
+  }
+
+  isOnlyVoterOf({ voters, votersOutgoing }: ConfState): boolean {
     // A joint change may add nothing but learners: then both halves are this member.
     return voters.length === 1 && voters[0] === this.id && votersOutgoing.every((id) => id === this.id);
   }
