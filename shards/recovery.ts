@@ -253,7 +253,11 @@ export function recoverRanges(options: RecoverOptions): Recovered {
   /** A snapshot took the place of the range's log; at index 0 the range left this node. */
   function cutLog(rangeId: RangeId, index: number): void {
     const range = ranges.get(rangeId);
-    if ((range?.appliedIndex ?? 0) >= index) return;
+    if ((range?.appliedIndex ?? 0) >= index) {
+      // An earlier start may have installed the snapshot, and have ended before it logged a hard state behind the cut.
+      if (range !== undefined) keepPromise(range);
+      return;
+    }
     const file = staged.get(rangeId)?.get(index);
     if (file !== undefined) {
       const { descriptor } = decodeRangeMeta(readCheckpointInfo(disk, file).meta);

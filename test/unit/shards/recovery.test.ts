@@ -58,9 +58,9 @@ class LogByHand {
     return this;
   }
 
-  /** Of range 2, which is not there or has just been made. */
-  vote(term: number, vote: MemberId): this {
-    this.#wal.hardState(2, term, vote, 0);
+  /** Of range 2, which is not there or has just been made, if no other is named. */
+  vote(term: number, vote: MemberId, rangeId = 2): this {
+    this.#wal.hardState(rangeId, term, vote, 0);
     return this;
   }
 
@@ -289,4 +289,14 @@ test('a checkpoint that a snapshot takes the place of may be damaged (FAILURES 1
   const { ranges, damaged } = new LogByHand().stage(40).damagedCheckpoint().cut(1, 40).recoverAll(null, true);
   t.deepEqual(damaged, []);
   t.is(ranges[0]?.appliedIndex, 40 as LogIndex);
+});
+
+test('a vote before a snapshot binds the member also when the start that installed it was cut off by a crash', (t) => {
+  // The hard state that follows the cut was torn off with the end of its batch.
+  const log = new LogByHand().batch(['a=1']).vote(5, CANDIDATE, 1).cut(1, 9).stage(9);
+  for (const start of ['the first', 'the next']) {
+    const [range] = log.recover() as [RecoveredRange];
+    t.is(range.appliedIndex, 9 as LogIndex);
+    t.like(range.hardState, { term: 5, vote: CANDIDATE, commit: 9 }, start);
+  }
 });
