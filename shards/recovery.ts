@@ -411,7 +411,8 @@ function loadRange({ nodeId, disk, scan, createStore, valueBytesMax }: RecoverOp
   const machine = createStateMachine({ store, valueBytesMax, sessions, latestVersion: info.latestVersion });
   const ownCatalog = catalog === undefined ? null : new RangeCatalog(catalog);
   const { appliedIndex, appliedTerm } = info;
-  const loggedIndex = scan.ranges.get(descriptor.rangeId)?.lastIndex ?? 0;
+  const log = scan.ranges.get(descriptor.rangeId);
+  const loggedIndex = Math.max(log?.lastIndex ?? 0, log?.checkpoint?.index ?? 0);
   const isLogBehind = loggedIndex > 0 && loggedIndex < appliedIndex;
   const range = newRange(memberId, descriptor, store, machine, conf, ownCatalog, appliedIndex, appliedTerm);
   return { ...range, isLogBehind };

@@ -268,6 +268,16 @@ test('a log that was cut off before a checkpoint goes on behind it, and is whole
   t.deepEqual(contents(later), ['b=1']);
 });
 
+test('so does one that was cut off right behind an earlier checkpoint, or a snapshot', (t) => {
+  for (const log of [new LogByHand().batch(['a=1']).logCheckpoint(5), new LogByHand().cut(1, 5).stage(5)]) {
+    log.recover();
+    const [range] = log.storeCheckpoint(9).recover() as [RecoveredRange];
+    t.true(range.isLogBehind);
+    const [later] = log.logCheckpoint(9).batch(['b=1'], { index: 10 }).recover() as [RecoveredRange];
+    t.is(later.appliedIndex, 10 as LogIndex);
+  }
+});
+
 test('a shard whose log ends before a checkpoint says so there before it appends', async (t) => {
   const cluster = new ShardCluster(1, 0);
   const node = cluster.node(1);
