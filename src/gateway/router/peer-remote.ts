@@ -8,7 +8,7 @@
  * Each command is kept, encoded, until it is answered, so that it can be sent again, to somebody else; what is kept is
  * bounded. Retries are the router's: it knows who leads.
  */
-import type { MemberId } from '../../core/brands.ts';
+import type { MemberId, NodeId } from '../../core/brands.ts';
 import type { Args } from '../../core/kv/args.ts';
 import { createArgs } from '../../core/kv/args.ts';
 import type { RequestId } from '../../core/kv/batch.ts';
@@ -37,6 +37,8 @@ export interface PeerRetry extends SubmittedCommand {
   readonly scope: RangeScope | null;
   /** When it was first tried, as request() was told. */
   readonly sinceMs: number;
+  /** The node that was asked. */
+  readonly nodeId: NodeId;
   /** Who leads, by the one that was asked; 0 = it does not know; null = nobody was reached. */
   readonly leader: MemberId | 0 | null;
   /** Why nobody was reached. */
@@ -103,7 +105,8 @@ export class PeerRemote implements PeerRequester {
     // Nobody was there, and the range may have another leader before the next attempt to connect has ended.
     if (problem !== null && state !== 'open') {
       this.link.wake();
-      this.#retry({ spec, args, target, slot, requestId, scope, sinceMs, leader: null, problem });
+      const { nodeId } = this.link;
+      this.#retry({ spec, args, target, slot, requestId, scope, sinceMs, nodeId, leader: null, problem });
       return;
     }
     const number = this.#free.pop() ?? this.#pending.length;
@@ -198,7 +201,8 @@ export class PeerRemote implements PeerRequester {
     };
     readRequestFrame(frame, 0, frame.length, request);
     const { args, requestId, scope } = request;
-    this.#retry({ spec, args, target, slot, requestId, scope, sinceMs, leader, problem });
+    const { nodeId } = this.link;
+    this.#retry({ spec, args, target, slot, requestId, scope, sinceMs, nodeId, leader, problem });
   }
 }
 

@@ -177,14 +177,16 @@ export class Router implements CommandRouter {
   }
 
   /** Another node did not do what it was asked: asks whom it names, or waits. */
-  returned({ spec, args, target, slot, requestId, scope, sinceMs, leader }: PeerRetry): void {
+  returned({ spec, args, target, slot, requestId, scope, sinceMs, nodeId, leader }: PeerRetry): void {
     const rangeId = scope?.rangeId ?? this.#routeOf(spec, args).range.rangeId;
-    const isNews = leader !== null && leader !== 0 && this.table.suggestLeader(rangeId, leader);
+    if (leader !== null && leader !== 0 && this.table.suggestLeader(rangeId, leader)) this.routesChanged();
+    const known = this.table.routes.find(({ range }) => range.rangeId === rangeId)?.leader ?? 0;
+    // Whether by this answer or by one before it: what comes back behind a command must not wait where that one went on.
+    const isElsewhere = known !== 0 && nodeOf(known) !== nodeId;
     const nowMs = this.#options.monotonicMs();
     const since = sinceMs === 0 ? nowMs : sinceMs;
-    if (isNews) this.routesChanged();
     // Two nodes that each believe the other to lead must not send it to and fro for ever.
-    if (isNews && nowMs - since < this.#options.leaderWaitMs)
+    if (isElsewhere && nowMs - since < this.#options.leaderWaitMs)
       this.submitAgain(spec, args, target, slot, requestId, scope, since);
     else this.#waiting.add(rangeId, spec, args, target, slot, requestId, scope, since);
   }

@@ -1,7 +1,7 @@
 import test from 'ava';
 import type { MemberId, NodeId, RangeId, Term } from '../../../../src/core/brands.ts';
 import { commandByOp, requireCommand } from '../../../../src/core/kv/table.ts';
-import { memberId } from '../../../../src/core/member.ts';
+import { memberId, nodeOf } from '../../../../src/core/member.ts';
 import { RouteTable } from '../../../../src/gateway/router/route-table.ts';
 import type { RemoteWorker } from '../../../../src/gateway/router/router.ts';
 import { Router } from '../../../../src/gateway/router/router.ts';
@@ -97,7 +97,8 @@ test('FAILURES 30: a command that two nodes would send to each other for ever is
         asked++;
         clock.nowMs += TICK_MS;
         const leader = member === memberOn(2) ? memberOn(3) : memberOn(2);
-        router.returned({ spec, args, target: whom, slot, requestId, scope, sinceMs, leader, problem: null });
+        const nodeId = nodeOf(member);
+        router.returned({ nodeId, spec, args, target: whom, slot, requestId, scope, sinceMs, leader, problem: null });
       },
     }),
   };
@@ -132,11 +133,14 @@ test('a command that comes back with the name of the leader does not overtake th
   router.peers = { isLost: () => false, remote: () => remoteOf(sent) };
   const come = (slot: number, leader: MemberId | 0): void => {
     const args = argsOf(['k', String(slot)]);
-    router.returned({ spec: SET, args, target, slot, requestId: null, scope: null, sinceMs: 0, leader, problem: null });
+    const asked = { nodeId: 2 as NodeId, leader, problem: null };
+    router.returned({ spec: SET, args, target, slot, requestId: null, scope: null, sinceMs: 0, ...asked });
   };
   come(0, 0);
   come(1, memberOn(3));
-  t.deepEqual(sent, [0, 1]);
+  come(2, memberOn(3));
+  come(3, 0);
+  t.deepEqual(sent, [0, 1, 2, 3], 'nor do those wait that come back behind it');
 });
 
 test('a command does not overtake those that still wait in a replica that leads no more', (t) => {
