@@ -99,13 +99,23 @@ export class Checkpointer {
     return this.#newest.get(rangeId) ?? null;
   }
 
-  /** The range has another state now that came from elsewhere, or is gone. */
-  forget(rangeId: RangeId): void {
+  /** The range has another state now that came from elsewhere. settled() follows when a start would find it. */
+  replaced(rangeId: RangeId): void {
     this.#toLog = this.#toLog.filter((made) => made.rangeId !== rangeId);
     this.#laggards.delete(rangeId);
     this.#newest.delete(rangeId);
     this.#owed.delete(rangeId);
+  }
+
+  /** The range does not live by the log of the one that it was cut from any more. */
+  settled(rangeId: RangeId): void {
     for (const owed of this.#owed.values()) owed.delete(rangeId);
+  }
+
+  /** The range is gone. */
+  forget(rangeId: RangeId): void {
+    this.replaced(rangeId);
+    this.settled(rangeId);
   }
 
   /** These ranges hold back log segments that could be used again, or somebody needs a new checkpoint of them. */
@@ -203,7 +213,7 @@ export class Checkpointer {
       const made = { index: appliedIndex, term: appliedTerm, conf };
       this.#newest.set(rangeId, { meta: made, rangeVersion: descriptor.epoch.version });
       this.#laggards.delete(rangeId);
-      for (const owed of this.#owed.values()) owed.delete(rangeId);
+      this.settled(rangeId);
       this.#toLog.push({ rangeId, index: appliedIndex, term: appliedTerm });
       this.#costAtFailure = 0;
       this.#retryMs = RETRY_MS;

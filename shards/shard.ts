@@ -337,7 +337,7 @@ export class Shard {
     folder.born(rangeId, raft.id);
     folder.stage(rangeId, index, file);
     this.#joining.forget(rangeId);
-    this.#checkpointer.forget(rangeId);
+    this.#checkpointer.replaced(rangeId);
     const catalog = meta.catalog === undefined ? null : new RangeCatalog(meta.catalog);
     const { descriptor, conf } = meta;
     const replica = new Replica(this.host, { descriptor, raft, store, machine, appliedTerm: term, conf, catalog });
@@ -346,6 +346,7 @@ export class Shard {
       if (this.host.replicas.get(rangeId) !== replica) return;
       folder.install(rangeId, index);
       folder.stored(rangeId, raft.id);
+      this.#checkpointer.settled(rangeId);
       if (this.admin.damaged.has(rangeId)) this.#forgive(rangeId);
     });
     if (catalog !== null) this.#ports.catalogChanged(catalog);

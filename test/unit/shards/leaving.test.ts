@@ -1,8 +1,10 @@
 /** A member that is out of its group, and whose files must stay while the other half of a split lives by its log. */
 import test from 'ava';
-import type { MemberId, NodeId, RangeId } from '../../../src/core/brands.ts';
+import type { LogIndex, MemberId, NodeId, RangeId, Term } from '../../../src/core/brands.ts';
 import { memberId } from '../../../src/core/member.ts';
 import type { Message } from '../../../src/core/raft/types.ts';
+import { MSG_SNAPSHOT } from '../../../src/core/raft/types.ts';
+import { readCheckpointInfo } from '../../../src/storage/checkpoint/index.ts';
 import { GoneMembers } from '../../../shards/gone-members.ts';
 import type { Replica } from '../../../shards/replica.ts';
 import { ShardCluster } from '../../support/shard-cluster.ts';
@@ -10,6 +12,15 @@ import type { ShardNode } from '../../support/shard-cluster.ts';
 
 const LEFT = 1 as RangeId;
 const RIGHT = 2 as RangeId;
+const NOTHING_ELSE = {
+  index: 0 as LogIndex,
+  logTerm: 0 as Term,
+  commit: 0 as LogIndex,
+  context: 0,
+  hint: 0 as LogIndex,
+  reject: false,
+  entries: [],
+};
 
 test('what a member wrote comes before the word that it is gone, also when the log had no room for it', async (t) => {
   const cluster = new ShardCluster(3, 3);
@@ -134,6 +145,47 @@ test('a checkpoint that the log has not heard of before the end of its member is
   log.checkpointed = () => ++told > 0;
   await cluster.pass(200);
   t.is(told, 0);
+});
+
+test('a range is not written down past a split before the log has the cut of a snapshot of the other half', async (t) => {
+  const cluster = new ShardCluster(3, 3);
+  await cluster.run('SET', 'x', 'x');
+  const leader = await cluster.leader();
+  const node = cluster.nodes.find((other) => other !== leader) as ShardNode;
+  const disk = Promise.withResolvers<void>();
+  node.mayCheckpoint = disk.promise;
+  leader.shard.split(Buffer.from('m'), RIGHT, () => undefined);
+  // It has the right half, and hears no more of it.
+  cluster.passes = (_from, to, _message, rangeId) => rangeId !== RIGHT || to !== node.nodeId;
+  const rightOf = ({ shard }: ShardNode): Replica | undefined => shard.host.replicas.get(RIGHT);
+  await cluster.until(() => rightOf(node) !== undefined && rightOf(leader)?.isLeader === true);
+  await cluster.until(() => (rightOf(leader)?.raft.appliedIndex ?? 0) > 1);
+  const made = (): string => leader.folder.newest().find(({ rangeId }) => rangeId === RIGHT)?.file ?? '';
+  await cluster.until(() => {
+    leader.shard.holdBack([RIGHT]);
+    return made() !== '' && readCheckpointInfo(leader.disk, made()).appliedIndex > 1;
+  });
+  const { raft, conf } = rightOf(leader) as Replica;
+  const to = (rightOf(node) as Replica).raft.id;
+  const { appliedIndex: index, appliedTerm: term } = readCheckpointInfo(leader.disk, made());
+  node.log.isStuck = true;
+  const message: Message = {
+    ...NOTHING_ELSE,
+    type: MSG_SNAPSHOT,
+    from: raft.id,
+    to,
+    term: raft.term,
+    snapshot: { index, term, conf },
+  };
+  cluster.sendSnapshot(leader, RIGHT, message, made(), () => undefined);
+  await cluster.until(() => rightOf(node)?.raft.appliedIndex === index);
+  disk.resolve();
+  node.shard.holdBack([LEFT]);
+  await cluster.pass(1000);
+  const isWritten = (rangeId: RangeId): boolean => node.folder.newest().some((file) => file.rangeId === rangeId);
+  t.false(isWritten(LEFT));
+  node.log.isStuck = false;
+  await cluster.until(() => isWritten(LEFT) && isWritten(RIGHT));
 });
 
 test('a member of which there is no more than a name keeps no later one from having a state', async (t) => {
