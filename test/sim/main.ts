@@ -36,13 +36,16 @@ let done = 0;
 for (let seed = first; done < Number(values.seeds) || performance.now() < untilMs; seed++, done++) {
   const members = values.members === undefined ? ([3, 5, 3, 5, 1][seed % 5] as number) : Number(values.members);
   const faultyMs = Number(values.ms);
-  const kind = values.shards ? '--shards' : `--members ${members}`;
+  const voters = values.members === undefined ? {} : { voters: members };
+  const kind = values.shards
+    ? `--shards${values.members === undefined ? '' : ` --members ${members}`}`
+    : `--members ${members}`;
   const trace = new StateTrace(members);
   const traced = values.trace === undefined ? {} : { trace, faults: UNTRACEABLE };
   try {
     let result: object;
     if (values.shards) {
-      const { coverage, ...others } = await new ShardSimulation({ seed, faultyMs }).run();
+      const { coverage, ...others } = await new ShardSimulation({ seed, faultyMs, ...voters }).run();
       report.add(coverage);
       result = { ...others, ...Object.fromEntries(coverage.counts) };
     } else {

@@ -97,7 +97,7 @@ class ObservedMember implements Observed {
   }
 
   entryAt(index: LogIndex): Entry {
-    return this.#entryAt(index) as Entry;
+    return copied(this.#entryAt(index) as Entry);
   }
 
   /** What waits for room in the log's ring is in the core only; what the core has dropped from its memory is here. */
@@ -125,6 +125,9 @@ interface Write {
   readonly ready: Ready;
   readonly end: number;
 }
+
+/** A replica that is alone uses the buffers of what it has applied again. */
+const copied = (entry: Entry): Entry => ({ ...entry, data: Buffer.from(entry.data) });
 
 export class ObservedLog implements ShardLog {
   readonly #log: ShardLog;
@@ -156,20 +159,21 @@ export class ObservedLog implements ShardLog {
     return this.#log.syncOf(position);
   }
 
-  append(rangeId: RangeId, ready: Ready): boolean {
-    if (!this.#log.append(rangeId, ready)) {
+  append(rangeId: RangeId, given: Ready): boolean {
+    if (!this.#log.append(rangeId, given)) {
       this.#coverage.count('log rings full');
       return false;
     }
-    if (ready.snapshot !== null) this.#coverage.count('logs cut by a snapshot');
+    if (given.snapshot !== null) this.#coverage.count('logs cut by a snapshot');
     const replica = this.#replicas().get(rangeId);
     // A replica that left meanwhile, and what it still stores counts for nobody; or a member that has nothing but a vote.
     if (replica === undefined) {
-      const isVote = ready.hardState !== null && ready.hardState.vote !== 0 && ready.hardState.commit < FIRST_INDEX;
+      const isVote = given.hardState !== null && given.hardState.vote !== 0 && given.hardState.commit < FIRST_INDEX;
       if (isVote) this.#coverage.count('votes without a state');
       return true;
     }
     const member = this.#memberOf(rangeId, replica);
+    const ready = { ...given, entries: given.entries.map(copied) };
     const [first] = ready.entries;
     const termBefore = first === undefined ? (0 as Term) : member.storedTermAt((first.index - 1) as LogIndex);
     member.take(ready);

@@ -32,6 +32,11 @@ test('whole clusters over real logs, checkpoints and disks keep every promise th
   for (const [event, times] of often) t.true(report.times(event) > times, `${report.times(event)} ${event}`);
 });
 
+test('groups that shrink to one voter, and grow again, keep every promise', async (t) => {
+  const report = await runSeeds(24, { seed: 1, faultyMs: 3000, rotEveryMs: Infinity, voters: 1 });
+  t.true(report.times('members removed') > 60, `${report.times('members removed')} members removed`);
+});
+
 test('a member that applies a split once more after a restart leaves the other half as it has gone on', async (t) => {
   // Checkpoints of the right half only, so to speak: the left one begins before the split, and nobody says it is committed.
   const faults = { crashEveryMs: 300, membershipEveryMs: 30 };

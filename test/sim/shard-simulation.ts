@@ -40,6 +40,8 @@ export interface ShardSimulationOptions {
   readonly rotEveryMs?: number;
   /** One value of so many is longer than a record of the log may be; Infinity: none. Instead of what the seed draws. */
   readonly longEvery?: number;
+  /** As many as a group is to have at least, instead of what the seed draws. */
+  readonly voters?: number;
 }
 
 export interface ShardSimulationResult {
@@ -92,7 +94,8 @@ export class ShardSimulation {
     this.#prng = prng;
     const one = <T>(...choices: readonly T[]): T => choices[prng.below(choices.length)] as T;
     this.#nodes = one(3, 4, 4, 5);
-    this.#votersWanted = this.#nodes === 5 ? one(3, 5) : 3;
+    const votersDrawn = this.#nodes === 5 ? one(3, 5) : 3;
+    this.#votersWanted = options.voters ?? votersDrawn;
     const profile = { ...bounded(drawFaults(prng)), ...drawClusterFaults(prng), ...options.faults };
     const rotPrng = createPrng(options.seed + ROT_SEED);
     const rotDrawnMs = [Infinity, Infinity, 100, 300][rotPrng.below(4)] as number;
