@@ -133,7 +133,8 @@ export class Checkpointer {
     this.#lookAtLog();
     if (this.#isRunning) return;
     const due = this.#due();
-    if (due !== null) void this.#run(this.#firstOwed(due.descriptor.rangeId) ?? due);
+    const first = due === null ? null : this.#firstOwed(due.descriptor.rangeId);
+    if (first !== null) void this.#run(first);
   }
 
   /** Resolves when this member's own log is durable up to `index`, or the replica is gone. */
@@ -174,14 +175,15 @@ export class Checkpointer {
 
   /**
    * The range, or one that lives by its log: also through another one that is out of its group and has no replica any more.
-   * Null: there is none.
+   * Null: one that lives by it is out of its group, and not buried yet.
    */
   #firstOwed(rangeId: RangeId): Replica | null {
-    for (const owed of this.#owed.get(rangeId) ?? []) {
-      const first = this.#firstOwed(owed);
+    const owed = this.#owed.get(rangeId) ?? [];
+    for (const half of owed) {
+      const first = this.#firstOwed(half);
       if (first !== null) return first;
     }
-    return this.#options.replicas.get(rangeId) ?? null;
+    return this.owes(rangeId) ? null : (this.#options.replicas.get(rangeId) ?? null);
   }
 
   async #run(replica: Replica): Promise<void> {

@@ -22,7 +22,10 @@ interface Gone {
 
 const RETRY_MS = 1000;
 
-type GonePorts = Pick<ShardPorts, 'log' | 'folder' | 'dropEarlier' | 'monotonicMs'>;
+interface GonePorts extends Pick<ShardPorts, 'log' | 'folder' | 'dropEarlier' | 'monotonicMs'> {
+  /** A start will look for nothing of the range here any more. */
+  readonly buried: (rangeId: RangeId) => void;
+}
 
 export class GoneMembers {
   readonly #ports: GonePorts;
@@ -90,6 +93,7 @@ export class GoneMembers {
       try {
         folder.bury(gone.rangeId, gone.member);
         gone.isBuried = true;
+        this.#ports.buried(gone.rangeId);
       } catch (error) {
         if (!isNoSpace(error)) throw error;
         this.#buriesAtMs = monotonicMs() + RETRY_MS;

@@ -60,7 +60,7 @@ export class Shard {
     this.#options = options;
     this.#ports = ports;
     this.#tombstones = new Map(options.tombstones);
-    this.#gone = new GoneMembers(options, ports);
+    this.#gone = new GoneMembers(options, { ...ports, buried: (rangeId) => this.#checkpointer.forget(rangeId) });
     const { monotonicMs } = ports;
     this.host = new ShardHost(options, {
       ...ports,
@@ -371,7 +371,6 @@ export class Shard {
   #bury(replica: Replica): boolean {
     const { rangeId } = replica.descriptor;
     if (this.#checkpointer.owes(rangeId)) return false;
-    this.#checkpointer.forget(rangeId);
     this.#entomb(rangeId, replica.raft.id);
     replica.store.destroy();
     return true;

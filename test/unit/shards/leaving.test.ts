@@ -205,7 +205,13 @@ test('a start tells the log once more of an end that it may not have heard of, a
   const [earlier, later] = [memberId(1 as NodeId, 0, 1), memberId(1 as NodeId, 1, 3)];
   const start = (): void => {
     const options = { tombstones: new Map([[LEFT, earlier]]), owns: () => true };
-    const gone = new GoneMembers(options, { log, folder, dropEarlier: () => t.fail(), monotonicMs: () => 0 });
+    const gone = new GoneMembers(options, {
+      log,
+      folder,
+      buried: () => undefined,
+      dropEarlier: () => t.fail(),
+      monotonicMs: () => 0,
+    });
     gone.turn(false);
     log.publish();
     gone.turn(false);
@@ -244,4 +250,30 @@ test('a half of a half is written down before the range that both live by, also 
   disk.resolve();
   await cluster.until(() => node.written.includes(LEFT));
   t.deepEqual(node.written, [farRight, grandchild, LEFT]);
+});
+
+test('a range is not written down past a split before the half that has left is buried, which takes room on the disk', async (t) => {
+  const cluster = new ShardCluster(3, 3);
+  const leader = await cluster.leader();
+  const node = cluster.nodes.find((other) => other !== leader) as ShardNode;
+  const { shard, folder, written } = node;
+  const disk = Promise.withResolvers<void>();
+  node.mayCheckpoint = disk.promise;
+  let isFull = true;
+  const bury = folder.bury.bind(folder);
+  Object.defineProperty(folder, 'bury', {
+    value: (...gone: Parameters<typeof bury>) => {
+      if (isFull) throw Object.assign(new Error('no room'), { code: 'ENOSPC' });
+      bury(...gone);
+    },
+  });
+  leader.shard.split(Buffer.from('m'), RIGHT, () => undefined);
+  await cluster.until(() => shard.host.replicas.has(RIGHT));
+  shard.drop(RIGHT, (shard.host.replicas.get(RIGHT) as Replica).raft.id);
+  shard.holdBack([LEFT]);
+  disk.resolve();
+  await cluster.pass(3000);
+  t.false(written.includes(LEFT));
+  isFull = false;
+  await t.notThrowsAsync(cluster.until(() => written.includes(LEFT)));
 });
