@@ -33,6 +33,11 @@ class OpenRaft extends Raft {
     return { index: log.baseIndex, term: log.baseTerm };
   }
 
+  /** One that is alone leads at once, and says and does nothing in its term before that is on its disk. */
+  static isTermStored(raft: RaftGroup): boolean {
+    return (raft as OpenRaft).state.hardStateDurable;
+  }
+
   /** A snapshot has taken the log's place, and is not stored yet. */
   static isSnapshotUnderWay(raft: RaftGroup): boolean {
     const { snapshotReady, persistedNumber } = (raft as OpenRaft).state;
@@ -211,7 +216,7 @@ export class ObservedLog implements ShardLog {
       const member = this.#memberOf(rangeId, replica);
       const invariants = this.#invariantsOf(rangeId);
       invariants.stepped(member);
-      if (replica.raft.role === ROLE_LEADER) invariants.elected(member);
+      if (replica.raft.role === ROLE_LEADER && OpenRaft.isTermStored(replica.raft)) invariants.elected(member);
     }
   }
 
