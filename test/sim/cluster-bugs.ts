@@ -86,18 +86,4 @@ export const clusterBugs: readonly ClusterBug[] = [
     faults: CRASHES,
     longEvery: 3,
   },
-  {
-    name: 'voidedByFirstPiece',
-    title: 'a log that gives up what an entry overwrites at its first piece',
-    changes: [
-      {
-        file: 'src/storage/wal/tracker.ts',
-        from: 'if (!isEnd || range.unfinishedFrom === 0) return;',
-        to: 'if (isStart && index <= range.lastIndex) this.#void(rangeId, index, range.unfinishedFrom);\n    if (!isEnd || range.unfinishedFrom === 0) return;',
-      },
-    ],
-    faults: CRASHES,
-    longEvery: 3,
-    firstSeed: 75,
-  },
 ];

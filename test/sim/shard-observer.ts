@@ -134,6 +134,13 @@ interface Write {
 /** A replica that is alone uses the buffers of what it has applied again. */
 const copied = (entry: Entry): Entry => ({ ...entry, data: Buffer.from(entry.data) });
 
+/** A Ready that is next in the ring. */
+interface Announced {
+  readonly given: Ready;
+  /** Null: it counts for nobody. */
+  readonly write: { readonly member: ObservedMember; readonly termBefore: Term; readonly ready: Ready } | null;
+}
+
 export class ObservedLog implements ShardLog {
   readonly #log: ShardLog;
   readonly #replicas: () => ReadonlyMap<RangeId, Replica>;
@@ -141,6 +148,7 @@ export class ObservedLog implements ShardLog {
   readonly #members = new Map<RaftGroup, ObservedMember>();
   readonly #coverage: Coverage;
   #writes: Write[] = [];
+  #next: Announced | null = null;
 
   constructor(
     log: ShardLog,
@@ -165,26 +173,36 @@ export class ObservedLog implements ShardLog {
   }
 
   append(rangeId: RangeId, given: Ready): boolean {
+    // Its first entries may be on the disk before there is room for the others.
+    if (this.#next?.given !== given) this.#next = this.#announced(rangeId, given);
     if (!this.#log.append(rangeId, given)) {
       this.#coverage.count('log rings full');
       return false;
     }
+    const { write } = this.#next;
+    this.#next = null;
     if (given.snapshot !== null) this.#coverage.count('logs cut by a snapshot');
-    const replica = this.#replicas().get(rangeId);
-    // A replica that left meanwhile, and what it still stores counts for nobody; or a member that has nothing but a vote.
-    if (replica === undefined) {
+    if (write === null) {
       const isVote = given.hardState !== null && given.hardState.vote !== 0 && given.hardState.commit < FIRST_INDEX;
       if (isVote) this.#coverage.count('votes without a state');
       return true;
     }
+    const { member, termBefore, ready } = write;
+    member.take(ready);
+    this.#writes.push({ rangeId, member: member.id, termBefore, ready, end: this.#log.position });
+    return true;
+  }
+
+  #announced(rangeId: RangeId, given: Ready): Announced {
+    const replica = this.#replicas().get(rangeId);
+    // A replica that left meanwhile, and what it still stores counts for nobody; or a member that has nothing but a vote.
+    if (replica === undefined) return { given, write: null };
     const member = this.#memberOf(rangeId, replica);
     const ready = { ...given, entries: given.entries.map(copied) };
     const [first] = ready.entries;
     const termBefore = first === undefined ? (0 as Term) : member.storedTermAt((first.index - 1) as LogIndex);
-    member.take(ready);
     this.#invariantsOf(rangeId).written(termBefore, ready.entries);
-    this.#writes.push({ rangeId, member: member.id, termBefore, ready, end: this.#log.position });
-    return true;
+    return { given, write: { member, termBefore, ready } };
   }
 
   durable(): number {
