@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
+import { Redis } from 'ioredis';
 import { connect } from '../../src/client/connect.ts';
 import type { ClusterStatus } from '../../src/index.ts';
 import type { NodeProcess } from '../support/node-process.ts';
@@ -115,4 +116,31 @@ test('a drain that would leave too few is not done, and can be called back', asy
   await using kv = await connect(`skerry://127.0.0.1:${third.port}`, { as: 'text', timeoutMs: 60_000 });
   await kv.set('a', '1');
   t.is(third.child.exitCode, null);
+});
+
+test('FAILURES 33: a watched key tells of a change that came under another leader, and of none that did not', async (t) => {
+  t.timeout(180_000);
+  const nodes = await startThree(t);
+  const [first] = nodes as [NodeProcess];
+  const { ranges } = await until(
+    first,
+    (status) => isPlain(status) && votersOf(status).every((voters) => voters === '1,2,3'),
+  );
+  const leader = ranges[0]?.leader as number;
+  const { respPort } = nodes.find((_, i) => i + 1 !== leader) as NodeProcess;
+  const [writer, changed, untouched] = [1, 2, 3].map(() => new Redis(respPort)) as [Redis, Redis, Redis];
+  t.teardown(() => [writer, changed, untouched].forEach((client) => client.disconnect()));
+  await writer.set('a', 'before');
+  await writer.set('b', 'before');
+  await changed.watch('a');
+  await untouched.watch('b');
+  await nodes[leader - 1]?.end('SIGKILL');
+  await answerOf(
+    'the next leader takes a write',
+    () => writer.set('a', 'after').catch(String),
+    (answer) => answer === 'OK',
+  );
+  t.is(await changed.multi().set('a', 'mine').exec(), null);
+  t.deepEqual(await untouched.multi().set('b', 'mine').exec(), [[null, 'OK']]);
+  t.deepEqual(await writer.mget('a', 'b'), ['after', 'mine']);
 });
