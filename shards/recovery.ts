@@ -179,7 +179,7 @@ export function recoverRanges(options: RecoverOptions): Recovered {
     // Else a later record of the log may void this one.
     const isFinal = sequence >= rewriteSequence;
     if (isHardState) keepPromise(range);
-    else range.tail = range.tail.filter((entry) => entry.index < index);
+    else if (range.tail.length > 0) range.tail = range.tail.filter((entry) => entry.index < index);
     if (!isHardState && index > range.appliedIndex) {
       const data = buffer.subarray(start, end);
       // A batch that is applied at once is applied from where it lies.

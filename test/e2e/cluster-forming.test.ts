@@ -204,7 +204,8 @@ test.serial(
   'what is left of a cluster says whom it cannot reach, and calls nobody alive that it does not hear of',
   async (t) => {
     const start = lab(t);
-    const first = await start(['--node-name', 'n1', '--peer-port', '0']);
+    // Two ranges, so that a read of several keys asks both.
+    const first = await start(['--node-name', 'n1', '--peer-port', '0', '--pre-split', 'b']);
     const join = ['--join', `127.0.0.1:${first.peerPort}`];
     const others = await Promise.all([start(join), start(join)]);
     await answerOf(

@@ -51,6 +51,15 @@ export interface RequestFrame {
   readonly args: Args;
 }
 
+/** One of each that may stand for the askers at the other end, in the order of askerIndex(). */
+export function createAskers<Asker>(create: (protocol: ReplyProtocol, writesInFlight: number) => Asker): Asker[] {
+  const askers: Asker[] = [];
+  for (const protocol of [2, 3, 4] as const) {
+    for (const writes of [0, 1]) askers[askerIndex(protocol, writes === 1)] = create(protocol, writes);
+  }
+  return askers;
+}
+
 /** Where, of those that stand for the askers at the other end, the one is that a request with these comes from. */
 export function askerIndex(protocol: ReplyProtocol, behindWrites: boolean): number {
   return protocol * 2 + (behindWrites ? 1 : 0);

@@ -44,6 +44,7 @@ import {
   FRAME_REPLY,
   FRAME_REQUEST,
   askerIndex,
+  createAskers,
   readRequestFrame,
   requestFrameBytes,
   writeNote,
@@ -106,12 +107,7 @@ export class ForwardLink {
 
   constructor(options: ForwardLinkOptions) {
     this.#options = options;
-    const askers: ForwardTarget[] = [];
-    for (const protocol of [2, 3, 4] as const) {
-      for (const writes of [0, 1])
-        askers[askerIndex(protocol, writes === 1)] = new ForwardTarget(this, protocol, writes);
-    }
-    this.#askers = askers;
+    this.#askers = createAskers((protocol, writes) => new ForwardTarget(this, protocol, writes));
   }
 
   /** Whether requests are refused for now: too much waits for the other worker already. */

@@ -29,6 +29,7 @@ import {
   FRAME_HEADER_BYTES,
   FRAME_REPLY,
   askerIndex,
+  createAskers,
   readRequestFrame,
   writeReplyHeader,
 } from './forward-frame.ts';
@@ -162,12 +163,7 @@ export class PeerGateway {
   #askerOf(inbound: PeerInbound): Asker {
     const known = this.#askers.get(inbound);
     if (known !== undefined) return known;
-    const targets: PeerTarget[] = [];
-    for (const protocol of [2, 3, 4] as const) {
-      for (const writes of [0, 1]) {
-        targets[askerIndex(protocol, writes === 1)] = new PeerTarget(inbound, protocol, writes);
-      }
-    }
+    const targets = createAskers((protocol, writes) => new PeerTarget(inbound, protocol, writes));
     const asker: Asker = { targets, held: [] };
     this.#askers.set(inbound, asker);
     inbound.onSent = () => this.#runHeld(inbound, asker);
